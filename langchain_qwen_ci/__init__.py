@@ -1,0 +1,1 @@
+"""A LangChain chat model for Qwen's code-interpreter-enabled endpoints."""
