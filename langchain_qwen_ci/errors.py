@@ -1,0 +1,220 @@
+"""What can go wrong, as one tree.
+
+```
+QwenError                          everything below; also langchain_core's ModelError
+├── QwenInputError                 refused here, before anything was sent        (ValueError)
+│   └── ToolsNotAllowedError       function tools while the interpreter is on
+├── QwenAPIError                   the service refused, or failed
+│   ├── QwenInvalidRequestError    400 and other 4xx                             (ValueError)
+│   ├── QwenAuthenticationError    401, or no key at all                         (ValueError)
+│   ├── QwenPermissionDeniedError  403, unpaid bills                             (ValueError)
+│   ├── QwenModelNotFoundError     404                                           (ValueError)
+│   ├── QwenRateLimitError         429                                           retryable
+│   └── QwenServerError            408, 409, 5xx                                 retryable
+├── QwenConnectionError            the service could not be reached              retryable
+│   └── QwenTimeoutError           it did not answer, or fell silent, in time    retryable
+└── QwenStreamError                the answer broke off, or cannot be read       retryable
+```
+
+Each leaf is also the class of `langchain_core.exceptions` that means the same, so that code
+written for any provider catches it. Errors that no retry can cure are `ValueError`s too, since
+that is what LangGraph's default retry policy does not retry.
+
+`is_retryable` says whether the same request may succeed later; it is not a promise that the
+first one had no effect: once a stream has begun, code may have run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_core.exceptions import (
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+
+class QwenError(ModelError):
+    """Any failure of a call to Qwen."""
+
+    partial: AIMessage | None = None
+    """What had arrived before the failure: text, reasoning, code, usage. None if nothing had."""
+
+
+class QwenInputError(QwenError, ModelInvalidRequestError, ValueError):
+    """The input cannot be sent; nothing was."""
+
+
+class ToolsNotAllowedError(QwenInputError):
+    """Function tools were given while the code interpreter is on: the service takes only one."""
+
+
+class QwenAPIError(QwenError):
+    """The service answered with an error.
+
+    Attributes:
+        status_code: the HTTP status, also of an error inside a stream; None if none was given.
+        code: the service's own code, such as `"InvalidParameter"` or `"Throttling.RateQuota"`.
+        request_id: what Alibaba Cloud's support asks for.
+        retry_after: seconds to wait before trying again, where the service named them.
+    """
+
+    advice = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.retry_after: float | None = None
+
+    def __str__(self) -> str:
+        facts = [
+            f"HTTP {self.status_code}" if self.status_code else "",
+            self.code or "",
+            f"request {self.request_id}" if self.request_id else "",
+        ]
+        known = ", ".join(filter(None, facts))
+        told = f"{self.message} ({known})" if known else self.message
+        return f"{told} {self.advice}".rstrip()
+
+
+class QwenInvalidRequestError(QwenAPIError, ModelInvalidRequestError, ValueError):
+    """The service does not accept the request."""
+
+
+class QwenAuthenticationError(QwenAPIError, ModelAuthenticationError, ValueError):
+    """The API key is missing, wrong, or of another region."""
+
+    advice = "Set DASHSCOPE_API_KEY, or pass api_key; keys are bound to a region, so check region too."
+
+
+class QwenPermissionDeniedError(QwenAPIError, ModelPermissionDeniedError, ValueError):
+    """The key may not do this: no access to the model or workspace, or a bill is unpaid."""
+
+    advice = "Check the model's and the workspace's permissions and the account's bills."
+
+
+class QwenModelNotFoundError(QwenAPIError, ModelNotFoundError, ValueError):
+    """The service does not know the model, or not in this region."""
+
+    advice = "Check the model's name, and that the region offers it."
+
+
+class QwenRateLimitError(QwenAPIError, ModelRateLimitError):
+    """Too many requests or tokens for now."""
+
+
+class QwenServerError(QwenAPIError, ModelAPIError):
+    """The service failed."""
+
+
+class QwenConnectionError(QwenError, ModelConnectionError):
+    """The service could not be reached."""
+
+
+class QwenTimeoutError(QwenConnectionError, ModelTimeoutError):
+    """The service did not answer, or fell silent in the middle of an answer."""
+
+
+class QwenStreamError(QwenError, ModelAPIError):
+    """The answer broke off before its end, or cannot be read; `partial` is the message so far."""
+
+
+# Codes decide before the status does: billing comes as 429 and as 400, and an error inside a
+# 200 stream may have no status at all. Native and OpenAI-compatible codes, error-code
+# reference of Model Studio; an entry also covers every code that continues it with a dot.
+_BY_CODE: dict[str, type[QwenAPIError]] = {
+    "Arrearage": QwenPermissionDeniedError,
+    "CommodityNotPurchased": QwenPermissionDeniedError,
+    "PrepaidBillOverdue": QwenPermissionDeniedError,
+    "PostpaidBillOverdue": QwenPermissionDeniedError,
+    "AllocationQuota": QwenPermissionDeniedError,
+    "AccessDenied": QwenPermissionDeniedError,
+    "Model.AccessDenied": QwenPermissionDeniedError,
+    "Workspace.AccessDenied": QwenPermissionDeniedError,
+    "access_denied": QwenPermissionDeniedError,
+    "InvalidApiKey": QwenAuthenticationError,
+    "NOT AUTHORIZED": QwenAuthenticationError,
+    "invalid_api_key": QwenAuthenticationError,
+    "ModelNotFound": QwenModelNotFoundError,
+    "Model.NotExist": QwenModelNotFoundError,
+    "WorkSpaceNotFound": QwenModelNotFoundError,
+    "model_not_found": QwenModelNotFoundError,
+    "Throttling": QwenRateLimitError,
+    "limit_requests": QwenRateLimitError,
+    "limit_burst_rate": QwenRateLimitError,
+    "insufficient_quota": QwenRateLimitError,
+    "InvalidParameter": QwenInvalidRequestError,
+    "BadRequest": QwenInvalidRequestError,
+    "DataInspectionFailed": QwenInvalidRequestError,
+    "invalid_parameter_error": QwenInvalidRequestError,
+    "data_inspection_failed": QwenInvalidRequestError,
+    "InternalError": QwenServerError,
+    "SystemError": QwenServerError,
+    "ModelServiceFailed": QwenServerError,
+    "InvokePluginFailed": QwenServerError,
+    "RequestTimeOut": QwenServerError,
+    "internal_error": QwenServerError,
+    "ModelServingError": QwenServerError,
+    "ModelUnavailable": QwenServerError,
+    "ServiceUnavailable": QwenServerError,
+    "GatewayTimeout": QwenServerError,
+}
+
+_BY_STATUS: dict[int, type[QwenAPIError]] = {
+    401: QwenAuthenticationError,
+    403: QwenPermissionDeniedError,
+    404: QwenModelNotFoundError,
+    408: QwenServerError,
+    409: QwenServerError,
+    429: QwenRateLimitError,
+}
+
+_FIRST_SERVER_STATUS = 500
+
+
+def api_error(
+    message: str,
+    *,
+    status_code: int | None = None,
+    code: str | None = None,
+    request_id: str | None = None,
+) -> QwenAPIError:
+    """The error of the tree that fits what the service said."""
+    kind = _by_code(code) or _by_status(status_code)
+    return kind(message, status_code=status_code, code=code, request_id=request_id)
+
+
+def _by_code(code: str | None) -> type[QwenAPIError] | None:
+    while code:
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+        code = code.rpartition(".")[0]
+    return None
+
+
+def _by_status(status_code: int | None) -> type[QwenAPIError]:
+    if status_code is None:
+        return QwenAPIError
+    if status_code >= _FIRST_SERVER_STATUS:
+        return QwenServerError
+    return _BY_STATUS.get(status_code, QwenInvalidRequestError)

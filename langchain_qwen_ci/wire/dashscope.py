@@ -1,0 +1,387 @@
+"""DashScope's native wire: the one that gives code and counts on every model.
+
+Facts in this module: Model Studio's API reference for text and multimodal generation, and
+recordings of the service. What makes this wire special:
+
+- with the interpreter on it only streams;
+- `tool_info` is the whole list of executions so far, repeated in every frame, and an entry may
+  first come empty and be filled in later; it never holds outputs;
+- `usage` is cumulative over every inference of the request;
+- `finish_reason` is the *string* `"null"` until the end, which is the end of the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from langchain_qwen_ci.errors import (
+    QwenAPIError,
+    QwenInputError,
+    QwenStreamError,
+    api_error,
+)
+from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.wire.events import (
+    CodeDelta,
+    CodeFinished,
+    CodeReplaced,
+    Event,
+    Extra,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    ResponseStarted,
+    TextDelta,
+    TokensUsed,
+    ToolCallDelta,
+)
+from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Text, Turn
+from langchain_qwen_ci.wire.sse import Frame, FrameReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+_ROOT = "/api/v1/services/aigc/"
+_TEXT = "text-generation"
+_MULTIMODAL = "multimodal-generation"
+_SHOWN_BYTES = 200
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class DashScopeWire:
+    """The native wire; see `langchain_qwen_ci.wire.Wire`."""
+
+    def request(self, prompt: Prompt, options: Options) -> WireRequest:
+        content = _parts if options.endpoint == _MULTIMODAL else _string
+        payload = {
+            "model": options.model,
+            "input": {"messages": [_message(turn, content(turn, options)) for turn in prompt]},
+            "parameters": _parameters(options),
+        }
+        try:
+            body = to_json(payload)
+        except (PydanticSerializationError, ValueError) as error:
+            raise QwenInputError(f"The request cannot be written as JSON: {error}") from error
+        return WireRequest(
+            model=options.model,
+            path=f"{_ROOT}{options.endpoint}/generation",
+            # Either header alone makes the service stream; gateways in between look at Accept.
+            headers={"X-DashScope-SSE": "enable", "Accept": "text/event-stream"},
+            body=body,
+        )
+
+    def decoder(self, request: WireRequest) -> DashScopeDecoder:
+        return DashScopeDecoder(request)
+
+    def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
+        payload = _document(body) or {"message": f"The service answered: {_shown(body)}"}
+        return _refusal(request, payload, status_code)
+
+
+def _message(turn: Turn, content: str | list[dict[str, str]]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role, "content": content}
+    if turn.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "index": index,
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for index, call in enumerate(turn.calls)
+        ]
+    if turn.tool_call_id is not None:
+        message["tool_call_id"] = turn.tool_call_id
+    return message
+
+
+def _string(turn: Turn, options: Options) -> str:
+    """Text generation takes strings only: a list is refused with 400."""
+    media = next((part for part in turn.parts if isinstance(part, Media)), None)
+    if media is not None:
+        raise QwenInputError(
+            f"{options.model} takes text only, but a {turn.role} message holds {media.kind} "
+            f"input. Use a model with vision, such as qwen3.5-plus; if {options.model} has it, "
+            f'pass endpoint="{_MULTIMODAL}".'
+        )
+    return turn.text
+
+
+def _parts(turn: Turn, options: Options) -> list[dict[str, str]]:
+    del options
+    return [
+        {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
+        for part in turn.parts
+    ]
+
+
+def _parameters(options: Options) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        # Thinking requires both, and nothing here reads any other form.
+        "result_format": "message",
+        "incremental_output": True,
+    }
+    if options.enable_code_interpreter:
+        parameters["enable_code_interpreter"] = True
+    if options.enable_thinking is not None:
+        parameters["enable_thinking"] = options.enable_thinking
+    if options.tools:
+        parameters["tools"] = list(options.tools)
+    return parameters | options.parameters
+
+
+class DashScopeDecoder:
+    """Turns snapshots into deltas; see `langchain_qwen_ci.wire.Decoder`."""
+
+    def __init__(self, request: WireRequest) -> None:
+        self.finished = False
+        self._request = request
+        self._frames = FrameReader()
+        self._frames_read = 0
+        self._request_id = ""
+        self._tool_info: list[Any] = []
+        self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
+        self._running: set[int] = set()  # positions that the model has not spoken after
+        self._search_info: Any = None
+        self._usage: dict[str, Any] = {}
+        self._usage_told: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        for frame in self._frames.feed(data):
+            yield from self._events(frame)
+
+    def close(self) -> Iterator[Event]:
+        for frame in self._frames.close():
+            yield from self._events(frame)
+        if not self.finished:
+            yield from self._tell_usage()
+            raise QwenStreamError(
+                f"The answer broke off: the connection ended after {self._frames_read} frames, "
+                "before the service said that it had finished."
+            )
+
+    def _events(self, frame: Frame) -> Iterator[Event]:
+        if self.finished:
+            logger.debug("A frame after the end of the answer is passed over.")
+            return
+        self._frames_read += 1
+        try:
+            events = self._read(frame)
+        except QwenAPIError:
+            yield from self._tell_usage()
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            yield from self._tell_usage()
+            raise QwenStreamError(
+                f"Frame {self._frames_read} of the answer cannot be read ({error}): "
+                f"{_shown(frame.data)}"
+            ) from error
+        yield from events
+
+    def _read(self, frame: Frame) -> list[Event]:
+        payload = from_json(frame.data)
+        output = payload.get("output")
+        if frame.event == "error" or (not output and payload.get("code")):
+            raise _refusal(self._request, payload, frame.status)
+        events: list[Event] = []
+        if not self._request_id:
+            self._request_id = payload.get("request_id") or uuid.uuid4().hex
+            events.append(ResponseStarted(self._request_id))
+        if usage := payload.get("usage"):
+            self._take_usage(usage, events)
+        if output:
+            self._take_output(output, events)
+        return events
+
+    def _take_output(self, output: dict[str, Any], events: list[Event]) -> None:
+        choices = output.get("choices")
+        choice = choices[0] if choices else {}
+        message = choice.get("message") or {}
+        # Where one frame holds several stages, they are told in the order of the stages:
+        # thinking, code, answer.
+        if thought := message.get("reasoning_content"):
+            self._end_runs(events)
+            events.append(ReasoningDelta(_string_only(thought)))
+        tool_info = output.get("tool_info")
+        if tool_info and tool_info != self._tool_info:
+            self._take_tool_info(tool_info, events)
+        if said := _said(message.get("content")):
+            self._end_runs(events)
+            events.append(TextDelta(said))
+        for call in message.get("tool_calls") or ():
+            events.append(_tool_call(call))
+        self._search_info = output.get("search_info") or self._search_info
+        reason = choice.get("finish_reason")
+        if reason and reason != "null":
+            self._finish(reason, events)
+
+    def _take_tool_info(self, tool_info: list[Any], events: list[Event]) -> None:
+        """Tell what is new: entry by entry, since the list repeats every execution so far."""
+        for position, entry in enumerate(tool_info):
+            if entry["type"] == "code_interpreter":
+                code = (entry.get("code_interpreter") or {}).get("code") or ""
+                self._take_code(position, _string_only(code), events)
+        self._tool_info = tool_info
+
+    def _take_code(self, position: int, code: str, events: list[Event]) -> None:
+        known = self._codes.get(position)
+        if code == known:
+            return
+        self._codes[position] = code
+        call_id = self._call_id(position)
+        if known is None:
+            self._running.add(position)
+            events.append(CodeDelta(call_id, code))
+        elif position in self._running and code.startswith(known):
+            events.append(CodeDelta(call_id, code[len(known) :]))
+        else:
+            events.append(CodeReplaced(call_id, code))
+
+    def _end_runs(self, events: list[Event]) -> None:
+        """The model goes on, so what it ran has ended. How it ended, this wire does not say."""
+        for position in sorted(self._running):
+            if self._codes[position]:  # an empty entry is still to be filled in
+                self._running.discard(position)
+                events.append(CodeFinished(self._call_id(position), "completed"))
+
+    def _call_id(self, position: int) -> str:
+        """Entries have no ids; the request's id makes these unique across messages."""
+        return f"ci_{self._request_id}_{position}"
+
+    def _take_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
+        """Tell it when a new inference begins, and at the end; output tokens grow every frame."""
+        self._usage = usage
+        told = self._usage_told
+        if usage.get("input_tokens") != told.get("input_tokens"):
+            events.extend(self._tell_usage())
+
+    def _tell_usage(self) -> Iterator[Event]:
+        if self._usage is not self._usage_told:
+            self._usage_told = self._usage
+            yield _tokens(self._usage)
+
+    def _finish(self, reason: str, events: list[Event]) -> None:
+        for position in sorted(self._running):
+            events.append(CodeFinished(self._call_id(position), "completed"))
+        self._running.clear()
+        others = [entry for entry in self._tool_info if entry["type"] != "code_interpreter"]
+        if others:
+            logger.debug("The service ran %d tools of unknown types.", len(others))
+            events.append(Extra("tool_info", others))
+        if self._search_info:
+            events.append(Extra("search_info", self._search_info))
+        events.extend(self._tell_usage())
+        if reason not in _FINISH_REASONS:
+            logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
+        events.append(Finished(_FINISH_REASONS.get(reason, "stop")))
+        self.finished = True
+
+
+def _string_only(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"a string was expected, not {type(value).__name__}")
+
+
+def _said(content: str | list[dict[str, Any]] | None) -> str:
+    """Text generation sends strings, multimodal generation lists of parts, both also null."""
+    if not content or isinstance(content, str):
+        return content or ""
+    return "".join(_string_only(part.get("text") or "") for part in content)
+
+
+def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
+    """The first piece names id and function; later ones send `"id": ""` and more arguments."""
+    function = call.get("function") or {}
+    return ToolCallDelta(
+        index=int(call.get("index") or 0),
+        call_id=call.get("id") or None,
+        name=function.get("name") or None,
+        arguments=_string_only(function.get("arguments") or ""),
+    )
+
+
+def _tokens(usage: dict[str, Any]) -> TokensUsed:
+    input_tokens = _count(usage.get("input_tokens"))
+    output_tokens = _count(usage.get("output_tokens"))
+    plugins = usage.get("plugins")
+    return TokensUsed(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
+        input_details=_details(usage.get("input_tokens_details"))
+        | _details(usage.get("prompt_tokens_details")),
+        output_details=_details(usage.get("output_tokens_details")),
+        plugins=plugins if isinstance(plugins, dict) else None,
+    )
+
+
+def _details(details: object) -> dict[str, int]:
+    """`{"cached_tokens": 3, "text_tokens": 5}` under LangChain's names; whole numbers only,
+    since LangChain cannot add up others."""
+    if not isinstance(details, dict):
+        return {}
+    return {
+        "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
+        for name, count in details.items()
+        if type(count) is int
+    }
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int else 0
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    """An error's body: JSON whatever its Content-Type says (a recorded 401 had none), and
+    sometimes JSON within a frame."""
+    reader = FrameReader()
+    for frame in (*reader.feed(body), *reader.close()):
+        try:
+            payload = from_json(frame.data)
+        except ValueError:
+            continue
+        if isinstance(payload, dict):
+            return payload
+    return {}
+
+
+def _refusal(
+    request: WireRequest, payload: dict[str, Any], status_code: int | None
+) -> QwenAPIError:
+    message = str(payload.get("message") or "The service gives no reason.")
+    if "url error" in message:
+        message = f"{message} {_path_advice(request)}"
+    return api_error(
+        message,
+        status_code=status_code,
+        code=str(payload.get("code") or "") or None,
+        request_id=str(payload.get("request_id") or "") or None,
+    )
+
+
+def _path_advice(request: WireRequest) -> str:
+    used, other = (
+        (_MULTIMODAL, _TEXT) if f"/{_MULTIMODAL}/" in request.path else (_TEXT, _MULTIMODAL)
+    )
+    return (
+        f'This is what the service says to a model on the wrong path: "{request.model}" was sent '
+        f'to {used}. Pass endpoint="{other}", or check the model\'s name.'
+    )
+
+
+def _shown(data: bytes) -> str:
+    text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return f"{text}…" if len(data) > _SHOWN_BYTES else text
