@@ -32,6 +32,10 @@ class Decoder(Protocol):
     """Turns the bytes of one answer into events. Both methods are lazy: iterate them."""
 
     @property
+    def begun(self) -> bool:
+        """Whether anything has been told: from then on a request is not repeated."""
+
+    @property
     def finished(self) -> bool:
         """Whether the terminal event has come: without it an answer is not complete."""
 

@@ -158,6 +158,10 @@ class DashScopeDecoder:
         self._usage: dict[str, Any] = {}
         self._usage_told: dict[str, Any] = {}
 
+    @property
+    def begun(self) -> bool:
+        return bool(self._request_id)
+
     def feed(self, data: bytes) -> Iterator[Event]:
         for frame in self._frames.feed(data):
             yield from self._events(frame)

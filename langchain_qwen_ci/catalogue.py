@@ -1,0 +1,171 @@
+"""Models, regions and hosts: data, in one place.
+
+Sources: Model Studio's documentation of the code interpreter, of its regions and of its error
+codes, and measurements published against the live service. Names change monthly, so an unknown
+name is a warning and never an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+Endpoint = Literal["text-generation", "multimodal-generation"]
+Thinking = Literal["required", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the service.
+
+    Attributes:
+        family: the name that its snapshots share.
+        endpoint: the native path that serves it. The other one answers "url error".
+        thinking: whether it thinks when a request does not say; "required": with the
+            interpreter it must.
+        interpreter: whether it can run code; some models silently ignore the wish.
+    """
+
+    name: str
+    family: str
+    endpoint: Endpoint
+    thinking: Thinking
+    interpreter: bool = True
+
+    @property
+    def vision(self) -> bool:
+        return self.endpoint == "multimodal-generation"
+
+
+def _rows(
+    family: str,
+    endpoint: Endpoint,
+    thinking: Thinking,
+    *snapshots: str,
+    interpreter: bool = True,
+) -> tuple[Model, ...]:
+    names = (family, *(f"{family}-{date}" for date in snapshots))
+    return tuple(Model(name, family, endpoint, thinking, interpreter) for name in names)
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        # The models that the documentation of the code interpreter names.
+        *_rows("qwen3-max", "text-generation", "required", "2026-01-23"),
+        *_rows("qwen3.6-plus", "multimodal-generation", "on", "2026-04-02"),
+        *_rows("qwen3.5-plus", "multimodal-generation", "on", "2026-02-15"),
+        *_rows("qwen3.5-flash", "multimodal-generation", "on", "2026-02-23"),
+        *_rows("qwen3.5-397b-a17b", "multimodal-generation", "on"),
+        *_rows("qwen3.5-122b-a10b", "multimodal-generation", "on"),
+        *_rows("qwen3.5-27b", "multimodal-generation", "on"),
+        *_rows("qwen3.5-35b-a3b", "multimodal-generation", "on"),
+        # Measured to run code over the native wire.
+        *_rows("qwen3.7-plus", "multimodal-generation", "on"),
+        *_rows("qwen3.7-max", "text-generation", "on"),
+        *_rows("qwen3.6-flash", "multimodal-generation", "on"),
+        *_rows("qwen3.6-max-preview", "text-generation", "on"),
+        # Measured to ignore the interpreter's flag without a word.
+        *_rows("qwen-max", "text-generation", "off", interpreter=False),
+        *_rows("qwen3-max-preview", "text-generation", "off", interpreter=False),
+        *_rows("qwen3.5-omni-plus", "multimodal-generation", "off", interpreter=False),
+    )
+}
+
+# For names that have no row: the first pattern that fits decides the path.
+_ENDPOINTS: tuple[tuple[str, Endpoint], ...] = (
+    ("*-vl*", "multimodal-generation"),
+    ("*omni*", "multimodal-generation"),
+    ("qvq*", "multimodal-generation"),
+    ("qwen3.5*", "multimodal-generation"),
+    ("qwen3.6-max-preview*", "text-generation"),
+    ("qwen3.6*", "multimodal-generation"),
+    ("qwen3.7-max*", "text-generation"),
+    ("qwen3.7*", "multimodal-generation"),
+    ("qwen3.8-2.4t-a95b*", "text-generation"),
+    ("qwen3.8*", "multimodal-generation"),
+)
+
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+def known_model(name: str) -> Model | None:
+    """The row of a model, or of the family that it is a dated snapshot of."""
+    return MODELS.get(name) or MODELS.get(_SNAPSHOT.sub("", name))
+
+
+def endpoint_of(name: str) -> Endpoint:
+    """The native path that serves a model; a guess from its name where it has no row."""
+    if model := known_model(name):
+        return model.endpoint
+    return next(
+        (endpoint for pattern, endpoint in _ENDPOINTS if fnmatchcase(name, pattern)),
+        "text-generation",
+    )
+
+
+REGIONS: dict[str, str | None] = {
+    # Keys are bound to a region. None: reachable through workspace hosts only.
+    "cn-beijing": "https://dashscope.aliyuncs.com",
+    "ap-southeast-1": "https://dashscope-intl.aliyuncs.com",
+    "us-east-1": "https://dashscope-us.aliyuncs.com",
+    "cn-hongkong": "https://cn-hongkong.dashscope.aliyuncs.com",
+    "eu-central-1": None,
+    "ap-northeast-1": None,
+}
+DEFAULT_REGION = "cn-beijing"
+
+_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_API_PATHS = ("/api/v1", "/compatible-mode/v1")
+
+
+def region_host(region: str, workspace: str | None) -> str:
+    """The host of a region: the workspace's own one if there is a workspace.
+
+    Raises:
+        ValueError: an unknown region, or one that needs a workspace.
+    """
+    if region not in REGIONS:
+        raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
+    if workspace is not None:
+        return f"https://{workspace}.{region}.maas.aliyuncs.com"
+    if host := REGIONS[region]:
+        return host
+    raise ValueError(
+        f"Region {region!r} has no shared host: pass workspace, or set DASHSCOPE_WORKSPACE."
+    )
+
+
+def checked_workspace(workspace: str) -> str:
+    """A workspace id becomes part of a host name, so nothing else may stand in it.
+
+    Raises:
+        ValueError: it is not a workspace id.
+    """
+    if _WORKSPACE.fullmatch(workspace):
+        return workspace
+    raise ValueError(
+        "A workspace id has 1 to 64 letters, digits, '-' or '_', and begins with a letter or digit."
+    )
+
+
+def host_of(base_url: str) -> str:
+    """The host, and any prefix before the API's path, of a URL with or without that path.
+
+    Raises:
+        ValueError: it is no http(s) URL, or it holds a user or password.
+    """
+    url = base_url.strip().rstrip("/")
+    for path in _API_PATHS:
+        url = url.removesuffix(path)
+    if not re.match(r"https?://[^/?#]+[^?#]*$", url):
+        raise ValueError(
+            f"base_url {base_url!r} must be like https://host or https://host/api/v1."
+            if "@" not in base_url
+            else "base_url must be like https://host or https://host/api/v1."
+        )
+    if "@" in url:
+        raise ValueError("base_url must not hold a user or password: pass them in default_headers.")
+    return url

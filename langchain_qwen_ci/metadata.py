@@ -1,0 +1,80 @@
+"""What the package adds to a message, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
+
+from typing_extensions import TypedDict
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+
+class CodeExecution(TypedDict):
+    """One program that the model wrote and the service ran."""
+
+    id: str
+    """Unique across messages; the `id` of the `server_tool_call` block."""
+
+    code: str
+    """The Python source, as the model wrote it."""
+
+    status: Literal["in_progress", "completed", "failed"]
+    """"in_progress" only in partial messages. The native wire cannot tell "failed"."""
+
+    output: NotRequired[str]
+    """What the program printed. Absent where the wire carries no outputs: DashScope's native
+    one does not."""
+
+
+class PluginUsage(TypedDict):
+    """What the service charges for one plugin in one request."""
+
+    count: int
+    """Calls of the plugin."""
+
+    strategy: NotRequired[str]
+    """The search strategy; of the `search` plugin only."""
+
+
+def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
+    """The programs that the service ran for a message, in order.
+
+    Args:
+        message: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON).
+
+    Returns:
+        The executions; while a message still streams, what is known of them. Empty if none ran,
+        or if the wire does not show them (Chat Completions).
+    """
+    recorded = _metadata(message, "response_metadata").get("code_executions")
+    if recorded is not None:
+        return [cast("CodeExecution", dict(execution)) for execution in recorded]
+    trail = _metadata(message, "additional_kwargs").get("trail") or ()
+    return [
+        CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
+        for entry in trail
+        if "id" in entry
+    ]
+
+
+def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
+    """How often each plugin was called for a message: `{"code_interpreter": 1}`.
+
+    Args:
+        message: a message, a sum of chunks, or one of them as a dictionary (from JSON).
+
+    Returns:
+        Calls by plugin; empty if none was called, or if the wire gives no counts.
+    """
+    plugins = _metadata(message, "response_metadata").get("plugins") or {}
+    return {name: usage["count"] for name, usage in plugins.items() if "count" in usage}
+
+
+def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> dict[str, Any]:
+    if isinstance(message, Mapping):
+        # `message_to_dict` wraps the fields into "data", `dumpd` into "kwargs".
+        fields = message.get("data") or message.get("kwargs") or message
+        return fields.get(name) or {}
+    return cast("dict[str, Any]", getattr(message, name))
