@@ -1,3 +1,3 @@
-"""The version, in one place: packaging reads it here too."""
+"""The version, for packaging and for traces."""
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils import secret_from_env
 from langchain_core.utils.utils import LC_ID_PREFIX
-from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from langchain_qwen_ci import catalogue
 from langchain_qwen_ci._version import __version__
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         AsyncCallbackManagerForLLMRun,
         CallbackManagerForLLMRun,
     )
-    from langchain_core.language_models import LanguageModelInput, LangSmithParams
+    from langchain_core.language_models import LangSmithParams, LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
@@ -50,3 +50,339 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire import Wire, WireRequest
 
 _WIRES: dict[str, Wire] = {"dashscope": DashScopeWire()}
+
+
+class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
+    """A Qwen model that may write Python and run it in the service's sandbox.
+
+    Example:
+        ```python
+        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
+
+        model = ChatQwenCodeInterpreter(model="qwen3-max")
+        message = model.invoke("What is 123 to the power of 21?")
+        message.content
+        code_executions(message)  # [{"id": …, "code": "123**21", "status": "completed"}]
+        ```
+
+    Every finished message carries `response_metadata["code_executions"]` and, where something
+    was called, `response_metadata["plugins"]`; `usage_metadata` counts every inference of the
+    request, once. While the interpreter is on, function tools are refused with
+    `ToolsNotAllowedError`, since the service does not take both.
+
+    Calls raise the errors of `langchain_qwen_ci.errors`; an error in the middle of an answer
+    carries what had arrived as `partial`.
+    """
+
+    api: Literal["dashscope"] = "dashscope"
+    """Which API of the service to speak: DashScope's native one gives code and counts."""
+
+    api_key: SecretStr | None = Field(
+        default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
+    )
+    """Default: environment variable `DASHSCOPE_API_KEY`. Bound to a region."""
+
+    region: str | None = None
+    """Such as "cn-beijing" or "ap-southeast-1"; see `catalogue.REGIONS`. Default:
+    `DASHSCOPE_REGION`, then cn-beijing."""
+
+    workspace: str | None = None
+    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too."""
+
+    base_url: str | None = None
+    """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
+
+    timeout: float | None = Field(default=300.0, gt=0)
+    """Seconds until the first byte of an answer; None waits for ever."""
+
+    stream_chunk_timeout: float | None = Field(default=300.0, gt=0)
+    """Seconds between two chunks; None waits for ever. No chunk comes while code runs."""
+
+    max_retries: int = Field(default=2, ge=0)
+    """How often a request is sent again that the service did not begin to answer."""
+
+    default_headers: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
+    """Sent with every request. Never shown or serialised: they may hold secrets."""
+
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` to use instead of an own one; never closed here."""
+
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+
+    _transport: Transport | None = PrivateAttr(default=None)
+
+    @field_validator("workspace")
+    @classmethod
+    def _check_workspace(cls, workspace: str | None) -> str | None:
+        return workspace and catalogue.checked_workspace(workspace)
+
+    @model_validator(mode="after")
+    def _check_wishes(self) -> Self:
+        thinking(self.model, wished=self.enable_thinking, interpreter=self.enable_code_interpreter)
+        self._destination()
+        _warn_about(self.model, interpreter=self.enable_code_interpreter)
+        return self
+
+    @model_validator(mode="after")
+    def _set_qwen_version(self) -> Self:
+        self._add_version("langchain-qwen-ci", __version__)
+        return self
+
+    # What LangChain asks of a model.
+
+    @property
+    def _llm_type(self) -> str:
+        return "qwen-code-interpreter"
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        return ["langchain_qwen_ci", "chat_models"]
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": "DASHSCOPE_API_KEY"}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        shown = ("api", "region", "base_url", *Parameters.model_fields)
+        return {name: value for name in shown if (value := getattr(self, name)) is not None}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        model = catalogue.known_model(self.model)
+        if model is None:
+            return None
+        takes_tools = not self.enable_code_interpreter
+        return ModelProfile(
+            name=model.name,
+            text_inputs=True,
+            text_outputs=True,
+            image_inputs=model.vision,
+            image_url_inputs=model.vision,
+            video_inputs=model.vision,
+            reasoning_output=True,
+            tool_calling=takes_tools,
+            tool_choice=takes_tools,
+            tool_call_streaming=takes_tools,
+            structured_output=False,
+            temperature=True,
+        )
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind function tools, while the interpreter is off; or turn it on.
+
+        Args:
+            tools: anything LangChain takes as a tool; or `{"type": "code_interpreter"}`, the
+                switch that turns the interpreter on. An empty list binds nothing.
+            tool_choice: "auto", "none", a tool's name, or "any" for the only one.
+            kwargs: bound to every call, such as `enable_code_interpreter=False`.
+
+        Raises:
+            ToolsNotAllowedError: function tools while the interpreter is on.
+        """
+        functions = [tool for tool in tools if not is_interpreter(tool)]
+        if len(functions) < len(tools):
+            kwargs["enable_code_interpreter"] = True
+        if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
+            refuse_tools(functions)
+        if functions:
+            kwargs["tools"] = [as_function(tool) for tool in functions]
+        if functions and tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(**kwargs)
+
+    # The four ways in.
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request, answer = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(answer, self.output_version)
+        listener = run_manager if run_manager and run_manager.handlers else None
+        events = self._connected().events(_WIRES[self.api], request)
+        with answer.kept_on_error(), closing(events):
+            for event in events:
+                if listener is None:
+                    answer.add(event)
+                elif chunk := encoder.feed(event):
+                    heard = _identified(chunk, listener)
+                    listener.on_llm_new_token(str(chunk.text), chunk=heard)
+        return _result(answer.message(self.output_version))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request, answer = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(answer, self.output_version)
+        listener = run_manager if run_manager and run_manager.handlers else None
+        events = self._connected().aevents(_WIRES[self.api], request)
+        with answer.kept_on_error():
+            async with aclosing(events):
+                async for event in events:
+                    if listener is None:
+                        answer.add(event)
+                    elif chunk := encoder.feed(event):
+                        heard = _identified(chunk, listener)
+                        await listener.on_llm_new_token(str(chunk.text), chunk=heard)
+        return _result(answer.message(self.output_version))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        del run_manager  # LangChain's own `stream` tells it about every chunk
+        request, answer = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(answer, self.output_version)
+        events = self._connected().events(_WIRES[self.api], request)
+        with answer.kept_on_error(), closing(events):
+            for event in events:
+                if chunk := encoder.feed(event):
+                    yield ChatGenerationChunk(message=chunk)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        del run_manager  # LangChain's own `astream` tells it about every chunk
+        request, answer = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(answer, self.output_version)
+        events = self._connected().aevents(_WIRES[self.api], request)
+        with answer.kept_on_error():
+            async with aclosing(events):
+                async for event in events:
+                    if chunk := encoder.feed(event):
+                        yield ChatGenerationChunk(message=chunk)
+
+    # What the four share.
+
+    def _begin(
+        self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[WireRequest, Answer]:
+        """Every check that can be made before sending, and the request."""
+        for name in call:
+            if name in type(self).model_fields and name not in Parameters.model_fields:
+                raise QwenInputError(
+                    f"{name} belongs to the model and cannot be set for one call: make another "
+                    f"ChatQwenCodeInterpreter({name}=…)."
+                )
+        options = resolve(self, call, stop)
+        _warn_about(options.model, interpreter=options.enable_code_interpreter)
+        return _WIRES[self.api].request(to_prompt(messages), options), Answer(options.model)
+
+    def _connected(self) -> Transport:
+        """The transport to where the fields point now: they can be changed, or copied over."""
+        destination = self._destination()
+        given = (self.http_client, self.http_async_client)
+        if self._transport is None or not self._transport.leads_to(
+            destination, self.max_retries, given
+        ):
+            self._transport = Transport(destination, self.max_retries, *given)
+        return self._transport
+
+    def _destination(self) -> Destination:
+        workspace = self.workspace or os.environ.get("DASHSCOPE_WORKSPACE") or None
+        headers = dict(self.default_headers)
+        if workspace:
+            headers["X-DashScope-WorkSpace"] = catalogue.checked_workspace(workspace)
+        return Destination(
+            host=self._host(workspace),
+            api_key=self.api_key,
+            headers=headers,
+            timeout=self.timeout,
+            chunk_timeout=self.stream_chunk_timeout,
+        )
+
+    def _host(self, workspace: str | None) -> str:
+        """What is set on the instance goes before the environment, a URL before a region."""
+        if self.base_url:
+            return catalogue.host_of(self.base_url)
+        if self.region:
+            return catalogue.region_host(self.region, workspace)
+        if url := os.environ.get("DASHSCOPE_BASE_URL"):
+            return catalogue.host_of(url)
+        if region := os.environ.get("DASHSCOPE_REGION"):
+            return catalogue.region_host(region, workspace)
+        return catalogue.region_host(catalogue.DEFAULT_REGION, None)
+
+    def close(self) -> None:
+        """Close the connections of sync calls. The next call opens new ones."""
+        if self._transport:
+            self._transport.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of sync calls and of async calls in the running event loop."""
+        if self._transport:
+            await self._transport.aclose()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickles leave the machine: they hold no key, no headers and no connections."""
+        state = super().__getstate__()
+        left_out = {"api_key": None, "http_client": None, "http_async_client": None}
+        state["__dict__"] = {**state["__dict__"], **left_out, "default_headers": {}}
+        state["__pydantic_private__"] = {"_transport": None}
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
+
+
+def _identified(
+    chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
+) -> ChatGenerationChunk:
+    """The chunk under the id by which LangChain knows the message of a run."""
+    chunk.id = f"{LC_ID_PREFIX}-{run.run_id}"
+    return ChatGenerationChunk(message=chunk)
+
+
+def _result(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@cache
+def _warn_about(model: str, *, interpreter: bool) -> None:
+    """Warn of a model once, however often it is used."""
+    row = catalogue.known_model(model)
+    if row is None:
+        endpoint = catalogue.endpoint_of(model)
+        warnings.warn(
+            f"{model!r} is not in this version's catalogue. It is sent to the {endpoint} path; if "
+            'the service answers "url error", pass the other one as endpoint=….',
+            stacklevel=2,
+        )
+    elif interpreter and not row.interpreter:
+        warnings.warn(
+            f"{model} ignores the code interpreter: the service will not run code for it.",
+            stacklevel=2,
+        )

@@ -104,7 +104,9 @@ class QwenInvalidRequestError(QwenAPIError, ModelInvalidRequestError, ValueError
 class QwenAuthenticationError(QwenAPIError, ModelAuthenticationError, ValueError):
     """The API key is missing, wrong, or of another region."""
 
-    advice = "Set DASHSCOPE_API_KEY, or pass api_key; keys are bound to a region, so check region too."
+    advice = (
+        "Set DASHSCOPE_API_KEY, or pass api_key; keys are bound to a region, so check region too."
+    )
 
 
 class QwenPermissionDeniedError(QwenAPIError, ModelPermissionDeniedError, ValueError):

@@ -85,9 +85,7 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
         ToolsNotAllowedError: function tools while the interpreter is on.
         ValueError: a value out of range, or one that contradicts another.
     """
-    chosen = {
-        name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields
-    }
+    chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
     if stop is not None:
         chosen["stop"] = list(stop)
     wishes = Parameters.model_validate(chosen)
@@ -111,13 +109,15 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
         model=wishes.model,
         endpoint=wishes.endpoint or catalogue.endpoint_of(wishes.model),
         enable_code_interpreter=interpreter,
-        enable_thinking=thinking(wishes.model, wishes.enable_thinking, interpreter=interpreter),
+        enable_thinking=thinking(
+            wishes.model, wished=wishes.enable_thinking, interpreter=interpreter
+        ),
         tools=functions,
         parameters=parameters,
     )
 
 
-def thinking(model: str, wished: bool | None, *, interpreter: bool) -> bool | None:
+def thinking(model: str, *, wished: bool | None, interpreter: bool) -> bool | None:
     """Whether to think: on with the interpreter, unless said otherwise.
 
     Raises:
@@ -170,16 +170,16 @@ def _as_tool(function: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parameters(wishes: Parameters, others: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {
-        name: value
-        for name in _SENT_AS_THEY_ARE
-        if (value := getattr(wishes, name)) is not None
+        name: value for name in _SENT_AS_THEY_ARE if (value := getattr(wishes, name)) is not None
     }
     if wishes.stop:
         parameters["stop"] = wishes.stop
     parameters |= wishes.model_kwargs
     parameters |= {name: value for name, value in others.items() if value is not None}
     if "thinking_budget" in parameters and "reasoning_effort" in parameters:
-        raise QwenInputError("Pass thinking_budget or reasoning_effort: the service takes only one.")
+        raise QwenInputError(
+            "Pass thinking_budget or reasoning_effort: the service takes only one."
+        )
     return parameters
 
 

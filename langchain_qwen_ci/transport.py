@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import ssl
 import threading
 import time
 import weakref
@@ -34,7 +33,15 @@ from langchain_qwen_ci.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+    import ssl
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Generator,
+        Iterator,
+        Mapping,
+    )
 
     from pydantic import SecretStr
 
@@ -129,9 +136,7 @@ def _attempt(
     yield from decoder.close()
 
 
-def _refused(
-    wire: Wire, request: WireRequest, reply: Reply
-) -> Generator[Command, Any, None]:
+def _refused(wire: Wire, request: WireRequest, reply: Reply) -> Generator[Command, Any, None]:
     body = b""
     try:
         while data := (yield _READ):
@@ -259,7 +264,25 @@ class Transport:
         self._client: httpx.Client | None = None
         self._async_clients = _ClientOfEachLoop()
 
-    def events(self, wire: Wire, request: WireRequest) -> Iterator[Event]:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
+        return Transport(
+            self._destination, self._max_retries, self._given, self._given_async
+        )  # connections are not copied
+
+    def leads_to(
+        self,
+        destination: Destination,
+        max_retries: int,
+        given: tuple[httpx.Client | None, httpx.AsyncClient | None],
+    ) -> bool:
+        """Whether it was made for these."""
+        return (
+            self._destination == destination
+            and self._max_retries == max_retries
+            and given == (self._given, self._given_async)
+        )
+
+    def events(self, wire: Wire, request: WireRequest) -> Generator[Event]:
         """Send a request and yield what the answer tells.
 
         Raises:
@@ -285,7 +308,7 @@ class Transport:
         finally:
             exchange.close()
 
-    async def aevents(self, wire: Wire, request: WireRequest) -> AsyncIterator[Event]:
+    async def aevents(self, wire: Wire, request: WireRequest) -> AsyncGenerator[Event]:
         """`events`, for asyncio."""
         client = self._given_async or await self._async_clients.get()
         exchange = _AsyncExchange(self._destination, client)

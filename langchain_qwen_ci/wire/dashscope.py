@@ -139,7 +139,7 @@ def _parameters(options: Options) -> dict[str, Any]:
         parameters["enable_thinking"] = options.enable_thinking
     if options.tools:
         parameters["tools"] = list(options.tools)
-    return parameters | options.parameters
+    return {**parameters, **options.parameters}
 
 
 class DashScopeDecoder:
@@ -224,8 +224,7 @@ class DashScopeDecoder:
         if said := _said(message.get("content")):
             self._end_runs(events)
             events.append(TextDelta(said))
-        for call in message.get("tool_calls") or ():
-            events.append(_tool_call(call))
+        events.extend(map(_tool_call, message.get("tool_calls") or ()))
         self._search_info = output.get("search_info") or self._search_info
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -277,8 +276,9 @@ class DashScopeDecoder:
             yield _tokens(self._usage)
 
     def _finish(self, reason: str, events: list[Event]) -> None:
-        for position in sorted(self._running):
-            events.append(CodeFinished(self._call_id(position), "completed"))
+        events.extend(
+            CodeFinished(self._call_id(position), "completed") for position in sorted(self._running)
+        )
         self._running.clear()
         others = [entry for entry in self._tool_info if entry["type"] != "code_interpreter"]
         if others:
@@ -301,9 +301,9 @@ def _string_only(value: object) -> str:
 
 def _said(content: str | list[dict[str, Any]] | None) -> str:
     """Text generation sends strings, multimodal generation lists of parts, both also null."""
-    if not content or isinstance(content, str):
-        return content or ""
-    return "".join(_string_only(part.get("text") or "") for part in content)
+    if isinstance(content, str):
+        return content
+    return "".join(_string_only(part.get("text") or "") for part in content or ())
 
 
 def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
