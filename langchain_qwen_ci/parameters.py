@@ -96,9 +96,10 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
     }
     tools = [*(call.get("tools") or ()), *map(_as_tool, call.get("functions") or ())]
     interpreter = wishes.enable_code_interpreter or any(map(is_interpreter, tools))
-    functions = [tool for tool in tools if not is_interpreter(tool)]
+    given = [tool for tool in tools if not is_interpreter(tool)]
     if interpreter:
-        refuse_tools(functions)
+        refuse_tools(given)
+    functions = [as_function(tool) for tool in given]
     parameters = _parameters(wishes, others)
     if not functions:
         parameters.pop("tool_choice", None)

@@ -132,9 +132,7 @@ STREAMS: dict[str, Stream] = {
             frame(runs=code("import math\n"), used=usage(290, 8)),
             frame(runs=code('import math\nprint("π")'), used=usage(290, 12, runs=1)),
             frame(said="π", runs=code('import math\nprint("π")'), used=usage(731, 14, runs=1)),
-            frame(
-                finish="stop", runs=code('import math\nprint("π")'), used=usage(731, 14, runs=1)
-            ),
+            frame(finish="stop", runs=code('import math\nprint("π")'), used=usage(731, 14, runs=1)),
         ),
         content="π",
         reasoning="Hm.",
@@ -210,7 +208,9 @@ STREAMS: dict[str, Stream] = {
     ),
     "multimodal, list content": Stream(
         stream(
-            frame(thought="看。", said=[], used=usage(300, 2, input_tokens_details={"text_tokens": 3})),
+            frame(
+                thought="看。", said=[], used=usage(300, 2, input_tokens_details={"text_tokens": 3})
+            ),
             frame(thought="", said=[], runs=_ONE, used=usage(300, 5, runs=1)),
             frame(thought=None, said=[{"text": "它是"}], runs=_ONE, used=usage(760, 8, runs=1)),
             frame(

@@ -168,8 +168,9 @@ def test_an_entry_of_unknown_type_is_kept():
 
 def test_token_details_have_langchain_names():
     body = STREAMS["multimodal, list content"].body.replace(
-        b'"input_tokens":760,', b'"input_tokens":760,"prompt_tokens_details":{"cached_tokens":5},'
-        b'"output_tokens_details":{"reasoning_tokens":4},'
+        b'"input_tokens":760,',
+        b'"input_tokens":760,"prompt_tokens_details":{"cached_tokens":5},'
+        b'"output_tokens_details":{"reasoning_tokens":4},',
     )
     message = model_for(body).invoke(QUESTION)
     assert message.usage_metadata["input_token_details"] == {"cache_read": 5}
