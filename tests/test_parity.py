@@ -9,6 +9,7 @@ import operator
 from typing import Any
 
 import pytest
+from conftest import Pieces, Service
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import (
     message_chunk_to_message,
@@ -18,7 +19,6 @@ from langchain_core.messages import (
 from langchain_core.outputs import ChatGenerationChunk
 from native import REQUEST_ID, STREAMS, Stream
 
-from conftest import Pieces, Service
 from langchain_qwen_ci import code_executions, plugin_counts
 
 QUESTION = "What is 7 to the power of 5?"

@@ -1,0 +1,35 @@
+# Each target sets up what it needs in .venv; nothing but Python 3.11 or newer is taken for granted.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo.installed
+	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
+
+test: .venv/dev.installed
+	$(BIN)/python -m pytest -n auto
+
+check: .venv/dev.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/bench.installed
+	$(BIN)/python tests/benchmarks/streams.py
+
+clean:
+	rm -rf .venv
+
+.venv/demo.installed: EXTRAS = emulator,cli
+.venv/dev.installed: EXTRAS = dev
+.venv/bench.installed: EXTRAS = bench
+.venv/%.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@touch $@
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it."; exit 1; }
+	$(PYTHON) -m venv .venv

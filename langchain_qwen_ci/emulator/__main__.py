@@ -1,0 +1,40 @@
+"""`python -m langchain_qwen_ci.emulator`: run the emulator until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+
+from langchain_qwen_ci.emulator import EmulatorServer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m langchain_qwen_ci.emulator",
+        description="Qwen's code-interpreter-enabled endpoints on this machine.",
+    )
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--pace", type=float, default=0.02, help="seconds between two frames")
+    parser.add_argument("--api-key", help="the only key to accept (default: any)")
+    chosen = parser.parse_args()
+    server = EmulatorServer(port=chosen.port, pace=chosen.pace, api_key=chosen.api_key)
+    try:
+        server.start()
+    except OSError as error:
+        print(f"Port {chosen.port} cannot be used ({error.strerror}).", file=sys.stderr)
+        return 1
+    print(f"Listening on {server.url}; Ctrl-C ends it. Point a client at it with")
+    key = "the key" if chosen.api_key else "anything"
+    print(f"  DASHSCOPE_BASE_URL={server.url} DASHSCOPE_API_KEY={key!r}", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
