@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.messages import AIMessage, AIMessageChunk
+    from rich.console import Console
 
 _PACE = 0.015  # seconds between frames of the emulator: about the speed of the real service
 _INTERRUPTED = 130
@@ -170,7 +171,7 @@ class _Plain:
 class _Rich(_Plain):
     """Thinking dim, code highlighted."""
 
-    def __init__(self, console: Any) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 

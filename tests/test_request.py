@@ -73,11 +73,10 @@ def test_the_headers_that_make_the_service_stream(service):
 
 def test_an_unknown_model_warns_once_and_works(service):
     served = service(ANSWER)
-    with pytest.warns(UserWarning, match="qwen9-test") as caught:
+    with pytest.warns(UserWarning, match="qwen9-test"):
         model = served.model(model="qwen9-test")
-        model.invoke("Hi")
-        served.model(model="qwen9-test").invoke("Hi")
-    assert len(caught) == 1
+    model.invoke("Hi")  # a second warning would be an error here
+    served.model(model="qwen9-test").invoke("Hi")
     assert served.bodies[0]["model"] == "qwen9-test"
 
 

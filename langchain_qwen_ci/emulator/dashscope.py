@@ -15,7 +15,7 @@ from langchain_qwen_ci import catalogue
 from langchain_qwen_ci.emulator.mind import Call, Finish, Question, Result, Run, Said, Say, Think
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from langchain_qwen_ci.emulator.mind import Step
 
@@ -31,7 +31,7 @@ _INTERPRETER_TOKENS = 270
 _FRAMES_WHILE_WRITING = 2
 _CHARACTERS_PER_TOKEN = 4
 
-_RANGES = {
+_RANGES: dict[str, Callable[[float], bool]] = {
     "temperature": lambda value: 0 <= value < 2,  # noqa: PLR2004  # the API reference's bounds
     "top_p": lambda value: 0 < value <= 1,
     "top_k": lambda value: value >= 0,
@@ -71,7 +71,7 @@ class NativeRequest:
     def __init__(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> None:
         self._endpoint = PATHS[path]
         self._model = body.get("model")
-        self._messages = (body.get("input") or {}).get("messages")
+        self._messages: list[Any] = (body.get("input") or {}).get("messages") or []
         self._parameters: dict[str, Any] = body.get("parameters") or {}
         self.streams = headers.get(
             "x-dashscope-sse"
@@ -99,7 +99,7 @@ class NativeRequest:
 
     def answer(self, request_id: str) -> NativeAnswer:
         """The encoder of the answer to this request."""
-        said = sum(len(_text(message.get("content"))) for message in self._messages)
+        said = len("".join(_text(message.get("content")) for message in self._messages))
         tokens = said // _CHARACTERS_PER_TOKEN + 10
         return NativeAnswer(
             request_id,
@@ -257,7 +257,7 @@ class NativeAnswer:
         for _ in range(_FRAMES_WHILE_WRITING):
             self._output_tokens += 1 + len(run.code) // (2 * _CHARACTERS_PER_TOKEN)
             yield self._payload()
-        if run.shown_in > 1:
+        if run.appears_empty:
             self._codes.append("")
             yield self._payload()
             self._codes.pop()

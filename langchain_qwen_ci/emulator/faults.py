@@ -1,132 +1,77 @@
-"""What can go wrong with a request: each fault is used up by one request.
+"""Faults to order: each spoils one request.
 
-A fault either answers in place of the service (`Status`, `JsonError`) or spoils the stream that a
-healthy service would have sent: it lets `after` frames pass, or all of them if there are fewer,
-and then strikes.
+Some answer in place of the service; the others let `after` frames of a healthy stream pass and
+then strike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
-
-class Line(Protocol):
-    """What a fault may do to the connection that it strikes."""
-
-    def error_frame(self, status: int, code: str, message: str) -> bytes:
-        """The frame that tells of an error inside a stream, in the request's wire."""
-        ...
-
-    async def pause(self, seconds: float) -> None:
-        """Send nothing for so long, or until the server stops."""
-        ...
-
-    async def reset(self) -> None:
-        """Abort the connection; never comes back."""
-        ...
+_SORRY = "An internal error has occurred, please try again later."
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An HTTP error in place of the answer."""
+    """Answer with an HTTP status and an error body, before anything runs."""
 
     status: int
-    code: str
-    message: str
+    code: str = "InternalError"
+    message: str = _SORRY
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonError:
-    """An error in a JSON body, under HTTP 200."""
+    """Answer 200 with a JSON body that holds an error."""
 
-    code: str
-    message: str
+    code: str = "InternalError"
+    message: str = _SORRY
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """An error inside the stream; it is the last frame."""
+    """Send an error inside the 200 stream."""
 
     after: int
-    status: int
-    code: str
-    message: str
-
-    async def spoil(self, frames: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
-        async for frame in _first(self.after, frames):
-            yield frame
-        yield line.error_frame(self.status, self.code, self.message)
+    status: int = 500
+    code: str = "InternalError"
+    message: str = _SORRY
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The stream ends early, as if it were complete; perhaps in the middle of a frame."""
+    """End the body early and cleanly, so many bytes into the next frame."""
 
     after: int
     bytes_into_next: int = 0
 
-    async def spoil(self, frames: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:  # noqa: ARG002 - every fault is called alike
-        async for frame in _first(self.after, frames):
-            yield frame
-        if self.bytes_into_next:
-            yield (await anext(frames, b""))[: self.bytes_into_next]
-
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection breaks in the middle of the body."""
+    """Drop the connection in the middle of the body."""
 
     after: int
-
-    async def spoil(self, frames: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
-        async for frame in _first(self.after, frames):
-            yield frame
-        await line.reset()
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Silence for some seconds; then the stream goes on."""
+    """Fall silent for so many seconds, then go on."""
 
     after: int
     seconds: float
 
-    async def spoil(self, frames: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
-        async for frame in _first(self.after, frames):
-            yield frame
-        await line.pause(self.seconds)
-        async for frame in frames:
-            yield frame
-
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Bytes that belong to no frame; then the stream goes on."""
+    """Send bytes that are no frame of this wire, and end."""
 
     after: int
-    data: bytes = b"data:{not json\n\n"
-
-    async def spoil(self, frames: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:  # noqa: ARG002 - every fault is called alike
-        async for frame in _first(self.after, frames):
-            yield frame
-        yield self.data
-        async for frame in frames:
-            yield frame
+    data: bytes = b'data:{"output":\n\n'
 
 
-StreamFault = ErrorFrame | Cut | Reset | Stall | Garbage
-Fault = Status | JsonError | StreamFault
-
-
-async def _first(count: int, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    # Pulls exactly `count`: the next frame must not exist yet, since frames are numbered.
-    for _ in range(count):
-        frame = await anext(frames, None)
-        if frame is None:
-            return
-        yield frame
+Fault = Status | JsonError | ErrorFrame | Cut | Reset | Stall | Garbage

@@ -1,30 +1,57 @@
-"""What answers a request: a mind takes a question and gives steps, whatever the wire.
+"""What thinks in the emulator: it is asked a question and answers step by step.
 
-A mind is a generator. It yields steps; for a `Run` it is sent the sandbox's `Result` back, so that
-it can go on from there, as the model behind the real service does.
+A mind is a generator. For a `Run` it is sent the sandbox's `Result`, so that it can go on from
+there, as the model behind the real service does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message of the conversation: its role, its text, media left out."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, whichever wire it came by. `tools` are functions in OpenAI's shape."""
+
+    model: str
+    messages: tuple[Said, ...]
+    code_interpreter: bool
+    thinking: bool
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What was said last."""
+        return self.messages[-1].text
 
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """Reason in the open. Left out where the request turned thinking off."""
+    """Reason in the open."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run code in the sandbox; the mind is sent the `Result`.
+    """Run a program in the sandbox; the mind is sent its `Result`.
 
     Attributes:
-        appears_empty: announce the run with empty code first and fill it in one frame later,
-            as the real service sometimes does.
+        appears_empty: show the run without its code first and fill that in one frame later, as
+            the service sometimes does.
     """
 
     code: str
@@ -40,16 +67,16 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call one of the request's function tools. `id` is made up where it is None."""
+    """Call one of the caller's functions; several in a row are parallel calls."""
 
     name: str
-    arguments: dict[str, Any]
-    id: str | None = None
+    arguments: Mapping[str, Any]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """End the answer now, for this reason: "stop", "length", "tool_calls"."""
+    """End with another reason than "stop" (or "tool_calls" after calls)."""
 
     reason: str
 
@@ -59,58 +86,17 @@ Step = Think | Run | Say | Call | Finish
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the sandbox made of a run: prints and the echo of the last value, or a traceback."""
+    """What a program printed and the echo of its last value, or the traceback it ended with."""
 
     output: str
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of the conversation. Parts of it that are no text are left out of `text`."""
-
-    role: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the request lets the model call; `parameters` is its JSON schema."""
-
-    name: str
-    description: str = ""
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request, after its wire has been taken off.
-
-    Attributes:
-        interpreter: whether code may be run.
-        thinking: whether thoughts are shown.
-        forced_tool: the tool that the request demands a call of, if it names one.
-        body: the request as it came.
-    """
-
-    model: str
-    messages: tuple[Message, ...]
-    interpreter: bool = False
-    thinking: bool = False
-    tools: tuple[Tool, ...] = ()
-    forced_tool: str | None = None
-    body: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The last thing the user said."""
-        users = (message.text for message in reversed(self.messages) if message.role == "user")
-        return next(users, "")
+Steps = Generator[Step, Result | None, None]
 
 
 class Mind(Protocol):
-    """Answers questions. It is called in the server's event loop: it should not block."""
+    """Anything that answers. It runs in the server's event loop, so it should not block."""
 
-    def answer(self, question: Question) -> Generator[Step, Result | None, None]:
+    def answer(self, question: Question) -> Steps:
         """Yield the steps of one answer; a `Run` is sent its `Result`."""
-        ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic_monty import AsyncMonty, CollectString, MontyError
 
@@ -93,7 +93,7 @@ class Session:
         return self._worker
 
 
-def _echo(value: Any) -> str:
+def _echo(value: object) -> str:
     return "" if value is None else repr(value)
 
 

@@ -1,50 +1,45 @@
-"""A mind that says exactly what a test tells it to."""
+"""A mind that says what a test wrote."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable
+import itertools
 from typing import TYPE_CHECKING
 
-from langchain_qwen_ci.emulator.mind import Question, Step
-
 if TYPE_CHECKING:
-    from langchain_qwen_ci.emulator.mind import Result
+    from collections.abc import Callable, Iterable
 
-Turn = Iterable[Step] | Callable[[Question], Iterable[Step]]
+    from langchain_qwen_ci.emulator.mind import Question, Step, Steps
 
-
-class ScriptExhaustedError(Exception):
-    """More requests came than the script has turns."""
+    Turn = Iterable[Step] | Callable[[Question], Iterable[Step]]
 
 
 class Script:
-    """`Script([Think("…"), Run("2**10"), Say("…")], …)`: one turn for each request.
+    """One turn for each request, in order.
 
-    A turn is a list of steps, or a function from the question to steps. A function may be a
-    generator function; then it is sent the results of its runs.
+    A turn is a list of steps, or a function of the question that returns one.
+
+    Example:
+        ```python
+        Script([Think("Let me see."), Run("6 * 7"), Say("It is 42.")])
+        ```
     """
 
     def __init__(self, *turns: Turn) -> None:
         self._turns = turns
-        self._taken = 0
-        self._lock = threading.Lock()
+        self._numbers = itertools.count()  # atomic, so that threads may share a script
 
-    def answer(self, question: Question) -> Generator[Step, Result | None, None]:
-        """Play the next turn; a request past the last one is an error that says so."""
-        turn = self._take()
-        steps = turn(question) if callable(turn) else turn
-        if isinstance(steps, Generator):
-            yield from steps
-        else:
-            for step in steps:
-                yield step
+    def answer(self, question: Question) -> Steps:
+        """The steps of the next turn.
 
-    def _take(self) -> Turn:
-        with self._lock:
-            taken, self._taken = self._taken, self._taken + 1
-        if taken >= len(self._turns):
-            raise ScriptExhaustedError(
-                f"The script has {len(self._turns)} turn(s), and this is request {taken + 1}."
+        Raises:
+            LookupError: every turn has been taken; the server answers 500.
+        """
+        number = next(self._numbers)
+        if number >= len(self._turns):
+            raise LookupError(
+                f"The script has {len(self._turns)} turns, and this is request {number + 1}."
             )
-        return self._turns[taken]
+        turn = self._turns[number]
+        # A list cannot be sent a result, which `yield from` would try to do.
+        for step in turn(question) if callable(turn) else turn:  # noqa: UP028
+            yield step

@@ -40,7 +40,7 @@ from langchain_qwen_ci.emulator.planner import Planner
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Generator, Mapping
     from types import TracebackType
 
     from starlette.requests import Request
@@ -140,7 +140,7 @@ class EmulatorServer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=asyncio.run,
-            args=(self._serve(self._server, sandbox, listener),),
+            args=(_serve(self._server, sandbox, listener),),
             name="qwen-emulator",
             daemon=True,
         )
@@ -154,16 +154,6 @@ class EmulatorServer:
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(_START_SECONDS)
         self._server = self._thread = None
-
-    @staticmethod
-    async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.socket) -> None:
-        # A thread cannot take signals, and the program that starts the emulator wants its own.
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-        try:
-            with listener:
-                await server.serve(sockets=[listener])
-        finally:
-            await sandbox.close()
 
     def take_fault(self) -> Fault | None:
         """The fault ordered for the request that has just come."""
@@ -181,6 +171,20 @@ class EmulatorServer:
     @property
     def pace(self) -> float:
         return self._pace
+
+
+class _Uvicorn(uvicorn.Server):
+    """A thread cannot take signals, and the program around the emulator wants its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.socket) -> None:
+    async with sandbox:
+        with listener:
+            await server.serve(sockets=[listener])
 
 
 class _Endpoint:
@@ -212,10 +216,8 @@ class _Endpoint:
         except LookupError as error:  # a script that has run out
             return _refused(Refusal(500, "InternalError", str(error)), request_id, None)
         if not request.streams:
-            payload = first
-            async for payload in payloads:
-                pass
-            content = answer.document(payload)
+            *_, last = [first, *[payload async for payload in payloads]]
+            content = answer.document(last)
             return Response(content, media_type="application/json", headers=headers)
         frames = _frames(first, payloads, answer, self._server.pace)
         spoilt = _spoilt(frames, fault, request_id)
@@ -257,7 +259,7 @@ class _Endpoint:
             yield payload
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes) -> object:
     try:
         return json.loads(content)
     except ValueError:
