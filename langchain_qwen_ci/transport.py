@@ -375,13 +375,17 @@ class _Exchange:
         request = self._destination.request(self._client, sent)
         response = self._client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        encoded = "content-encoding" in response.headers
-        self._body = response.iter_bytes() if encoded else response.iter_raw()
+        self._body = response.iter_raw() if _is_plain(response) else response.iter_bytes()
         return self._destination.answered(response)
 
     def close(self) -> None:
         if self._response:
             self._response.close()
+
+
+def _is_plain(response: httpx.Response) -> bool:
+    """Whether the bytes on the wire are the body. A response made by hand has no raw bytes."""
+    return "content-encoding" not in response.headers and not response.is_stream_consumed
 
 
 class _AsyncExchange:
@@ -408,8 +412,7 @@ class _AsyncExchange:
         request = self._destination.request(self._client, sent)
         response = await self._client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        encoded = "content-encoding" in response.headers
-        self._body = response.aiter_bytes() if encoded else response.aiter_raw()
+        self._body = response.aiter_raw() if _is_plain(response) else response.aiter_bytes()
         return self._destination.answered(response)
 
     async def close(self) -> None:

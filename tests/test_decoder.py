@@ -1,0 +1,166 @@
+"""The decoder, on streams that hypothesis makes up and cuts up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from native import REQUEST_ID, STREAMS, code, frame, stream, usage
+
+from langchain_qwen_ci.chunks import Answer
+from langchain_qwen_ci.errors import QwenError
+from langchain_qwen_ci.metadata import code_executions
+from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.wire.dashscope import DashScopeWire
+from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Event, Finished
+from langchain_qwen_ci.wire.sse import FrameReader
+
+REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
+
+
+def decoded(*pieces: bytes) -> list[Event]:
+    decoder = DashScopeWire().decoder(REQUEST)
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    return [*events, *decoder.close()]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_one_split_anywhere_makes_no_difference(name: str):
+    body = STREAMS[name].body
+    whole = decoded(body)
+    for at in range(len(body)):
+        assert decoded(body[:at], body[at:]) == whole
+
+
+words = some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+stages = some.lists(
+    some.one_of(
+        some.tuples(some.just("think"), words),
+        some.tuples(some.just("say"), words),
+        some.tuples(some.just("run"), some.lists(words, min_size=1, max_size=3)),
+    ),
+    max_size=8,
+)
+
+
+def written(story: list[tuple[str, Any]], *, lists: bool) -> tuple[bytes, list[tuple[str, str]]]:
+    """A stream that tells a story, and the blocks it must become."""
+    frames: list[dict[str, Any]] = []
+    runs: list[str] = []
+    blocks: list[tuple[str, str]] = []
+    for number, (kind, what) in enumerate(story):
+        shown: dict[str, Any] = {"used": usage(10 + len(runs), number, runs=len(runs))}
+        if kind == "run":
+            runs.append("")
+            for piece in ["", *what]:
+                runs[-1] += piece
+                frames.append(frame(runs=code(*runs), **shown))
+            blocks.append(("server_tool_call", runs[-1]))
+            continue
+        shown["runs"] = code(*runs) if runs else None
+        if kind == "think":
+            frames.append(frame(thought=what, said=[] if lists else "", **shown))
+        else:
+            said = [{"text": what}] if lists else what
+            frames.append(frame(thought=None if lists else "", said=said, **shown))
+        block = "reasoning" if kind == "think" else "text"
+        if blocks and blocks[-1][0] == block:
+            blocks[-1] = (block, blocks[-1][1] + what)
+        else:
+            blocks.append((block, what))
+    end = usage(10 + len(runs), len(story), runs=len(runs))
+    frames.append(frame(finish="stop", runs=code(*runs) if runs else None, used=end))
+    return stream(*frames), blocks
+
+
+def cut(data: some.DataObject, body: bytes) -> Iterator[bytes]:
+    places = data.draw(some.lists(some.integers(0, len(body)), max_size=6).map(sorted))
+    for start, end in zip([0, *places], [*places, len(body)], strict=True):
+        yield body[start:end]
+
+
+@given(stages, some.booleans(), some.data())
+def test_any_valid_stream_cut_anywhere_becomes_its_story(story, lists, data):
+    body, expected = written(story, lists=lists)
+    answer = Answer("qwen3-max")
+    for event in decoded(*cut(data, body)):
+        answer.add(event)
+    message = answer.message()
+    told = [
+        (
+            block["type"],
+            block.get("reasoning") or block.get("text") or block.get("args", {}).get("code"),
+        )
+        for block in message.content_blocks
+    ]
+    assert told == expected
+    assert message.content == "".join(text for kind, text in expected if kind == "text")
+    assert [run["code"] for run in code_executions(message)] == [
+        text for kind, text in expected if kind == "server_tool_call"
+    ]
+    assert message.response_metadata["request_id"] == REQUEST_ID
+
+
+@given(some.sampled_from(sorted(STREAMS)), some.data())
+def test_a_damaged_stream_gives_an_error_of_the_tree_or_an_answer(name, data):
+    body = bytearray(STREAMS[name].body)
+    for _ in range(data.draw(some.integers(1, 4))):
+        place = data.draw(some.integers(0, len(body) - 1))
+        body[place : place + data.draw(some.integers(0, 3))] = data.draw(some.binary(max_size=3))
+    try:
+        events = decoded(*cut(data, bytes(body)))
+    except QwenError:
+        return
+    assert isinstance(events[-1], Finished)
+
+
+@given(some.binary(max_size=300), some.data())
+def test_garbage_is_cut_into_the_same_frames_however_it_comes(body, data):
+    def frames(*pieces: bytes) -> list[Any]:
+        reader = FrameReader()
+        return [*(frame for piece in pieces for frame in reader.feed(piece)), *reader.close()]
+
+    assert frames(*cut(data, body)) == frames(body)
+
+
+def test_code_that_is_corrected_is_recorded_as_corrected():
+    events = decoded(
+        stream(
+            frame(runs=code("1+1"), used=usage(10, 1)),
+            frame(runs=code("2+2"), used=usage(10, 2)),
+            frame(said="4", runs=code("2+2"), used=usage(10, 3)),
+            frame(runs=code("2+2+0"), used=usage(10, 4)),
+            frame(finish="stop", runs=code("2+2+0"), used=usage(10, 4)),
+        )
+    )
+    answer = Answer("qwen3-max")
+    for event in events:
+        answer.add(event)
+    assert [run["code"] for run in code_executions(answer.message())] == ["2+2+0"]
+    (block,) = [b for b in answer.message().content_blocks if b["type"] == "server_tool_call"]
+    assert block["args"] == {"code": "2+2+0"}
+
+
+def test_entries_that_are_filled_in_out_of_order():
+    events = decoded(
+        stream(
+            frame(runs=code("", ""), used=usage(10, 1)),
+            frame(runs=code("", "b"), used=usage(10, 2)),
+            frame(said="…", runs=code("", "b"), used=usage(10, 3)),
+            frame(runs=code("a", "b"), used=usage(10, 4)),
+            frame(finish="stop", runs=code("a", "b"), used=usage(10, 4)),
+        )
+    )
+    told = [event for event in events if isinstance(event, CodeDelta | CodeFinished)]
+    first, second = f"ci_{REQUEST_ID}_0", f"ci_{REQUEST_ID}_1"
+    assert told == [
+        CodeDelta(first, ""),
+        CodeDelta(second, ""),
+        CodeDelta(second, "b"),
+        CodeFinished(second, "completed"),
+        CodeDelta(first, "a"),
+        CodeFinished(first, "completed"),
+    ]

@@ -1,0 +1,304 @@
+"""What goes wrong: the right error, with what had arrived, after the right number of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Pieces
+from langchain_core import exceptions as core
+from native import ONE_RUN, REQUEST_ID, STREAMS, error_frame, stream
+
+from langchain_qwen_ci import code_executions, errors
+from langchain_qwen_ci.errors import (
+    QwenAPIError,
+    QwenAuthenticationError,
+    QwenConnectionError,
+    QwenError,
+    QwenRateLimitError,
+    QwenServerError,
+    QwenStreamError,
+    QwenTimeoutError,
+)
+
+ANSWER = STREAMS["one run"].body
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Retries wait no time here; what they would have waited is recorded."""
+    recorded: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        recorded.append(seconds)
+
+    monkeypatch.setattr("langchain_qwen_ci.transport.time.sleep", recorded.append)
+    monkeypatch.setattr("langchain_qwen_ci.transport.asyncio.sleep", asleep)
+    return recorded
+
+
+async def _astream(model: Any) -> list[Any]:
+    return [chunk async for chunk in model.astream("?")]
+
+
+WAYS = {
+    "invoke": lambda model: model.invoke("?"),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
+    "stream": lambda model: list(model.stream("?")),
+    "astream": lambda model: asyncio.run(_astream(model)),
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+def refusing(status: int, code: str, message: str = "No.", **headers: str) -> Any:
+    body = {"code": code, "message": message, "request_id": REQUEST_ID}
+    return lambda: httpx.Response(status, json=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "requests"),
+    [
+        (400, "InvalidParameter", errors.QwenInvalidRequestError, 1),
+        (400, "InvalidParameter.DataInspection", errors.QwenInvalidRequestError, 1),
+        (400, "DataInspectionFailed", errors.QwenInvalidRequestError, 1),
+        (400, "Arrearage", errors.QwenPermissionDeniedError, 1),
+        (401, "InvalidApiKey", QwenAuthenticationError, 1),
+        (403, "AccessDenied.Unpurchased", errors.QwenPermissionDeniedError, 1),
+        (403, "Model.AccessDenied", errors.QwenPermissionDeniedError, 1),
+        (404, "ModelNotFound", errors.QwenModelNotFoundError, 1),
+        (429, "Throttling", QwenRateLimitError, 3),
+        (429, "Throttling.RateQuota", QwenRateLimitError, 3),
+        (429, "Throttling.AllocationQuota", QwenRateLimitError, 3),
+        (429, "PrepaidBillOverdue", errors.QwenPermissionDeniedError, 1),
+        (429, "SomethingNew", QwenRateLimitError, 3),
+        (500, "InternalError.Algo", QwenServerError, 3),
+        (503, "ModelUnavailable", QwenServerError, 3),
+        (418, "Teapot", errors.QwenInvalidRequestError, 1),
+    ],
+)
+@every_way
+def test_statuses(service, way, status, code, kind, requests):
+    served = service(refusing(status, code))
+    with pytest.raises(QwenAPIError) as caught:
+        way(served.model())
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status_code, error.code, error.request_id) == (status, code, REQUEST_ID)
+    assert error.is_retryable is (requests > 1)
+    assert isinstance(error, ValueError) is (requests == 1)
+    assert error.partial is None
+    assert len(served.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("kind", "general"),
+    [
+        (errors.QwenInvalidRequestError, core.ModelInvalidRequestError),
+        (QwenAuthenticationError, core.ModelAuthenticationError),
+        (errors.QwenPermissionDeniedError, core.ModelPermissionDeniedError),
+        (errors.QwenModelNotFoundError, core.ModelNotFoundError),
+        (QwenRateLimitError, core.ModelRateLimitError),
+        (QwenServerError, core.ModelAPIError),
+        (QwenConnectionError, core.ModelConnectionError),
+        (QwenTimeoutError, core.ModelTimeoutError),
+        (QwenStreamError, core.ModelAPIError),
+        (errors.ToolsNotAllowedError, core.ModelInvalidRequestError),
+    ],
+)
+def test_each_error_is_the_one_langchain_knows(kind, general):
+    assert issubclass(kind, general)
+    assert issubclass(kind, QwenError)
+    assert not issubclass(kind, RuntimeError | OSError)
+    assert kind.is_retryable is not issubclass(kind, ValueError)
+
+
+def test_errors_say_what_is_known_and_survive_a_pickle(service):
+    served = service(refusing(401, "InvalidApiKey", "Invalid API-key provided."))
+    with pytest.raises(QwenAuthenticationError) as caught:
+        served.model().invoke("?")
+    text = str(caught.value)
+    for part in (
+        "Invalid API-key provided.",
+        "401",
+        "InvalidApiKey",
+        REQUEST_ID,
+        "DASHSCOPE_API_KEY",
+    ):
+        assert part in text
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (QwenAuthenticationError, text)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("qwen3-max", "multimodal-generation"), ("qwen3.5-plus", "text-generation")],
+)
+def test_url_error_says_model_path_and_what_to_change(service, model, said):
+    served = service(refusing(400, "InvalidParameter", "url error, please check url\uff01"))
+    with pytest.raises(QwenAPIError) as caught:
+        served.model(model=model).invoke("?")
+    assert f'"{model}"' in str(caught.value)
+    assert f'endpoint="{said}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code":"Throttling","message":"Slow down.","request_id":"r"}',
+        b'\n {"code":"Throttling","message":"Slow down.","request_id":"r"}',
+        error_frame(429, "Throttling", "Slow down."),
+    ],
+    ids=["JSON body", "JSON body after white space", "error frame"],
+)
+@every_way
+def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
+    served = service(body)
+    with pytest.raises(QwenRateLimitError, match="Slow down"):
+        way(served.model())
+    assert len(served.requests) == 3
+    recovered = service(body, ANSWER)
+    assert way(recovered.model())
+    assert len(recovered.requests) == 2
+
+
+def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
+    served = service(lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X")))
+    with pytest.raises(errors.QwenInvalidRequestError, match="X"):
+        served.model().invoke("?")
+    served = service(lambda: httpx.Response(502, content=b"<html>Bad gateway</html>"))
+    with pytest.raises(QwenServerError, match="Bad gateway"):
+        served.model(max_retries=0).invoke("?")
+
+
+PARTS = {
+    "an error frame": error_frame(500, "InternalError", "Broken."),
+    "a frame that is no JSON": b'data:{"output":\n\n',
+    "a frame that is no object": b"data:[1]\n\n",
+    "content of a wrong type": b'data:{"output":{"choices":[{"message":{"content":7}}]}}\n\n',
+    "choices of a wrong type": b'data:{"output":{"choices":7}}\n\n',
+    "bytes that are no UTF-8": b'data:{"output":"\xff"}\n\n',
+    "the end, too early": b"",
+    "the end, in the middle of a frame": b'id:6\ndata:{"output":{"choi',
+}
+
+
+@pytest.mark.parametrize("rest", PARTS.values(), ids=PARTS)
+@every_way
+def test_what_had_arrived_is_on_the_error(service, way, rest):
+    served = service(stream(*ONE_RUN[:6]) + rest)
+    with pytest.raises(QwenError) as caught:
+        way(served.model())
+    assert isinstance(caught.value, QwenStreamError | QwenServerError)
+    assert len(served.requests) == 1  # code may have run: never again by itself
+    partial = caught.value.partial
+    assert partial is not None
+    assert partial.content == "7 to the power of 5 "
+    assert partial.additional_kwargs["reasoning_content"] == "I need the exact value.It is 16807."
+    assert [run["code"] for run in code_executions(partial)] == ["7**5"]
+    assert partial.usage_metadata["output_tokens"] == 36
+    assert "finish_reason" not in partial.response_metadata
+
+
+def test_every_cut_is_told_from_an_answer(service):
+    """At each byte before the frame that finishes, the end is an error, never an empty success."""
+    finish = ANSWER.rindex(b"id:8")
+    last = len(ANSWER.rstrip(b"\n"))
+    for at in range(0, last, 7):
+        with pytest.raises(QwenStreamError):
+            service(ANSWER[:at]).model().invoke("?")
+    assert finish < last
+    assert service(ANSWER[:last]).model().invoke("?").content
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (httpx.ReadTimeout("slow"), QwenTimeoutError),
+        (httpx.ReadError("reset"), QwenStreamError),
+        (httpx.RemoteProtocolError("incomplete chunked read"), QwenStreamError),
+    ],
+)
+@every_way
+def test_a_connection_that_breaks_in_the_middle(service, way, failure, kind):
+    served = service(Pieces(stream(*ONE_RUN[:6]), breaks=failure))
+    with pytest.raises(kind) as caught:
+        way(served.model())
+    assert caught.value.partial.usage_metadata["output_tokens"] == 36
+    assert len(served.requests) == 1
+
+
+@every_way
+def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
+    assert way(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "requests"),
+    [
+        (httpx.ConnectError("refused"), QwenConnectionError, 3),
+        (httpx.ConnectTimeout("slow"), QwenTimeoutError, 3),
+        (httpx.RemoteProtocolError("disconnected"), QwenConnectionError, 3),
+        (httpx.ReadTimeout("slow"), QwenTimeoutError, 1),
+    ],
+)
+@every_way
+def test_a_service_that_is_not_reached(service, way, failure, kind, requests):
+    served = service(failure)
+    with pytest.raises(kind):
+        way(served.model())
+    assert len(served.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("headers", "waited"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "7", "retry-after-ms": "20"}, 0.02),
+        ({"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}, 0.0),
+    ],
+)
+@every_way
+def test_the_service_says_how_long_to_wait(service, way, headers, waited, waits):
+    served = service(refusing(429, "Throttling", **headers), ANSWER)
+    way(served.model())
+    assert waits == [waited]
+
+
+def test_waits_grow_and_are_jittered(service, waits):
+    served = service(refusing(503, "ModelUnavailable"))
+    with pytest.raises(QwenServerError):
+        served.model(max_retries=5).invoke("?")
+    assert len(waits) == 5
+    assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(waits))
+
+
+def test_too_long_a_wait_is_the_callers_to_decide(service, waits):
+    served = service(refusing(429, "Throttling", **{"retry-after": "3600"}))
+    with pytest.raises(QwenRateLimitError) as caught:
+        served.model().invoke("?")
+    assert caught.value.retry_after == 3600
+    assert waits == []
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_leaving_a_stream_early_closes_the_connection(service, way):
+    body = Pieces(*[ANSWER[at : at + 50] for at in range(0, len(ANSWER), 50)])
+    model = service(body).model()
+
+    async def leave() -> None:
+        chunks = model.astream("?")
+        async for _ in chunks:
+            break
+        await chunks.aclose()
+
+    if way == "stream":
+        chunks = model.stream("?")
+        next(chunks)
+        chunks.close()
+    else:
+        asyncio.run(leave())
+    assert body.closed
