@@ -8,18 +8,26 @@ numpy.
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple, Unpack
 
 from pydantic_monty import CollectString, Monty, MontyError
 
 from langchain_qwen_ci.emulator.mind import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from pydantic_monty import MontySession
+
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +42,19 @@ class Sandbox:
     """A pool of workers, open inside `async with`.
 
     It is the blocking pool, run in threads: the asyncio one wakes the event loop from a thread
-    of its own, which aborts the interpreter if that happens while it exits.
+    of its own, which aborts the interpreter if that happens while it exits. There are as many
+    threads as workers, and a request waits for a worker in the event loop: waiting in a thread,
+    requests would keep those that have a worker from running.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._pool = Monty(min_processes=0)
+        self.limits = limits
+        self.pool = Monty(min_processes=0, max_processes=_WORKERS)
+        self.threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-emulator-sandbox")
+        self.free = asyncio.Semaphore(_WORKERS)
 
     async def __aenter__(self) -> Self:
-        self._pool.__enter__()
+        self.pool.__enter__()
         return self
 
     async def __aexit__(
@@ -51,32 +63,39 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._pool.__exit__, kind, error, traceback)
+        self.threads.shutdown()
+        self.pool.__exit__(kind, error, traceback)
 
     def session(self) -> Session:
         """The sandbox of one request: what a run defines, the next one finds."""
-        return Session(self._pool, self._limits)
+        return Session(self)
 
 
 class Session:
     """Runs the code of one request. It takes a worker only when there is something to run."""
 
-    def __init__(self, pool: Monty, limits: Limits) -> None:
-        self._pool = pool
-        self._limits = limits
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._worker: MontySession | None = None
-        self._stack = ExitStack()
+        self._taken = AsyncExitStack()
+        self._checkout = ExitStack()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exit_details: object) -> None:
-        if self._worker is not None:
-            await asyncio.to_thread(self._stack.close)
+        await self._taken.aclose()
 
     async def run(self, code: str) -> Result:
         """Run code as a REPL would: what it prints, then its last value unless that is None."""
-        return await asyncio.to_thread(self._run, code)
+        if self._worker is None:
+            await self._taken.enter_async_context(self._sandbox.free)
+            self._taken.push_async_callback(self._in_thread, self._checkout.close)
+        return await self._in_thread(self._run, code)
+
+    async def _in_thread(self, call: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._sandbox.threads, call, *arguments)
 
     def _run(self, code: str) -> Result:
         printed = CollectString()
@@ -91,9 +110,9 @@ class Session:
 
     def _checked_out(self) -> MontySession:
         if self._worker is None:
-            limits = self._limits
-            self._worker = self._stack.enter_context(
-                self._pool.checkout(
+            limits = self._sandbox.limits
+            self._worker = self._checkout.enter_context(
+                self._sandbox.pool.checkout(
                     limits={
                         "max_feed_duration_secs": limits.seconds,
                         "max_memory": limits.memory,

@@ -156,7 +156,7 @@ class DashScopeDecoder:
         self._running: set[int] = set()  # positions that the model has not spoken after
         self._search_info: Any = None
         self._usage: dict[str, Any] = {}
-        self._usage_told: dict[str, Any] = {}
+        self._usage_told = self._usage
 
     @property
     def begun(self) -> bool:
