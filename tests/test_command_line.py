@@ -38,7 +38,9 @@ def test_it_thinks_runs_code_and_answers_on_the_emulator():
     thinking, code = shown.index("should compute"), shown.index("123**21")
     again, answer = shown.index("The code has run"), shown.index(RESULT)
     assert thinking < code < again < answer
-    assert re.search(r"code_interpreter × 1 · \d+ tokens in, \d+ out, \d+ of them reasoning", shown)
+    assert re.search(
+        r"code_interpreter \u00d7 1 · \d+ tokens in, \d+ out, \d+ of them reasoning", shown
+    )
 
 
 def test_json_and_standard_input():

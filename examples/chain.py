@@ -1,0 +1,34 @@
+"""A chain as one writes it: prompt, model, parser; streamed, with the code that ran.
+
+Run it with DASHSCOPE_API_KEY set, or without: then it asks the emulator.
+"""
+
+import os
+from contextlib import ExitStack
+
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci.emulator import EmulatorServer
+
+with ExitStack() as stack:
+    if os.environ.get("DASHSCOPE_API_KEY"):
+        model = ChatQwenCodeInterpreter(model="qwen3-max")
+    else:
+        server = stack.enter_context(EmulatorServer())
+        model = ChatQwenCodeInterpreter(model="qwen3-max", base_url=server.url, api_key="any")
+
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "Compute, do not guess."), ("user", "What is {base} to the power of {n}?")]
+    )
+
+    chain = prompt | model | StrOutputParser()
+    for piece in chain.stream({"base": 123, "n": 21}):
+        print(piece, end="", flush=True)
+    print()
+
+    message = (prompt | model).invoke({"base": 7, "n": 5})
+    for execution in code_executions(message):
+        print("ran:", execution["code"])
+    print("counted:", plugin_counts(message))
