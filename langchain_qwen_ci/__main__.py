@@ -144,7 +144,8 @@ class _Plain:
         for block in chunk.content_blocks:
             stage = str(block["type"])
             if stage != self._stage and self._stage:
-                self._write("\n\n")
+                # Code ends with its line, everything else in the middle of one.
+                self._write("\n" if self._stage.startswith("server") else "\n\n")
             self._stage = stage
             self._block(dict(block))
 
@@ -156,10 +157,13 @@ class _Plain:
         match block:
             case {"type": "reasoning", "reasoning": text} | {"type": "text", "text": text}:
                 self._write(_plain(text))
-            case {"type": "server_tool_call", "args": {"code": code}}:
-                self._write(f">>> {_plain(code)}\n")
+            case {"type": "server_tool_call", "args": {"code": code}} if code:
+                self._code(_plain(code))
             case {"type": "server_tool_call_chunk", "args": piece}:
-                self._write(_plain(json.loads(f'"{piece}"')))
+                self._code(_plain(json.loads(f'"{piece}"')))
+
+    def _code(self, code: str) -> None:
+        self._write(f">>> {code}\n")
 
     def _facts(self, facts: str) -> None:
         self._write(f"{facts}\n")
@@ -179,8 +183,6 @@ class _Rich(_Plain):
         match block:
             case {"type": "reasoning", "reasoning": text}:
                 self._console.print(_plain(text), end="", style="dim", markup=False)
-            case {"type": "server_tool_call", "args": {"code": code}} if code:
-                self._code(_plain(code))
             case _:
                 super()._block(block)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +104,31 @@ def test_any_valid_stream_cut_anywhere_becomes_its_story(story, lists, data):
         text for kind, text in expected if kind == "server_tool_call"
     ]
     assert message.response_metadata["request_id"] == REQUEST_ID
+
+
+@given(stages, some.booleans())
+def test_what_is_recognised_by_its_bytes_is_read_as_what_is_parsed(story, lists):
+    """With spaces in its JSON no frame is recognised, and every one is parsed whole."""
+    body, _ = written(story, lists=lists)
+    spaced = re.sub(
+        rb"data:(.*)", lambda match: b"data:" + json.dumps(json.loads(match[1])).encode(), body
+    )
+    assert decoded(body) == decoded(spaced)
+
+
+def test_text_that_looks_like_tool_info_is_text():
+    told = '"tool_info":[{"code_interpreter":{"code":"1"},"type":"code_interpreter"}]'
+    body = stream(
+        frame(runs=code("1"), used=usage(10, 1)),
+        frame(said=told, runs=code("1"), used=usage(10, 2)),
+        frame(said=told, runs=code("1", told), used=usage(10, 3)),
+        frame(said=told, finish="stop", runs=code("1", told), used=usage(10, 4)),
+    )
+    answer = Answer("qwen3-max")
+    for event in decoded(body):
+        answer.add(event)
+    assert answer.message().content == told * 3
+    assert [run["code"] for run in code_executions(answer.message())] == ["1", told]
 
 
 @given(some.sampled_from(sorted(STREAMS)), some.data())

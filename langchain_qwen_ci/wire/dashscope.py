@@ -12,6 +12,7 @@ recordings of the service. What makes this wire special:
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ _ROOT = "/api/v1/services/aigc/"
 _TEXT = "text-generation"
 _MULTIMODAL = "multimodal-generation"
 _SHOWN_BYTES = 200
+_TOOL_INFO_KEY = b'"tool_info":'
+_TOOL_INFO_START = _TOOL_INFO_KEY + b"["
+_JSON = json.JSONDecoder()
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -152,6 +156,8 @@ class DashScopeDecoder:
         self._frames_read = 0
         self._request_id = ""
         self._tool_info: list[Any] = []
+        self._known_bytes = b""  # of `tool_info` as last read, with its key
+        self._unremembered = False
         self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
         self._running: set[int] = set()  # positions that the model has not spoken after
         self._search_info: Any = None
@@ -183,6 +189,7 @@ class DashScopeDecoder:
         self._frames_read += 1
         try:
             events = self._read(frame)
+            self._remember_tool_info(frame.data)
         except QwenAPIError:
             yield from self._tell_usage()
             raise
@@ -195,7 +202,7 @@ class DashScopeDecoder:
         yield from events
 
     def _read(self, frame: Frame) -> list[Event]:
-        payload = from_json(frame.data)
+        payload = from_json(self._without_known_tool_info(frame.data))
         output = payload.get("output")
         if frame.event == "error" or (not output and payload.get("code")):
             raise _refusal(self._request, payload, frame.status)
@@ -218,8 +225,7 @@ class DashScopeDecoder:
         if thought := message.get("reasoning_content"):
             self._end_runs(events)
             events.append(ReasoningDelta(_string_only(thought)))
-        tool_info = output.get("tool_info")
-        if tool_info and tool_info != self._tool_info:
+        if tool_info := output.get("tool_info"):
             self._take_tool_info(tool_info, events)
         if said := _said(message.get("content")):
             self._end_runs(events)
@@ -230,6 +236,34 @@ class DashScopeDecoder:
         if reason and reason != "null":
             self._finish(reason, events)
 
+    def _without_known_tool_info(self, data: bytes) -> bytes:
+        """Every frame repeats all code so far: parsing it again is most of what a long answer
+        costs. If the same bytes stand there as before, nothing has changed, and null will do.
+
+        A string cannot be mistaken for the key, since a quote in a string is escaped. What is
+        not recognised is parsed.
+        """
+        if not self._known_bytes:
+            return data
+        start = data.find(_TOOL_INFO_KEY)
+        if start < 0 or not data.startswith(self._known_bytes, start):
+            return data
+        return b"".join((data[:start], b'"tool_info":null', data[start + len(self._known_bytes) :]))
+
+    def _remember_tool_info(self, data: bytes) -> None:
+        """Keep the bytes of a list that has just been read."""
+        if not self._unremembered:
+            return
+        self._unremembered = False
+        start = data.find(_TOOL_INFO_START)
+        if start < 0:  # written otherwise, with spaces: every frame is then parsed whole
+            return
+        text = data[start + len(_TOOL_INFO_KEY) :].decode()
+        value, end = _JSON.raw_decode(text)
+        if value == self._tool_info:
+            length = len(_TOOL_INFO_KEY) + len(text[:end].encode())
+            self._known_bytes = data[start : start + length]
+
     def _take_tool_info(self, tool_info: list[Any], events: list[Event]) -> None:
         """Tell what is new: entry by entry, since the list repeats every execution so far."""
         for position, entry in enumerate(tool_info):
@@ -237,6 +271,7 @@ class DashScopeDecoder:
                 code = (entry.get("code_interpreter") or {}).get("code") or ""
                 self._take_code(position, _string_only(code), events)
         self._tool_info = tool_info
+        self._unremembered = True
 
     def _take_code(self, position: int, code: str, events: list[Event]) -> None:
         known = self._codes.get(position)
