@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import threading
 import time
-import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import httpx
 
+from langchain_qwen_ci.clients import ClientOfEachLoop, SharedClient
 from langchain_qwen_ci.errors import (
     QwenAPIError,
     QwenAuthenticationError,
@@ -33,7 +30,6 @@ from langchain_qwen_ci.errors import (
 )
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
@@ -55,8 +51,6 @@ _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 8.0
 # A service that asks for longer is not waited for: the caller decides.
 _LONGEST_ASKED_WAIT_SECONDS = 60.0
-# httpx's default of 100 connections makes the 101st stream wait for another to end.
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +254,8 @@ class Transport:
         self._max_retries = max_retries
         self._given = http_client
         self._given_async = http_async_client
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._async_clients = _ClientOfEachLoop()
+        self._client = SharedClient()
+        self._async_clients = ClientOfEachLoop()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         return Transport(
@@ -288,7 +281,7 @@ class Transport:
         Raises:
             QwenError: the call failed; see `errors`.
         """
-        exchange = _Exchange(self._destination, self._given or self._own_client())
+        exchange = _Exchange(self._destination, self._given or self._client.get())
         flow = call_flow(wire, request, self._max_retries)
         resume: Callable[[Any], Command | Event] = flow.send
         outcome: Any = None
@@ -333,22 +326,12 @@ class Transport:
 
     def close(self) -> None:
         """Close the sync client, unless it was given."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client:
-            client.close()
+        self._client.close()
 
     async def aclose(self) -> None:
         """Close the async client of the running loop, and the sync one."""
         self.close()
         await self._async_clients.close()
-
-    def _own_client(self) -> httpx.Client:
-        with self._lock:
-            if self._client is None:
-                self._client = httpx.Client(verify=_ssl_context(), limits=_LIMITS)
-                weakref.finalize(self, self._client.close)
-            return self._client
 
 
 class _Exchange:
@@ -418,43 +401,3 @@ class _AsyncExchange:
     async def close(self) -> None:
         if self._response:
             await self._response.aclose()
-
-
-class _ClientOfEachLoop:
-    """An async client works in the event loop that first used it, and in no other.
-
-    So every loop gets its own. It lives in an async generator: asyncio closes those when a loop
-    ends (`asyncio.run` does), and with the generator the client and its sockets.
-    """
-
-    def __init__(self) -> None:
-        self._lives: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient]]
-        ] = WeakKeyDictionary()
-
-    async def get(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        if loop in self._lives:
-            client, _ = self._lives[loop]
-            if not client.is_closed:
-                return client
-        life = _client_life()
-        client = await anext(life)
-        self._lives[loop] = (client, life)
-        return client
-
-    async def close(self) -> None:
-        _, life = self._lives.pop(asyncio.get_running_loop(), (None, None))
-        if life is not None:
-            await life.aclose()
-
-
-async def _client_life() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS) as client:
-        yield client
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Reading the certificates is most of what a client costs (some 30 ms): do it once."""
-    return httpx.create_ssl_context()

@@ -461,7 +461,7 @@ def test_connections_are_used_again(qwen_emulator):
 
     for _ in range(3):
         model.invoke(QUESTION)
-    pool = model._transport._client._transport._pool
+    pool = model._transport._client.get()._transport._pool
     ports |= {str(connection) for connection in pool.connections}
     assert len(ports) == 1
     asyncio.run(many())

@@ -37,11 +37,11 @@ from langchain_qwen_ci.wire.events import (
     ReasoningDelta,
     ResponseStarted,
     TextDelta,
-    TokensUsed,
     ToolCallDelta,
 )
 from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Text, Turn
 from langchain_qwen_ci.wire.sse import Frame, FrameReader
+from langchain_qwen_ci.wire.tokens import tokens_used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -308,7 +308,7 @@ class DashScopeDecoder:
     def _tell_usage(self) -> Iterator[Event]:
         if self._usage is not self._usage_told:
             self._usage_told = self._usage
-            yield _tokens(self._usage)
+            yield tokens_used(self._usage)
 
     def _finish(self, reason: str, events: list[Event]) -> None:
         events.extend(
@@ -350,37 +350,6 @@ def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
         name=function.get("name") or None,
         arguments=_string_only(function.get("arguments") or ""),
     )
-
-
-def _tokens(usage: dict[str, Any]) -> TokensUsed:
-    input_tokens = _count(usage.get("input_tokens"))
-    output_tokens = _count(usage.get("output_tokens"))
-    plugins = usage.get("plugins")
-    return TokensUsed(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
-        input_details=_details(usage.get("input_tokens_details"))
-        | _details(usage.get("prompt_tokens_details")),
-        output_details=_details(usage.get("output_tokens_details")),
-        plugins=plugins if isinstance(plugins, dict) else None,
-    )
-
-
-def _details(details: object) -> dict[str, int]:
-    """`{"cached_tokens": 3, "text_tokens": 5}` under LangChain's names; whole numbers only,
-    since LangChain cannot add up others."""
-    if not isinstance(details, dict):
-        return {}
-    return {
-        "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
-        for name, count in details.items()
-        if type(count) is int
-    }
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int else 0
 
 
 def _document(body: bytes) -> dict[str, Any]:

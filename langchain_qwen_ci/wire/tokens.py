@@ -1,0 +1,39 @@
+"""How the service counts tokens and plugins, in neutral names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_qwen_ci.wire.events import TokensUsed
+
+
+def tokens_used(usage: dict[str, Any]) -> TokensUsed:
+    """`usage` as the service counts it, in neutral names. What is no whole number counts as 0."""
+    input_tokens = _count(usage.get("input_tokens"))
+    output_tokens = _count(usage.get("output_tokens"))
+    plugins = usage.get("plugins")
+    return TokensUsed(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
+        input_details=_details(usage.get("input_tokens_details"))
+        | _details(usage.get("prompt_tokens_details")),
+        output_details=_details(usage.get("output_tokens_details")),
+        plugins=plugins if isinstance(plugins, dict) else None,
+    )
+
+
+def _details(details: object) -> dict[str, int]:
+    """`{"cached_tokens": 3, "text_tokens": 5}` under LangChain's names; whole numbers only,
+    since LangChain cannot add up others."""
+    if not isinstance(details, dict):
+        return {}
+    return {
+        "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
+        for name, count in details.items()
+        if type(count) is int
+    }
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int else 0
