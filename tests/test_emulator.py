@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
@@ -249,6 +250,13 @@ PLANS = {
     "3 x 4": ["3 * 4"],
     "(3+4)*5/7 =": ["(3 + 4) * 5 / 7"],
     "Please run this:\n```python\nx = 6\nprint(x * 7)\n```": ["x = 6\nprint(x * 7)"],
+    "first 12 squared, then minus 5": ["12**2", "12**2 - 5"],
+    "2 plus 3, then square it, then divide the result by 5": [
+        "2 + 3",
+        "(2 + 3)**2",
+        "(2 + 3)**2 / 5",
+    ],
+    "(" * 5000 + "1 + 1": [],
     "Who are you?": [],
     "Call me on 555 or 666.": [],
 }
@@ -417,6 +425,43 @@ def test_a_stall_is_a_timeout_with_what_had_arrived():
             model_of(server, stream_chunk_timeout=0.2).invoke("?")
         assert code_executions(caught.value.partial)
     assert time.monotonic() - started < 10  # neither client nor server waits for the stall
+
+
+def test_it_stops_at_once_while_code_runs():
+    endless = [Run("while True: pass")]
+    server = scripted(endless, limits=Limits(seconds=30)).start()
+    started = threading.Event()
+
+    def ask() -> None:
+        started.set()
+        with contextlib.suppress(QwenError):
+            model_of(server, max_retries=0).invoke("?")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    started.wait()
+    time.sleep(0.3)
+    before = time.monotonic()
+    server.stop()
+    assert time.monotonic() - before < 5
+    thread.join()
+
+
+def test_a_client_that_leaves_ends_its_run():
+    endless, short = [Think("Hm."), Run("while True: pass")], [Run("1"), Say("done")]
+    with scripted(*[endless] * 20, short, limits=Limits(seconds=60)) as server:
+        impatient = model_of(server, stream_chunk_timeout=0.3)
+
+        async def ask() -> None:
+            with contextlib.suppress(QwenTimeoutError):
+                await impatient.ainvoke("?")
+
+        async def many() -> None:
+            await asyncio.gather(*(ask() for _ in range(20)))
+
+        asyncio.run(many())
+        # More runs than there are workers have been left: one must be free again.
+        assert model_of(server, stream_chunk_timeout=20).invoke("?").content == "done"
 
 
 def test_nothing_is_left_behind():

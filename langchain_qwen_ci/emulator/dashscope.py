@@ -76,8 +76,11 @@ class NativeRequest:
         self.streams = headers.get(
             "x-dashscope-sse"
         ) == "enable" or "text/event-stream" in headers.get("accept", "")
-        self._interpreter = bool(self._parameters.get("enable_code_interpreter"))
         model = catalogue.known_model(str(self._model))
+        # Some models ignore the flag without a word.
+        self._interpreter = bool(self._parameters.get("enable_code_interpreter")) and (
+            model is None or model.interpreter
+        )
         self._needs_thinking = model is not None and model.thinking == "required"
         by_default = model is not None and model.thinking == "on"
         self._thinking = bool(self._parameters.get("enable_thinking", by_default))

@@ -25,8 +25,9 @@ _OPERAND = r"(\([^()]*\)|[\w.*]+)"
 _PHRASES: tuple[tuple[str, str], ...] = (
     (r"(?<=\d),(?=\d{3}\b)", ""),
     (r"sum of (?:all )?(?:the )?(?:whole )?numbers from (\d+) to (\d+)", r"sum(range(\1, \2 + 1))"),
-    (rf"factorial of {_NUMBER}", r"factorial(\1)"),
     (rf"square root of {_OPERAND}", r"sqrt(\1)"),
+    (rf"\bsquare {_OPERAND}", r"\1**2"),
+    (rf"factorial of {_NUMBER}", r"factorial(\1)"),
     (rf"{_NUMBER} ?(?:percent|%) of {_NUMBER}", r"\2 * \1 / 100"),
     (rf"divide {_OPERAND} by {_OPERAND}", r"\1 / \2"),
     (rf"multiply {_OPERAND} (?:by|with) {_OPERAND}", r"\1 * \2"),
@@ -42,8 +43,9 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"\bmodulo\b|\bmod\b", "%"),
 )
 _REFERENCE = re.compile(r"\b(?:that|it|this|the result)\b")
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|\S")
-_PART_OF_CODE = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous|\S")
+_PART_OF_CODE = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous")
+_PREVIOUS = "previous"
 _FUNCTIONS = ("sqrt", "factorial")
 _NODES = (
     ast.Expression,
@@ -131,16 +133,19 @@ def _programs(text: str) -> Iterator[str]:
 def _expression(text: str, previous: str) -> str | None:
     """The longest expression in a text; "that" is the one before."""
     if previous:
-        text = _REFERENCE.sub(f"({previous.replace('math.', '')})", text)
+        text = _REFERENCE.sub(_PREVIOUS, text)
     for phrase, code in _PHRASES:
         text = re.sub(phrase, code, text)
+    if previous and text.lstrip(" ,").startswith(tuple("*/+-%")):
+        text = f"{_PREVIOUS} {text.lstrip(' ,')}"
     runs: list[list[str]] = [[]]
     for token in _TOKEN.findall(text):
         if _PART_OF_CODE.fullmatch(token):
             runs[-1].append(token)
         elif runs[-1]:
             runs.append([])
-    found = filter(None, (_checked(" ".join(run)) for run in runs))
+    before = f"({previous.replace('math.', '')})"
+    found = filter(None, (_checked(" ".join(run).replace(_PREVIOUS, before)) for run in runs))
     return max(found, key=len, default=None)
 
 
@@ -149,13 +154,12 @@ def _checked(text: str) -> str | None:
     text = text.strip(" ,-+*/%")
     try:
         tree = ast.parse(text, mode="eval")
-    except SyntaxError:
+        computes = isinstance(tree.body, ast.BinOp | ast.Call)
+        if not computes or not all(isinstance(node, _NODES) for node in ast.walk(tree)):
+            return None
+        code = ast.unparse(tree).replace(" ** ", "**")
+    except (SyntaxError, RecursionError, MemoryError):  # no expression, or one nested too deep
         return None
-    if not isinstance(tree.body, ast.BinOp | ast.Call):
-        return None
-    if not all(isinstance(node, _NODES) for node in ast.walk(tree)):
-        return None
-    code = ast.unparse(tree).replace(" ** ", "**")
     return re.sub(r"\b(sqrt|factorial)\(", r"math.\1(", code)
 
 

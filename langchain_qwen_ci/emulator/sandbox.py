@@ -8,8 +8,10 @@ numpy.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple, Unpack
 
@@ -52,6 +54,7 @@ class Sandbox:
         self.pool = Monty(min_processes=0, max_processes=_WORKERS)
         self.threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-emulator-sandbox")
         self.free = asyncio.Semaphore(_WORKERS)
+        self.running: set[int | None] = set()  # processes in the middle of a run
 
     async def __aenter__(self) -> Self:
         self.pool.__enter__()
@@ -63,6 +66,8 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for process in self.running:
+            _kill(process)
         self.threads.shutdown()
         self.pool.__exit__(kind, error, traceback)
 
@@ -91,35 +96,48 @@ class Session:
         if self._worker is None:
             await self._taken.enter_async_context(self._sandbox.free)
             self._taken.push_async_callback(self._in_thread, self._checkout.close)
-        return await self._in_thread(self._run, code)
+            self._worker = await self._in_thread(self._checked_out)
+        process = self._worker.worker_pid
+        self._sandbox.running.add(process)
+        try:
+            return await self._in_thread(_run, self._worker, code)
+        except asyncio.CancelledError:  # the client has left: nobody waits for the result
+            _kill(process)
+            raise
+        finally:
+            self._sandbox.running.discard(process)
 
     async def _in_thread(self, call: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._sandbox.threads, call, *arguments)
 
-    def _run(self, code: str) -> Result:
-        printed = CollectString()
-        try:
-            value = self._checked_out().feed_run(code, print_callback=printed)
-            return Result(printed.output + _echo(value))
-        except MontyError as error:
-            return Result(printed.output + _trace(error), failed=True)
-        except (ValueError, RecursionError) as error:
-            # The value came back but cannot be shown: Python prints no integer of 4300 digits.
-            return Result(f"{printed.output}{type(error).__name__}: {error}", failed=True)
-
     def _checked_out(self) -> MontySession:
-        if self._worker is None:
-            limits = self._sandbox.limits
-            self._worker = self._checkout.enter_context(
-                self._sandbox.pool.checkout(
-                    limits={
-                        "max_feed_duration_secs": limits.seconds,
-                        "max_memory": limits.memory,
-                    }
-                )
+        limits = self._sandbox.limits
+        return self._checkout.enter_context(
+            self._sandbox.pool.checkout(
+                limits={"max_feed_duration_secs": limits.seconds, "max_memory": limits.memory}
             )
-        return self._worker
+        )
+
+
+def _run(worker: MontySession, code: str) -> Result:
+    printed = CollectString()
+    try:
+        value = worker.feed_run(code, print_callback=printed)
+        return Result(printed.output + _echo(value))
+    except MontyError as error:
+        return Result(printed.output + _trace(error), failed=True)
+    except (ValueError, RecursionError) as error:
+        # The value came back but cannot be shown: Python prints no integer of 4300 digits.
+        return Result(f"{printed.output}{type(error).__name__}: {error}", failed=True)
+
+
+def _kill(process: int | None) -> None:
+    """End a run that has no other end: monty stops a worker only between runs."""
+    if process is None:  # it has crashed already
+        return
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
 
 
 def _echo(value: object) -> str:
