@@ -178,6 +178,8 @@ PARTS = {
     "a frame that is no JSON": b'data:{"output":\n\n',
     "a frame that is no object": b"data:[1]\n\n",
     "content of a wrong type": b'data:{"output":{"choices":[{"message":{"content":7}}]}}\n\n',
+    "usage of a wrong type": b'data:{"output":{},"usage":[1]}\n\n',
+    "an entry of a wrong type": b'data:{"output":{"tool_info":[1]}}\n\n',
     "choices of a wrong type": b'data:{"output":{"choices":7}}\n\n',
     "bytes that are no UTF-8": b'data:{"output":"\xff"}\n\n',
     "the end, too early": b"",

@@ -162,7 +162,6 @@ class DashScopeDecoder:
         self._running: set[int] = set()  # positions that the model has not spoken after
         self._search_info: Any = None
         self._usage: dict[str, Any] = {}
-        self._usage_told = self._usage
 
     @property
     def begun(self) -> bool:
@@ -208,7 +207,7 @@ class DashScopeDecoder:
             raise _refusal(self._request, payload, frame.status)
         events: list[Event] = []
         if not self._request_id:
-            self._request_id = payload.get("request_id") or uuid.uuid4().hex
+            self._request_id = str(payload.get("request_id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
         if usage := payload.get("usage"):
             self._take_usage(usage, events)
@@ -267,7 +266,7 @@ class DashScopeDecoder:
     def _take_tool_info(self, tool_info: list[Any], events: list[Event]) -> None:
         """Tell what is new: entry by entry, since the list repeats every execution so far."""
         for position, entry in enumerate(tool_info):
-            if entry["type"] == "code_interpreter":
+            if entry.get("type") == "code_interpreter":
                 code = (entry.get("code_interpreter") or {}).get("code") or ""
                 self._take_code(position, _string_only(code), events)
         self._tool_info = tool_info
@@ -300,14 +299,13 @@ class DashScopeDecoder:
 
     def _take_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
         """Tell it when a new inference begins, and at the end; output tokens grow every frame."""
+        new_inference = usage.get("input_tokens") != self._usage.get("input_tokens")
         self._usage = usage
-        told = self._usage_told
-        if usage.get("input_tokens") != told.get("input_tokens"):
+        if new_inference:
             events.extend(self._tell_usage())
 
     def _tell_usage(self) -> Iterator[Event]:
-        if self._usage is not self._usage_told:
-            self._usage_told = self._usage
+        if self._usage:
             yield tokens_used(self._usage)
 
     def _finish(self, reason: str, events: list[Event]) -> None:
@@ -315,7 +313,7 @@ class DashScopeDecoder:
             CodeFinished(self._call_id(position), "completed") for position in sorted(self._running)
         )
         self._running.clear()
-        others = [entry for entry in self._tool_info if entry["type"] != "code_interpreter"]
+        others = [entry for entry in self._tool_info if entry.get("type") != "code_interpreter"]
         if others:
             logger.debug("The service ran %d tools of unknown types.", len(others))
             events.append(Extra("tool_info", others))

@@ -11,7 +11,6 @@ def tokens_used(usage: dict[str, Any]) -> TokensUsed:
     """`usage` as the service counts it, in neutral names. What is no whole number counts as 0."""
     input_tokens = _count(usage.get("input_tokens"))
     output_tokens = _count(usage.get("output_tokens"))
-    plugins = usage.get("plugins")
     return TokensUsed(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
@@ -19,8 +18,14 @@ def tokens_used(usage: dict[str, Any]) -> TokensUsed:
         input_details=_details(usage.get("input_tokens_details"))
         | _details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("output_tokens_details")),
-        plugins=plugins if isinstance(plugins, dict) else None,
+        plugins=_counted(usage.get("plugins")),
     )
+
+
+def _counted(plugins: object) -> dict[str, dict[str, Any]] | None:
+    if not isinstance(plugins, dict):
+        return None
+    return {name: usage for name, usage in plugins.items() if isinstance(usage, dict)}
 
 
 def _details(details: object) -> dict[str, int]:
