@@ -54,7 +54,6 @@ class Sandbox:
         self.pool = Monty(min_processes=0, max_processes=_WORKERS)
         self.threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-emulator-sandbox")
         self.free = asyncio.Semaphore(_WORKERS)
-        self.running: set[int | None] = set()  # processes in the middle of a run
 
     async def __aenter__(self) -> Self:
         self.pool.__enter__()
@@ -66,8 +65,6 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for process in self.running:
-            _kill(process)
         self.threads.shutdown()
         self.pool.__exit__(kind, error, traceback)
 
@@ -93,25 +90,32 @@ class Session:
 
     async def run(self, code: str) -> Result:
         """Run code as a REPL would: what it prints, then its last value unless that is None."""
-        if self._worker is None:
-            await self._taken.enter_async_context(self._sandbox.free)
-            self._taken.push_async_callback(self._in_thread, self._checkout.close)
-            self._worker = await self._in_thread(self._checked_out)
-        process = self._worker.worker_pid
-        self._sandbox.running.add(process)
+        worker = await self._worker_of_its_own()
+        process = worker.worker_pid
         try:
-            return await self._in_thread(_run, self._worker, code)
+            return await self._in_thread(_run, worker, code)
         except asyncio.CancelledError:  # the client has left: nobody waits for the result
             _kill(process)
             raise
-        finally:
-            self._sandbox.running.discard(process)
+
+    async def _worker_of_its_own(self) -> MontySession:
+        if self._worker is None:
+            await self._taken.enter_async_context(self._sandbox.free)
+            # A client that leaves in the middle of this must not leave the worker taken.
+            taking = asyncio.ensure_future(self._in_thread(self._check_out))
+            self._taken.push_async_callback(self._give_back, taking)
+            self._worker = await asyncio.shield(taking)
+        return self._worker
+
+    async def _give_back(self, taking: asyncio.Future[MontySession]) -> None:
+        await asyncio.wait([taking])
+        await self._in_thread(self._checkout.close)
 
     async def _in_thread(self, call: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._sandbox.threads, call, *arguments)
 
-    def _checked_out(self) -> MontySession:
+    def _check_out(self) -> MontySession:
         limits = self._sandbox.limits
         return self._checkout.enter_context(
             self._sandbox.pool.checkout(

@@ -185,6 +185,11 @@ async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.sock
     async with sandbox:
         with listener:
             await server.serve(sockets=[listener])
+        # Streams that still run are left by their clients as far as the sandbox is concerned.
+        requests = asyncio.all_tasks() - {asyncio.current_task()}
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
 
 
 class _Endpoint:
