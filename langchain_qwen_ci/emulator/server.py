@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import socket
@@ -40,7 +39,7 @@ from langchain_qwen_ci.emulator.planner import Planner
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
 
     from starlette.requests import Request
@@ -110,7 +109,7 @@ class EmulatorServer:
         self._faults: deque[Fault | None] = deque(faults)
         self._limits = limits or Limits()
         self._port = port
-        self._server: uvicorn.Server | None = None
+        self._server: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
 
     def order(self, *faults: Fault | None) -> None:
@@ -137,7 +136,7 @@ class EmulatorServer:
             routes=[Route("/{path:path}", _Endpoint(self, sandbox).answer, methods=["POST", "GET"])]
         )
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config)
         self._thread = threading.Thread(
             target=asyncio.run,
             args=(_serve(self._server, sandbox, listener),),
@@ -174,11 +173,12 @@ class EmulatorServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """A thread cannot take signals, and the program around the emulator wants its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # From Python 3.12 on, closing a server waits for its connections: drop them first.
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.socket) -> None:
