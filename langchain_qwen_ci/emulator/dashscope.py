@@ -28,6 +28,9 @@ _PIECE = re.compile(r"\s*\S{1,12}|\s+")
 _DETAILS = "For details, see: https://help.aliyun.com/zh/model-studio/error-code"
 # What the service's own prompt for the interpreter costs: about 800 tokens over two inferences.
 _INTERPRETER_TOKENS = 270
+_ROLES = ("system", "user", "assistant", "tool")
+# Thinking is on by default for 3.5 and later; the catalogue's rows go before this rule.
+_THINKS_BY_DEFAULT = re.compile(r"qwen3\.([5-9]|\d\d)|qwen([4-9]|\d\d)")
 _FRAMES_WHILE_WRITING = 2
 _CHARACTERS_PER_TOKEN = 4
 
@@ -59,20 +62,17 @@ def error_body(code: str, message: str, request_id: str) -> bytes:
     return _json({"code": code, "message": message, "request_id": request_id})
 
 
-def error_frame(status: int, code: str, message: str, request_id: str) -> bytes:
-    """An error inside a stream: its status stands in a comment."""
-    data = error_body(code, message, request_id)
-    return b"id:1\nevent:error\n:HTTP_STATUS/%d\ndata:%s\n\n" % (status, data)
-
-
 class NativeRequest:
     """A request as it came, and what follows from it."""
 
     def __init__(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> None:
         self._endpoint = PATHS[path]
+        self._body = body
         self._model = body.get("model")
-        self._messages: list[Any] = (body.get("input") or {}).get("messages") or []
-        self._parameters: dict[str, Any] = body.get("parameters") or {}
+        self._messages: list[Any] = _object(body.get("input")).get("messages") or []
+        self._parameters = _object(body.get("parameters"))
+        self._tools = self._parameters.get("tools") or []
+        self._tool_choice = self._parameters.get("tool_choice") or "auto"
         self.streams = headers.get(
             "x-dashscope-sse"
         ) == "enable" or "text/event-stream" in headers.get("accept", "")
@@ -82,8 +82,8 @@ class NativeRequest:
             model is None or model.interpreter
         )
         self._needs_thinking = model is not None and model.thinking == "required"
-        by_default = model is not None and model.thinking == "on"
-        self._thinking = bool(self._parameters.get("enable_thinking", by_default))
+        told = self._parameters.get("enable_thinking")
+        self._thinking = bool(_thinks_by_default(str(self._model)) if told is None else told)
 
     def refusal(self) -> Refusal | None:
         """The first rule that the request breaks."""
@@ -97,7 +97,8 @@ class NativeRequest:
             ),
             code_interpreter=self._interpreter,
             thinking=self._thinking,
-            tools=tuple(tool["function"] for tool in self._parameters.get("tools") or ()),
+            tools=tuple(tool["function"] for tool in self._tools if self._tool_choice != "none"),
+            forced_tool=_forced_tool(self._tool_choice) or "",
         )
 
     def answer(self, request_id: str) -> NativeAnswer:
@@ -110,6 +111,12 @@ class NativeRequest:
             incremental=self.streams and bool(self._parameters.get("incremental_output")),
             prompt_tokens=tokens + (_INTERPRETER_TOKENS if self._interpreter else 0),
         )
+
+    def _check_shapes(self) -> Refusal | None:
+        for name in ("input", "parameters"):
+            if not isinstance(self._body.get(name) or {}, dict):
+                return _invalid(f"{name} must be an object.")
+        return None
 
     def _check_model(self) -> Refusal | None:
         if not isinstance(self._model, str) or not self._model:
@@ -124,12 +131,8 @@ class NativeRequest:
         if not isinstance(self._messages, list) or not self._messages:
             return _invalid("Field required: input.messages")
         for message in self._messages:
-            if not isinstance(message, dict) or message.get("role") not in (
-                "system",
-                "user",
-                "assistant",
-                "tool",
-            ):
+            role = message.get("role") if isinstance(message, dict) else None
+            if role not in _ROLES or (role == "user" and not message.get("content")):
                 return _invalid(
                     "Role must be user or assistant and Content length must be greater than 0"
                 )
@@ -138,12 +141,24 @@ class NativeRequest:
                 return _invalid("input content must be a string.")
         return None
 
+    def _check_tools(self) -> Refusal | None:
+        if not isinstance(self._tools, list):
+            return _invalid("tools must be a list.")
+        for tool in self._tools:
+            if "function" not in _object(tool):
+                return _invalid("'function' is a required property")
+            if not isinstance(_object(tool["function"]).get("name"), str):
+                return _invalid("'name' is a required property")
+        if self._tool_choice not in ("auto", "none") and _forced_tool(self._tool_choice) is None:
+            return _invalid("tool_choice must be auto, none or a function.")
+        return None
+
     def _check_interpreter(self) -> Refusal | None:
         if not self._interpreter:
             return None
         if not self.streams:
             return _invalid("Non-streaming mode does not support Code interpreter.")
-        if self._parameters.get("tools"):
+        if self._tools:
             return _invalid(
                 "Agent mode does not support tools. You need to either avoid using "
                 "enable_code_interpreter or avoid using the agent mode with enable_search."
@@ -176,7 +191,15 @@ class NativeRequest:
                 return _invalid(f"Range of {name} is wrong: {value!r}. {_DETAILS}")
         return None
 
-    _RULES = (_check_model, _check_messages, _check_interpreter, _check_thinking, _check_ranges)
+    _RULES = (
+        _check_shapes,
+        _check_model,
+        _check_messages,
+        _check_tools,
+        _check_interpreter,
+        _check_thinking,
+        _check_ranges,
+    )
 
 
 class NativeAnswer:
@@ -194,12 +217,12 @@ class NativeAnswer:
         self._reasoning_tokens = 0
         self._codes: list[str] = []
         self._runs = 0
-        self._calls: list[Call] = []
+        self._calls: list[dict[str, Any]] = []
         self._thought = ""
         self._said = ""
         self._held: str | None = None  # the last piece of text, which goes into the last frame
         self._reason = "stop"
-        self._frames = 0
+        self.written = 0  # frames so far
 
     def step(self, step: Step) -> Iterator[dict[str, Any]]:
         """The payloads of the frames that a step makes."""
@@ -227,15 +250,28 @@ class NativeAnswer:
 
     def frame(self, payload: dict[str, Any]) -> bytes:
         """A payload as the stream carries it: no space after the colons, one data line."""
-        self._frames += 1
-        head = b"id:%d\nevent:result\n:HTTP_STATUS/200\n" % self._frames
+        self.written += 1
+        head = b"id:%d\nevent:result\n:HTTP_STATUS/200\n" % self.written
         return head + b"data:" + _json(payload) + b"\n\n"
+
+    def error_frame(self, number: int, status: int, code: str, message: str) -> bytes:
+        """An error as this frame of the stream: its status stands in a comment."""
+        data = error_body(code, message, self._request_id)
+        head = b"id:%d\nevent:error\n:HTTP_STATUS/%d\n" % (number, status)
+        return head + b"data:" + data + b"\n\n"
 
     def document(self, payload: dict[str, Any]) -> bytes:
         """A payload as the body of an answer that is not streamed."""
         return _json(payload)
 
+    def _released(self) -> Iterator[dict[str, Any]]:
+        """The text held back for the last frame, now that something follows it."""
+        if self._held is not None:
+            said, self._held = self._held, None
+            yield self._payload(said=said)
+
     def _think(self, text: str) -> Iterator[dict[str, Any]]:
+        yield from self._released()
         for piece in _PIECE.findall(text):
             self._output_tokens += 1
             self._reasoning_tokens += 1
@@ -249,14 +285,11 @@ class NativeAnswer:
             if not self._multimodal:
                 yield self._payload(said=piece)
                 continue
-            if self._held is not None:
-                yield self._payload(said=self._held)
+            yield from self._released()
             self._held = piece
 
     def _run(self, run: Run) -> Iterator[dict[str, Any]]:
-        if self._held is not None:
-            yield self._payload(said=self._held)
-            self._held = None
+        yield from self._released()
         for _ in range(_FRAMES_WHILE_WRITING):
             self._output_tokens += 1 + len(run.code) // (2 * _CHARACTERS_PER_TOKEN)
             yield self._payload()
@@ -269,21 +302,20 @@ class NativeAnswer:
         yield self._payload()
 
     def _call(self, call: Call) -> Iterator[dict[str, Any]]:
+        yield from self._released()
         index = len(self._calls)
         self._reason = "tool_calls"
-        self._calls.append(call)
         call_id = call.id or f"call_{self._request_id[:8]}_{index}"
         arguments = json.dumps(call.arguments, ensure_ascii=False)
-        half = len(arguments) // 2
-        pieces = [(call_id, call.name, arguments[:half]), ("", None, arguments[half:])]
+        self._calls.append(_tool_call(index, call_id, {"name": call.name, "arguments": arguments}))
+        self._output_tokens += 1 + len(arguments) // _CHARACTERS_PER_TOKEN
         if not self._incremental:
-            pieces = [(call_id, call.name, arguments)]
-        for piece_id, name, text in pieces:
-            self._output_tokens += 1 + len(text) // _CHARACTERS_PER_TOKEN
-            function = {"arguments": text} if name is None else {"name": name, "arguments": text}
-            yield self._payload(
-                calls=[{"index": index, "id": piece_id, "type": "function", "function": function}]
-            )
+            yield self._payload()
+            return
+        half = len(arguments) // 2
+        first = {"name": call.name, "arguments": arguments[:half]}
+        yield self._payload(calls=[_tool_call(index, call_id, first)])
+        yield self._payload(calls=[_tool_call(index, "", {"arguments": arguments[half:]})])
 
     def _payload(
         self,
@@ -294,6 +326,8 @@ class NativeAnswer:
         finish: str = "null",
     ) -> dict[str, Any]:
         message = self._message(thought, said)
+        if not self._incremental:
+            calls = list(self._calls)
         if calls:
             message["tool_calls"] = calls
         output: dict[str, Any] = {"choices": [{"message": message, "finish_reason": finish}]}
@@ -325,6 +359,24 @@ class NativeAnswer:
         if self._runs:
             usage["plugins"] = {"code_interpreter": {"count": self._runs}}
         return usage
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _thinks_by_default(name: str) -> bool:
+    model = catalogue.known_model(name)
+    return model.thinking == "on" if model else bool(_THINKS_BY_DEFAULT.match(name))
+
+
+def _forced_tool(choice: object) -> str | None:
+    name = _object(_object(choice).get("function")).get("name")
+    return name if isinstance(name, str) else None
+
+
+def _tool_call(index: int, call_id: str, function: dict[str, str]) -> dict[str, Any]:
+    return {"index": index, "id": call_id, "type": "function", "function": function}
 
 
 def _text(content: object) -> str:

@@ -24,13 +24,19 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request, whichever wire it came by. `tools` are functions in OpenAI's shape."""
+    """A request, whichever wire it came by.
+
+    Attributes:
+        tools: functions in OpenAI's shape; none if the request forbids to call them.
+        forced_tool: the name of the one that the request demands a call of, or "".
+    """
 
     model: str
     messages: tuple[Said, ...]
     code_interpreter: bool
     thinking: bool
     tools: tuple[Mapping[str, Any], ...] = ()
+    forced_tool: str = ""
 
     @property
     def text(self) -> str:
@@ -40,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """Reason in the open."""
+    """Reason in the open; left out where the request has turned thinking off."""
 
     text: str
 
@@ -76,7 +82,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """End with another reason than "stop" (or "tool_calls" after calls)."""
+    """End here, with another reason than "stop" (or "tool_calls" after calls)."""
 
     reason: str
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.mind import Result, Steps
 
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
-_NUMBER = r"(\d[\d.]*)"
-_OPERAND = r"(\([^()]*\)|[\w.*]+)"
+_NUMBER = r"(?<![\d.])(\d[\d.]*)"
+_OPERAND = r"(\([^()]*\)|\w+(?:[.*]+\w+)*)"
 
 # Longer phrases before the shorter ones that they contain.
 _PHRASES: tuple[tuple[str, str], ...] = (
@@ -37,11 +37,16 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"\bsquared\b", "**2"),
     (r"\bcubed\b", "**3"),
     (r"\bplus\b", "+"),
+    (r"\bminus (?=\d)", "-"),
     (r"\bminus\b", "-"),
     (r"\btimes\b|\bmultiplied by\b|(?<=\d) ?[x×] ?(?=\d)", "*"),  # noqa: RUF001
     (r"\bdivided by\b|÷", "/"),
     (r"\bmodulo\b|\bmod\b", "%"),
 )
+# A step ends where the next one is announced, or where its verb follows.
+_STEP_END = re.compile(r"\bthen\b|;|\band (?=(?:divide|multiply|add|subtract|square)\b)")
+# A dash with a space behind it and no operand before it is punctuation; the others are signs.
+_DASH = re.compile(r"(?<![\d)]\s)(?<!previous\s)(?<![\d)])-\s")
 _REFERENCE = re.compile(r"\b(?:that|it|this|the result)\b")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous|\S")
 _PART_OF_CODE = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous")
@@ -68,7 +73,7 @@ class Planner:
         if question.messages and question.messages[-1].role == "tool":
             yield Say(f"The tool answered: {question.text}")
             return
-        if question.tools and (calls := list(_calls(question))):
+        if calls := list(_calls(question)):
             yield from calls
             return
         programs = list(_programs(question.text))
@@ -123,7 +128,7 @@ def _programs(text: str) -> Iterator[str]:
         yield from (program.strip("\n") for program in fenced)
         return
     previous = ""
-    for part in re.split(r"\bthen\b|;", text.lower()):
+    for part in _STEP_END.split(text.lower()):
         if expression := _expression(part, previous):
             previous = expression
             needs_math = any(name in expression for name in _FUNCTIONS)
@@ -138,6 +143,7 @@ def _expression(text: str, previous: str) -> str | None:
         text = re.sub(phrase, code, text)
     if previous and text.lstrip(" ,").startswith(tuple("*/+-%")):
         text = f"{_PREVIOUS} {text.lstrip(' ,')}"
+    text = _DASH.sub("; ", text)
     runs: list[list[str]] = [[]]
     for token in _TOKEN.findall(text):
         if _PART_OF_CODE.fullmatch(token):
@@ -151,11 +157,12 @@ def _expression(text: str, previous: str) -> str | None:
 
 def _checked(text: str) -> str | None:
     """The text as tidy code, if it is an expression that computes something."""
-    text = text.strip(" ,-+*/%")
+    text = text.strip(" ,+*/%").rstrip(" ,-+*/%")
     try:
         tree = ast.parse(text, mode="eval")
-        computes = isinstance(tree.body, ast.BinOp | ast.Call)
-        if not computes or not all(isinstance(node, _NODES) for node in ast.walk(tree)):
+        nodes = list(ast.walk(tree))
+        computes = any(isinstance(node, ast.BinOp | ast.Call) for node in nodes)
+        if not computes or not all(isinstance(node, _NODES) for node in nodes):
             return None
         code = ast.unparse(tree).replace(" ** ", "**")
     except (SyntaxError, RecursionError, MemoryError):  # no expression, or one nested too deep
@@ -164,11 +171,12 @@ def _checked(text: str) -> str | None:
 
 
 def _calls(question: Question) -> Iterator[Call]:
-    """Call the functions whose names or descriptions share a word with the question."""
+    """Call the forced function, or those whose name or description shares a word."""
     asked = set(re.findall(r"[a-z]{3,}", question.text.lower()))
     for tool in question.tools:
         about = f"{tool['name'].replace('_', ' ')} {tool.get('description', '')}".lower()
-        if asked & set(re.findall(r"[a-z]{3,}", about)):
+        shares = asked & set(re.findall(r"[a-z]{3,}", about))
+        if tool["name"] == question.forced_tool or (shares and not question.forced_tool):
             schema = tool.get("parameters") or {}
             yield Call(tool["name"], _arguments(schema, question.text))
 
@@ -177,7 +185,7 @@ def _arguments(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Numbers of the question for numbers, what it quotes or ends with for everything else."""
     numbers = iter(re.findall(r"-?\d+(?:\.\d+)?", text))
     quoted = re.search(r"[\"'“]([^\"'”]+)[\"'”]", text)
-    ending = re.search(r"\b(?:in|of|for|about|is)\s+([^?.!]+)", text)
+    ending = re.search(r".*\b(?:in|of|for|about|is)\s+([^?.!]+)", text, re.DOTALL)
     said = quoted or ending
     words = said.group(1).strip() if said else text
     kinds = {"integer": int, "number": float}

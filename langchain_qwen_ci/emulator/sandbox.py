@@ -54,6 +54,7 @@ class Sandbox:
         self.pool = Monty(min_processes=0, max_processes=_WORKERS)
         self.threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-emulator-sandbox")
         self.free = asyncio.Semaphore(_WORKERS)
+        self.sessions: set[Session] = set()
 
     async def __aenter__(self) -> Self:
         self.pool.__enter__()
@@ -65,6 +66,9 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # An answer that nobody reads to its end still has its session open.
+        for session in tuple(self.sessions):
+            await session.close()
         self.threads.shutdown()
         self.pool.__exit__(kind, error, traceback)
 
@@ -83,9 +87,15 @@ class Session:
         self._checkout = ExitStack()
 
     async def __aenter__(self) -> Self:
+        self._sandbox.sessions.add(self)
         return self
 
     async def __aexit__(self, *exit_details: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the worker back. Closing twice does nothing."""
+        self._sandbox.sessions.discard(self)
         await self._taken.aclose()
 
     async def run(self, code: str) -> Result:
@@ -101,10 +111,13 @@ class Session:
     async def _worker_of_its_own(self) -> MontySession:
         if self._worker is None:
             await self._taken.enter_async_context(self._sandbox.free)
-            # A client that leaves in the middle of this must not leave the worker taken.
-            taking = asyncio.ensure_future(self._in_thread(self._check_out))
-            self._taken.push_async_callback(self._give_back, taking)
-            self._worker = await asyncio.shield(taking)
+        elif self._worker.worker_pid is not None:
+            return self._worker
+        # There is none yet, or it has crashed, and its variables are gone.
+        # A client that leaves in the middle of this must not leave the worker taken.
+        taking = asyncio.ensure_future(self._in_thread(self._check_out))
+        self._taken.push_async_callback(self._give_back, taking)
+        self._worker = await asyncio.shield(taking)
         return self._worker
 
     async def _give_back(self, taking: asyncio.Future[MontySession]) -> None:
@@ -116,6 +129,7 @@ class Session:
         return await loop.run_in_executor(self._sandbox.threads, call, *arguments)
 
     def _check_out(self) -> MontySession:
+        self._checkout.close()  # a worker that has crashed would count as taken
         limits = self._sandbox.limits
         return self._checkout.enter_context(
             self._sandbox.pool.checkout(

@@ -22,7 +22,6 @@ from langchain_qwen_ci.emulator.dashscope import (
     NativeRequest,
     Refusal,
     error_body,
-    error_frame,
 )
 from langchain_qwen_ci.emulator.faults import (
     Cut,
@@ -34,7 +33,7 @@ from langchain_qwen_ci.emulator.faults import (
     Stall,
     Status,
 )
-from langchain_qwen_ci.emulator.mind import Run
+from langchain_qwen_ci.emulator.mind import Finish, Run, Think
 from langchain_qwen_ci.emulator.planner import Planner
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
@@ -45,12 +44,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from langchain_qwen_ci.emulator.dashscope import NativeAnswer
-    from langchain_qwen_ci.emulator.mind import Mind
+    from langchain_qwen_ci.emulator.mind import Mind, Question, Step
 
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 10.0
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
@@ -128,12 +128,19 @@ class EmulatorServer:
         self.stop()
 
     def start(self) -> Self:
-        """Start it in a thread of its own; it listens when this returns."""
+        """Start it in a thread of its own; it listens when this returns.
+
+        Raises:
+            OSError: the port is taken.
+            RuntimeError: it is running already.
+        """
+        if self._server is not None:
+            raise RuntimeError(f"The emulator is running already, at {self.url}.")
         listener = socket.create_server((_HOST, self._port))
         self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
         sandbox = Sandbox(self._limits)
         app = Starlette(
-            routes=[Route("/{path:path}", _Endpoint(self, sandbox).answer, methods=["POST", "GET"])]
+            routes=[Route("/{path:path}", _Endpoint(self, sandbox).answer, methods=_METHODS)]
         )
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
         self._server = _Uvicorn(config)
@@ -214,18 +221,18 @@ class _Endpoint:
             content = error_body(fault.code, fault.message, request_id)
             return Response(content, media_type="application/json")
         answer = request.answer(request_id)
-        payloads = self._payloads(request, answer)
+        payloads = self._payloads(request.question(), answer)
         headers = {"x-request-id": request_id}
         try:
             first = await anext(payloads)
-        except LookupError as error:  # a script that has run out
-            return _refused(Refusal(500, "InternalError", str(error)), request_id, None)
-        if not request.streams:
-            *_, last = [first, *[payload async for payload in payloads]]
-            content = answer.document(last)
-            return Response(content, media_type="application/json", headers=headers)
+            if not request.streams:
+                *_, last = [first, *[payload async for payload in payloads]]
+                content = answer.document(last)
+                return Response(content, media_type="application/json", headers=headers)
+        except Exception as error:  # noqa: BLE001  # a mind is foreign code; a script may run out
+            return _refused(Refusal(500, "InternalError", _told(error)), request_id, None)
         frames = _frames(first, payloads, answer, self._server.pace)
-        spoilt = _spoilt(frames, fault, request_id)
+        spoilt = _spoilt(frames, fault, answer)
         return StreamingResponse(spoilt, media_type="text/event-stream", headers=headers)
 
     def _refusal(
@@ -233,8 +240,8 @@ class _Endpoint:
     ) -> Refusal | None:
         if isinstance(fault, Status):
             return Refusal(fault.status, fault.code, fault.message)
-        if http.url.path not in PATHS:
-            return Refusal(404, "NotFound", f"There is nothing at {http.url.path}.")
+        if http.url.path not in PATHS or http.method != "POST":
+            return Refusal(404, "NotFound", f"There is nothing at {http.method} {http.url.path}.")
         if not self._server.accepts(http.headers.get("authorization", "")):
             return Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
         if request is None:
@@ -242,16 +249,18 @@ class _Endpoint:
         return request.refusal()
 
     async def _payloads(
-        self, request: NativeRequest, answer: NativeAnswer
+        self, question: Question, answer: NativeAnswer
     ) -> AsyncIterator[dict[str, Any]]:
         """Let the mind think, run what it wants to run, and write it down."""
-        question = request.question()
         steps = self._server.mind.answer(question)
         step = next(steps, None)
         async with self._sandbox.session() as session:
             while step is not None:
-                for payload in answer.step(step):
+                for payload in answer.step(step) if _shown(step, question) else ():
                     yield payload
+                if isinstance(step, Finish):
+                    steps.close()
+                    break
                 result = None
                 if isinstance(step, Run):
                     result = await session.run(step.code)
@@ -264,10 +273,25 @@ class _Endpoint:
             yield payload
 
 
+def _shown(step: Step, question: Question) -> bool:
+    """Whether an answer shows a step at all.
+
+    Raises:
+        RuntimeError: the service could not have taken this step.
+    """
+    if isinstance(step, Run) and not question.code_interpreter:
+        raise RuntimeError("The mind runs code, but the request's interpreter is off.")
+    return question.thinking or not isinstance(step, Think)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _parsed(content: bytes) -> object:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -293,14 +317,17 @@ async def _frames(
     pace: float,
 ) -> AsyncIterator[bytes]:
     yield answer.frame(first)
-    async for payload in payloads:
-        if pace:
-            await asyncio.sleep(pace)
-        yield answer.frame(payload)
+    try:
+        async for payload in payloads:
+            if pace:
+                await asyncio.sleep(pace)
+            yield answer.frame(payload)
+    except Exception as error:  # noqa: BLE001  # a mind is foreign code, and 200 has been sent
+        yield answer.error_frame(answer.written + 1, 500, "InternalError", _told(error))
 
 
 async def _spoilt(
-    frames: AsyncIterator[bytes], fault: Fault | None, request_id: str
+    frames: AsyncIterator[bytes], fault: Fault | None, answer: NativeAnswer
 ) -> AsyncIterator[bytes]:
     """The frames, until a fault strikes."""
     after = getattr(fault, "after", None)
@@ -319,7 +346,7 @@ async def _spoilt(
                 yield data + b"\n\n"
                 return
             case ErrorFrame(_, status, code, message):
-                yield error_frame(status, code, message, request_id)
+                yield answer.error_frame(sent + 1, status, code, message)
                 return
             case Cut(_, bytes_into_next):
                 yield frame[:bytes_into_next]

@@ -1,0 +1,128 @@
+"""Minds that fail, workers that crash, servers that are stopped in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from langchain_qwen_ci.emulator import EmulatorServer, Limits, Run, Say, Script
+from langchain_qwen_ci.emulator.sandbox import Sandbox
+
+pytest_plugins = ["langchain_qwen_ci.emulator.pytest_plugin"]
+
+TEXT = "/api/v1/services/aigc/text-generation/generation"
+HEADERS = {"Authorization": "Bearer any", "X-DashScope-SSE": "enable"}
+PARAMETERS = {
+    "result_format": "message",
+    "incremental_output": True,
+    "enable_thinking": True,
+    "enable_code_interpreter": True,
+}
+BODY: dict[str, Any] = {
+    "model": "qwen3-max",
+    "input": {"messages": [{"role": "user", "content": "?"}]},
+    "parameters": PARAMETERS,
+}
+
+
+def post(server: EmulatorServer, content: dict[str, Any] = BODY) -> httpx.Response:
+    return httpx.post(server.url + TEXT, json=content, headers=HEADERS)
+
+
+def fails_at_once(question):
+    raise KeyError("my mistake")
+
+
+def fails_half_way(question):
+    yield Say("one two")
+    raise KeyError("my mistake")
+
+
+def test_a_mind_that_fails_at_once_is_a_500():
+    with EmulatorServer(mind=Script(fails_at_once)) as server:
+        response = post(server)
+    assert response.status_code == 500
+    assert response.json()["message"] == "KeyError: 'my mistake'"
+
+
+def test_a_mind_that_fails_half_way_ends_in_an_error_frame():
+    with EmulatorServer(mind=Script(fails_half_way)) as server:
+        response = post(server)
+    last = response.text.removesuffix("\n\n").split("\n\n")[-1]
+    assert last.startswith("id:3\nevent:error\n:HTTP_STATUS/500\ndata:")
+    assert "KeyError: 'my mistake'" in last
+
+
+def test_code_needs_the_interpreter():
+    content = BODY | {"parameters": PARAMETERS | {"enable_code_interpreter": False}}
+    with EmulatorServer(mind=Script([Run("1")])) as server:
+        response = post(server, content)
+    assert response.status_code == 500
+    assert "interpreter is off" in response.json()["message"]
+
+
+async def test_a_crashed_worker_fails_one_run_and_no_more():
+    async with Sandbox(Limits()) as sandbox, sandbox.session() as session:
+        await session.run("x = 1")
+        os.kill(session._worker.worker_pid, signal.SIGKILL)
+        crashed = await session.run("x + 1")
+        after = await session.run("2 + 2")
+    assert crashed.failed
+    assert "crashed" in crashed.output
+    assert (after.failed, after.output) == (False, "4")
+
+
+STOPPED_WHILE = {
+    "a run": "mind=Script([Say('a '), Run('while True: pass')]), limits=Limits(seconds=60)",
+    "a sandbox is open": "mind=Script([Run('1'), Say('a ' * 900)]), pace=0.01",
+    "a stall": "mind=Script([Run('1'), Say('a b c')]), faults=(Stall(5, 60),)",
+}
+
+
+@pytest.mark.parametrize("name", STOPPED_WHILE)
+def test_stopping_is_quick_and_quiet(name):
+    program = f"""if True:
+        import httpx, threading, time
+        from langchain_qwen_ci.emulator import *
+        server = EmulatorServer({STOPPED_WHILE[name]}).start()
+        url = server.url + {TEXT!r}
+        with httpx.stream("POST", url, json={BODY!r}, headers={HEADERS!r}) as response:
+            arriving = response.iter_raw()
+            next(arriving)
+            time.sleep(0.3)
+            began = time.monotonic()
+            server.stop()
+            print(time.monotonic() - began < 1, threading.active_count())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True 1\n", "")
+
+
+def test_it_is_started_once_and_can_be_started_again():
+    before = threading.active_count()
+    server = EmulatorServer(mind=Script([Say("a")], [Say("b")]))
+    with server:
+        with pytest.raises(RuntimeError, match="running"):
+            server.start()
+        assert post(server).status_code == 200
+    with server:
+        assert post(server).status_code == 200
+    assert threading.active_count() == before
+
+
+def test_a_long_question_does_not_hold_the_server_up(qwen_emulator):
+    for text in ("9" * 30_000 + " of", "1." * 15_000, "percent" * 5000 + "1" * 20_000):
+        content = BODY | {"input": {"messages": [{"role": "user", "content": text}]}}
+        began = time.monotonic()
+        assert post(qwen_emulator, content).status_code == 200
+        assert time.monotonic() - began < 1
