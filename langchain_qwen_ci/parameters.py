@@ -54,7 +54,7 @@ class Parameters(BaseModel):
     stop: str | list[str] | None = None
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Any other parameter of the service, under its own name."""
+    """Any other parameter of the service, under its own name: arguments for every call."""
 
 
 _SENT_AS_THEY_ARE = (
@@ -85,6 +85,9 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
         ToolsNotAllowedError: function tools while the interpreter is on.
         ValueError: a value out of range, or one that contradicts another.
     """
+    more = call.get("model_kwargs", fields.model_kwargs)
+    if isinstance(more, dict):  # anything else is refused below
+        call = {**more, **call}
     chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
     if stop is not None:
         chosen["stop"] = list(stop)
@@ -175,7 +178,6 @@ def _parameters(wishes: Parameters, others: Mapping[str, Any]) -> dict[str, Any]
     }
     if wishes.stop:
         parameters["stop"] = wishes.stop
-    parameters |= wishes.model_kwargs
     parameters |= {name: value for name, value in others.items() if value is not None}
     if "thinking_budget" in parameters and "reasoning_effort" in parameters:
         raise QwenInputError(

@@ -191,3 +191,14 @@ def test_a_choice_that_is_no_tool_is_refused(service):
     with pytest.raises(ValueError, match="subtract"):
         model.bind_tools([add], tool_choice="subtract").invoke("?")
     assert served.requests == []
+
+
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("how", ["instance", "call"])
+def test_model_kwargs_are_no_way_round_the_refusal(service, how: str, given: str):
+    served = service(ANSWER)
+    wishes = {"model_kwargs": GIVEN[given]}
+    model, passed = (served.model(**wishes), {}) if how == "instance" else (served.model(), wishes)
+    with pytest.raises(ToolsNotAllowedError, match="add"):
+        model.invoke("?", **passed)
+    assert served.requests == []
