@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from langchain_qwen_ci.chunks import ChunkEncoder
     from langchain_qwen_ci.wire import Wire, WireRequest
 
 _WIRES: dict[str, Wire] = {"dashscope": DashScopeWire()}
@@ -217,8 +218,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, answer = self._begin(messages, stop, kwargs)
-        encoder = chunk_encoder(answer, self.output_version)
+        request, answer, encoder = self._begin(messages, stop, kwargs)
         listener = run_manager if run_manager and run_manager.handlers else None
         events = self._connected().events(_WIRES[self.api], request)
         with answer.kept_on_error(), closing(events):
@@ -237,8 +237,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, answer = self._begin(messages, stop, kwargs)
-        encoder = chunk_encoder(answer, self.output_version)
+        request, answer, encoder = self._begin(messages, stop, kwargs)
         listener = run_manager if run_manager and run_manager.handlers else None
         events = self._connected().aevents(_WIRES[self.api], request)
         with answer.kept_on_error():
@@ -259,8 +258,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         del run_manager  # LangChain's own `stream` tells it about every chunk
-        request, answer = self._begin(messages, stop, kwargs)
-        encoder = chunk_encoder(answer, self.output_version)
+        request, answer, encoder = self._begin(messages, stop, kwargs)
         events = self._connected().events(_WIRES[self.api], request)
         with answer.kept_on_error(), closing(events):
             for event in events:
@@ -275,8 +273,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         del run_manager  # LangChain's own `astream` tells it about every chunk
-        request, answer = self._begin(messages, stop, kwargs)
-        encoder = chunk_encoder(answer, self.output_version)
+        request, answer, encoder = self._begin(messages, stop, kwargs)
         events = self._connected().aevents(_WIRES[self.api], request)
         with answer.kept_on_error():
             async with aclosing(events):
@@ -288,8 +285,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
 
     def _begin(
         self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> tuple[WireRequest, Answer]:
-        """Every check that can be made before sending, and the request."""
+    ) -> tuple[WireRequest, Answer, ChunkEncoder]:
+        """Every check that can be made before sending, the request, and what takes its answer."""
         for name in call:
             if name in type(self).model_fields and name not in Parameters.model_fields:
                 raise QwenInputError(
@@ -298,7 +295,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
                 )
         options = resolve(self, call, stop)
         _warn_about(options.model, interpreter=options.enable_code_interpreter)
-        return _WIRES[self.api].request(to_prompt(messages), options), Answer(options.model)
+        request = _WIRES[self.api].request(to_prompt(messages), options)
+        answer = Answer(options.model)
+        return request, answer, chunk_encoder(answer, self.output_version)
 
     def _connected(self) -> Transport:
         """The transport to where the fields point now: they can be changed, or copied over."""
