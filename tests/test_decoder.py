@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from native import REQUEST_ID, STREAMS, code, frame, stream, usage
 
-from langchain_qwen_ci.chunks import Answer
+from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.metadata import code_executions
 from langchain_qwen_ci.wire import WireRequest
