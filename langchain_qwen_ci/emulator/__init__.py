@@ -11,7 +11,8 @@ Needs the extra `emulator`.
 """
 
 try:
-    from langchain_qwen_ci.emulator.server import EmulatorServer, Received
+    from langchain_qwen_ci.emulator.endpoint import Received
+    from langchain_qwen_ci.emulator.server import EmulatorServer
 except ModuleNotFoundError as missing:
     if missing.name not in {"starlette", "uvicorn", "pydantic_monty"}:
         raise
@@ -22,6 +23,7 @@ except ModuleNotFoundError as missing:
 from langchain_qwen_ci.emulator.faults import (
     Cut,
     ErrorFrame,
+    Failed,
     Fault,
     Garbage,
     JsonError,
@@ -31,6 +33,7 @@ from langchain_qwen_ci.emulator.faults import (
 )
 from langchain_qwen_ci.emulator.mind import (
     Call,
+    Extract,
     Finish,
     Mind,
     Question,
@@ -38,6 +41,7 @@ from langchain_qwen_ci.emulator.mind import (
     Run,
     Said,
     Say,
+    Search,
     Step,
     Think,
 )
@@ -50,6 +54,8 @@ __all__ = [
     "Cut",
     "EmulatorServer",
     "ErrorFrame",
+    "Extract",
+    "Failed",
     "Fault",
     "Finish",
     "Garbage",
@@ -65,6 +71,7 @@ __all__ = [
     "Said",
     "Say",
     "Script",
+    "Search",
     "Stall",
     "Status",
     "Step",

@@ -1,16 +1,22 @@
-"""Faults to order: each spoils one request.
+"""Faults to order: each spoils one request, on every wire in that wire's own shape.
 
 Some answer in place of the service; the others let `after` frames of a healthy stream pass and
-then strike.
+then strike. An answer that is not streamed is one piece, which they strike whatever `after` is.
+Codes are the native ones; a wire that has others translates those that it knows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from langchain_qwen_ci.emulator.rules import Refusal
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+
+    from langchain_qwen_ci.emulator.wire import Answer
 
 _SORRY = "An internal error has occurred, please try again later."
 
@@ -27,20 +33,44 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class JsonError:
-    """Answer 200 with a JSON body that holds an error."""
+    """Answer 200 with a JSON body that holds an error, even where a stream was asked for."""
 
     code: str = "InternalError"
     message: str = _SORRY
 
+    @property
+    def refusal(self) -> Refusal:
+        return Refusal(500, self.code, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Answer 200 with an answer that has failed, as Responses does at a rate limit.
+
+    A stream begins as always and then says so; another answer is a JSON body that holds an error.
+    """
+
+    status: int = 429
+    code: str = "Throttling.RateQuota"
+    message: str = "Operation model request rate limit exceeded, please try again later."
+
+    @property
+    def refusal(self) -> Refusal:
+        return Refusal(self.status, self.code, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """Send an error inside the 200 stream."""
+    """Send an error inside the 200 stream; in place of a document, with its own HTTP status."""
 
     after: int
     status: int = 500
     code: str = "InternalError"
     message: str = _SORRY
+
+    @property
+    def refusal(self) -> Refusal:
+        return Refusal(self.status, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +104,44 @@ class Garbage:
     data: bytes = b'data:{"output":\n\n'
 
 
-Fault = Status | JsonError | ErrorFrame | Cut | Reset | Stall | Garbage
+Fault = Status | JsonError | Failed | ErrorFrame | Cut | Reset | Stall | Garbage
+
+
+class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
+    """Raised in a body to make the server drop the connection, as `Reset` orders."""
+
+
+def at_once(fault: Fault | None) -> Fault | None:
+    """The fault as it strikes the first frame."""
+    return replace(fault, after=0) if isinstance(fault, Cut | Reset | Stall | Garbage) else fault
+
+
+async def spoilt(
+    frames: AsyncIterator[bytes], fault: Fault | None, answer: Answer
+) -> AsyncIterator[bytes]:
+    """The frames of an answer, until a fault strikes."""
+    after = getattr(fault, "after", None)
+    sent = 0
+    async for frame in frames:
+        if sent != after:
+            yield frame
+            sent += 1
+            continue
+        match fault:
+            case Stall(_, seconds):
+                await asyncio.sleep(seconds)
+                yield frame
+                sent += 1
+            case Garbage(_, data):
+                yield data + b"\n\n"
+                return
+            case ErrorFrame():
+                yield answer.error_frame(sent + 1, fault.refusal)
+                return
+            case Cut(_, bytes_into_next):
+                yield frame[:bytes_into_next]
+                return
+            case Reset():
+                # The frames before are on their way only after the loop has had a turn.
+                await asyncio.sleep(0)
+                raise ConnectionBroken

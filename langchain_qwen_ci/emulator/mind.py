@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of the conversation: its role, its text, media left out."""
+    """One message of the conversation: its role and its text.
+
+    Attributes:
+        media: what came besides text, by its kind: "image", "video" or "audio".
+    """
 
     role: str
     text: str
+    media: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Question:
     Attributes:
         tools: functions in OpenAI's shape; none if the request forbids to call them.
         forced_tool: the name of the one that the request demands a call of, or "".
+        server_tools: what else than code the service may run by itself: "web_search",
+            "web_extractor".
+        wants_json: whether the answer has to be one JSON object.
+        schema: the JSON schema that this object has to fit; None leaves its keys open.
     """
 
     model: str
@@ -37,6 +46,9 @@ class Question:
     thinking: bool
     tools: tuple[Mapping[str, Any], ...] = ()
     forced_tool: str = ""
+    server_tools: frozenset[str] = frozenset()
+    wants_json: bool = False
+    schema: Mapping[str, Any] | None = None
 
     @property
     def text(self) -> str:
@@ -57,11 +69,38 @@ class Run:
 
     Attributes:
         appears_empty: show the run without its code first and fill that in one frame later, as
-            the service sometimes does.
+            the service sometimes does on its native wire. The others show whole code only.
+        images: URLs of plots. The sandbox cannot draw, so they are said here; Responses links
+            to them in the logs, and the other wires show no output.
     """
 
     code: str
     appears_empty: bool = False
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Search the web, or seem to: nothing leaves this machine.
+
+    Responses shows it as an item, the native wire as sources and a count, Chat Completions not
+    at all. The request must have switched it on.
+
+    Attributes:
+        sources: the URLs found.
+    """
+
+    query: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Read web pages, or seem to. Responses alone has this tool."""
+
+    urls: tuple[str, ...]
+    goal: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +126,7 @@ class Finish:
     reason: str
 
 
-Step = Think | Run | Say | Call | Finish
+Step = Think | Run | Search | Extract | Say | Call | Finish
 
 
 @dataclass(frozen=True, slots=True)

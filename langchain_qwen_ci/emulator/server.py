@@ -1,69 +1,34 @@
-"""The emulator's server: loopback HTTP around a mind, a sandbox and the wires' encoders."""
+"""The emulator's server: its options, its thread, its start and stop."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import socket
 import threading
-import uuid
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from langchain_qwen_ci.emulator.dashscope import (
-    PATHS,
-    NativeRequest,
-    Refusal,
-    error_body,
-)
-from langchain_qwen_ci.emulator.faults import (
-    Cut,
-    ErrorFrame,
-    Fault,
-    Garbage,
-    JsonError,
-    Reset,
-    Stall,
-    Status,
-)
-from langchain_qwen_ci.emulator.mind import Finish, Run, Think
+from langchain_qwen_ci.emulator.chat_completions import ChatCompletions
+from langchain_qwen_ci.emulator.dashscope import DashScope
+from langchain_qwen_ci.emulator.endpoint import Endpoint, Received
 from langchain_qwen_ci.emulator.planner import Planner
+from langchain_qwen_ci.emulator.responses import Responses
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
 
-    from starlette.requests import Request
-
-    from langchain_qwen_ci.emulator.dashscope import NativeAnswer
-    from langchain_qwen_ci.emulator.mind import Mind, Question, Step
-
-logger = logging.getLogger(__name__)
+    from langchain_qwen_ci.emulator.faults import Fault
+    from langchain_qwen_ci.emulator.mind import Mind
+    from langchain_qwen_ci.emulator.responses_answer import ReasoningEvents
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 10.0
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-
-
-class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
-    """Raised in a body to make the server drop the connection, as `Reset` orders."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A request that the emulator got. The key is masked in `headers`."""
-
-    path: str
-    headers: Mapping[str, str]
-    body: Any
 
 
 class EmulatorServer:
@@ -75,6 +40,8 @@ class EmulatorServer:
         api_key: the only key it accepts; None accepts every key.
         faults: faults for the first requests, in order; None leaves a request alone.
         limits: of the programs that run.
+        reasoning_events: how Responses names the events of reasoning: "reasoning_text", or the
+            older "reasoning_summary_text".
         port: 0 takes a free one.
 
     Attributes:
@@ -91,7 +58,7 @@ class EmulatorServer:
         OSError: the port is taken (when it starts).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # options of a server, all by name
         self,
         *,
         mind: Mind | None = None,
@@ -99,6 +66,7 @@ class EmulatorServer:
         api_key: str | None = None,
         faults: tuple[Fault | None, ...] = (),
         limits: Limits | None = None,
+        reasoning_events: ReasoningEvents = "reasoning_text",
         port: int = 0,
     ) -> None:
         self.requests: list[Received] = []
@@ -108,6 +76,7 @@ class EmulatorServer:
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(faults)
         self._limits = limits or Limits()
+        self._reasoning_events = reasoning_events
         self._port = port
         self._server: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
@@ -139,9 +108,9 @@ class EmulatorServer:
         listener = socket.create_server((_HOST, self._port))
         self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
         sandbox = Sandbox(self._limits)
-        app = Starlette(
-            routes=[Route("/{path:path}", _Endpoint(self, sandbox).answer, methods=_METHODS)]
-        )
+        wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events))
+        endpoint = Endpoint(self, sandbox, wires)
+        app = Starlette(routes=[Route("/{path:path}", endpoint.answer, methods=_METHODS)])
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
         self._server = _Uvicorn(config)
         self._thread = threading.Thread(
@@ -197,161 +166,3 @@ async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.sock
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
-
-
-class _Endpoint:
-    """Answers one request after the other."""
-
-    def __init__(self, server: EmulatorServer, sandbox: Sandbox) -> None:
-        self._server = server
-        self._sandbox = sandbox
-
-    async def answer(self, http: Request) -> Response:
-        request_id = str(uuid.uuid4())
-        body = _parsed(await http.body())
-        self._server.requests.append(Received(http.url.path, _masked(http.headers), body))
-        fault = self._server.take_fault()
-        request = None
-        if isinstance(body, dict) and http.url.path in PATHS:
-            request = NativeRequest(http.url.path, http.headers, body)
-        refusal = self._refusal(http, body, request, fault)
-        if refusal is not None or request is None:
-            return _refused(refusal, request_id, fault)
-        if isinstance(fault, JsonError):
-            content = error_body(fault.code, fault.message, request_id)
-            return Response(content, media_type="application/json")
-        answer = request.answer(request_id)
-        payloads = self._payloads(request.question(), answer)
-        headers = {"x-request-id": request_id}
-        try:
-            first = await anext(payloads)
-            if not request.streams:
-                *_, last = [first, *[payload async for payload in payloads]]
-                content = answer.document(last)
-                return Response(content, media_type="application/json", headers=headers)
-        except Exception as error:  # noqa: BLE001  # a mind is foreign code; a script may run out
-            return _refused(Refusal(500, "InternalError", _told(error)), request_id, None)
-        frames = _frames(first, payloads, answer, self._server.pace)
-        spoilt = _spoilt(frames, fault, answer)
-        return StreamingResponse(spoilt, media_type="text/event-stream", headers=headers)
-
-    def _refusal(
-        self, http: Request, body: object, request: NativeRequest | None, fault: Fault | None
-    ) -> Refusal | None:
-        if isinstance(fault, Status):
-            return Refusal(fault.status, fault.code, fault.message)
-        if http.url.path not in PATHS or http.method != "POST":
-            return Refusal(404, "NotFound", f"There is nothing at {http.method} {http.url.path}.")
-        if not self._server.accepts(http.headers.get("authorization", "")):
-            return Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
-        if request is None:
-            return Refusal(400, "BadRequest", f"The body is no JSON object: {type(body).__name__}")
-        return request.refusal()
-
-    async def _payloads(
-        self, question: Question, answer: NativeAnswer
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Let the mind think, run what it wants to run, and write it down."""
-        steps = self._server.mind.answer(question)
-        step = next(steps, None)
-        async with self._sandbox.session() as session:
-            while step is not None:
-                for payload in answer.step(step) if _shown(step, question) else ():
-                    yield payload
-                if isinstance(step, Finish):
-                    steps.close()
-                    break
-                result = None
-                if isinstance(step, Run):
-                    result = await session.run(step.code)
-                    answer.ran(result)
-                try:
-                    step = steps.send(result)
-                except StopIteration:
-                    step = None
-        for payload in answer.end():
-            yield payload
-
-
-def _shown(step: Step, question: Question) -> bool:
-    """Whether an answer shows a step at all.
-
-    Raises:
-        RuntimeError: the service could not have taken this step.
-    """
-    if isinstance(step, Run) and not question.code_interpreter:
-        raise RuntimeError("The mind runs code, but the request's interpreter is off.")
-    return question.thinking or not isinstance(step, Think)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _parsed(content: bytes) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _masked(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: "***" if name == "authorization" else value for name, value in headers.items()}
-
-
-def _refused(refusal: Refusal | None, request_id: str, fault: Fault | None) -> Response:
-    refusal = refusal or Refusal(500, "InternalError", "No answer.")
-    more = dict(fault.headers) if isinstance(fault, Status) else {}
-    return Response(
-        error_body(refusal.code, refusal.message, request_id),
-        status_code=refusal.status,
-        headers={"x-request-id": request_id, **more},
-        media_type="application/json",
-    )
-
-
-async def _frames(
-    first: dict[str, Any],
-    payloads: AsyncIterator[dict[str, Any]],
-    answer: NativeAnswer,
-    pace: float,
-) -> AsyncIterator[bytes]:
-    yield answer.frame(first)
-    try:
-        async for payload in payloads:
-            if pace:
-                await asyncio.sleep(pace)
-            yield answer.frame(payload)
-    except Exception as error:  # noqa: BLE001  # a mind is foreign code, and 200 has been sent
-        yield answer.error_frame(answer.written + 1, 500, "InternalError", _told(error))
-
-
-async def _spoilt(
-    frames: AsyncIterator[bytes], fault: Fault | None, answer: NativeAnswer
-) -> AsyncIterator[bytes]:
-    """The frames, until a fault strikes."""
-    after = getattr(fault, "after", None)
-    sent = 0
-    async for frame in frames:
-        if sent != after:
-            yield frame
-            sent += 1
-            continue
-        match fault:
-            case Stall(_, seconds):
-                await asyncio.sleep(seconds)
-                yield frame
-                sent += 1
-            case Garbage(_, data):
-                yield data + b"\n\n"
-                return
-            case ErrorFrame(_, status, code, message):
-                yield answer.error_frame(sent + 1, status, code, message)
-                return
-            case Cut(_, bytes_into_next):
-                yield frame[:bytes_into_next]
-                return
-            case Reset():
-                # The frames before are on their way only after the loop has had a turn.
-                await asyncio.sleep(0)
-                raise ConnectionBroken
