@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.tool import ToolCallChunk
 
+# As LangChain leaves calls when it has parsed them, so that no chunk is merged into one.
+_WITHOUT_INDEX = ("tool_call", "invalid_tool_call")
+
 
 class Answer:
     """What a model has done so far; complete after `Finished`."""
@@ -225,7 +228,7 @@ class Answer:
     def _as_blocks(self, message: AIMessage) -> AIMessage:
         """The message with its blocks as content, numbered as the sum of a stream's chunks is."""
         content = [
-            block if block["type"] == "tool_call" else {**block, "index": index}
+            block if block["type"] in _WITHOUT_INDEX else {**block, "index": index}
             for index, block in enumerate(message.content_blocks)
         ]
         message.content = cast("list[str | dict[str, Any]]", content)
