@@ -7,12 +7,15 @@ name is a warning and never an error.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Literal
+
+from langchain_core.language_models.model_profile import ModelProfile
 
 Api = Literal["dashscope", "responses", "chat_completions"]
 Endpoint = Literal["text-generation", "multimodal-generation"]
@@ -111,6 +114,30 @@ def known_model(name: str) -> Model | None:
     return MODELS.get(name) or MODELS.get(_SNAPSHOT.sub("", name))
 
 
+def profile(name: str, *, interpreter: bool) -> ModelProfile | None:
+    """What LangChain wants to know of a model; None where it is not known.
+
+    With the interpreter on it takes no tools. Token limits are not among the facts at hand.
+    """
+    model = known_model(name)
+    if model is None:
+        return None
+    return ModelProfile(
+        name=model.name,
+        text_inputs=True,
+        text_outputs=True,
+        image_inputs=model.vision,
+        image_url_inputs=model.vision,
+        video_inputs=model.vision,
+        reasoning_output=True,
+        tool_calling=not interpreter,
+        tool_choice=not interpreter,
+        tool_call_streaming=not interpreter,
+        structured_output=False,  # not while it thinks, which newer models do by default
+        temperature=True,
+    )
+
+
 @cache
 def warn_about(name: str, api: Api, *, interpreter: bool) -> None:
     """Warn of what is known, or not known, of a model: once, however often it is used."""
@@ -174,6 +201,23 @@ _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _API_PATHS = ("/api/v1", "/compatible-mode/v1")
 
 
+def host(base_url: str | None, region: str | None, workspace: str | None) -> str:
+    """Where requests go. What is given goes before the environment, a URL before a region.
+
+    Raises:
+        ValueError: a URL or region that cannot be used.
+    """
+    if base_url:
+        return host_of(base_url)
+    if region:
+        return region_host(region, workspace)
+    if url := os.environ.get("DASHSCOPE_BASE_URL"):
+        return host_of(url)
+    if region := os.environ.get("DASHSCOPE_REGION"):
+        return region_host(region, workspace)
+    return region_host(DEFAULT_REGION, None)
+
+
 def region_host(region: str, workspace: str | None) -> str:
     """The host of a region: the workspace's own one if there is a workspace.
 
@@ -184,8 +228,8 @@ def region_host(region: str, workspace: str | None) -> str:
         raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
     if workspace is not None:
         return f"https://{workspace}.{region}.maas.aliyuncs.com"
-    if host := REGIONS[region]:
-        return host
+    if shared := REGIONS[region]:
+        return shared
     raise ValueError(
         f"Region {region!r} has no shared host: pass workspace, or set DASHSCOPE_WORKSPACE."
     )

@@ -6,18 +6,16 @@ One call: messages → `messages.to_prompt` → `wire.request` → `transport` �
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils import secret_from_env
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from langchain_qwen_ci import catalogue
+from langchain_qwen_ci import catalogue, token_estimate
 from langchain_qwen_ci._version import __version__
 from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.blocks import PROVIDER
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
         CallbackManagerForLLMRun,
     )
     from langchain_core.language_models import LangSmithParams, LanguageModelInput
+    from langchain_core.language_models.model_profile import ModelProfile
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
@@ -168,24 +167,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        model = catalogue.known_model(self.model)
-        if model is None:
-            return None
-        takes_tools = not self.enable_code_interpreter
-        return ModelProfile(
-            name=model.name,
-            text_inputs=True,
-            text_outputs=True,
-            image_inputs=model.vision,
-            image_url_inputs=model.vision,
-            video_inputs=model.vision,
-            reasoning_output=True,
-            tool_calling=takes_tools,
-            tool_choice=takes_tools,
-            tool_call_streaming=takes_tools,
-            structured_output=False,
-            temperature=True,
-        )
+        return catalogue.profile(self.model, interpreter=self.enable_code_interpreter)
 
     def bind_tools(
         self,
@@ -256,27 +238,16 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         return form.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:
-        """An estimate: a token for every four bytes of UTF-8, rounded up.
-
-        Qwen's tokenizer works on bytes: four characters of English or one and a third of Chinese
-        make about one token by this count, which errs on the high side.
-        """
-        return -(-len(text.encode("utf-8", "replace")) // 4)
+        """An estimate; see `token_estimate.of_text`."""
+        return token_estimate.of_text(text)
 
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
-        """An estimate, as `get_num_tokens`, with four tokens more for each message.
-
-        Images, video and sound count nothing; nor do the some 800 tokens that the service adds
-        for the interpreter. After a call, `usage_metadata` says what it was.
-        """
-        written = [json.dumps(as_function(tool)) for tool in tools or ()]
-        for turn in to_prompt(messages):
-            written += [turn.text, *(call.name + call.arguments for call in turn.calls)]
-        return 4 * len(messages) + sum(map(self.get_num_tokens, written))
+        """An estimate; see `token_estimate.of_prompt`."""
+        return token_estimate.of_prompt(to_prompt(messages), list(map(as_function, tools or ())))
 
     # The ways in.
 
@@ -419,24 +390,12 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         if workspace:
             headers["X-DashScope-WorkSpace"] = catalogue.checked_workspace(workspace)
         return Destination(
-            host=self._host(workspace),
+            host=catalogue.host(self.base_url, self.region, workspace),
             api_key=self.api_key,
             headers=headers,
             timeout=self.timeout,
             chunk_timeout=self.stream_chunk_timeout,
         )
-
-    def _host(self, workspace: str | None) -> str:
-        """What is set on the instance goes before the environment, a URL before a region."""
-        if self.base_url:
-            return catalogue.host_of(self.base_url)
-        if self.region:
-            return catalogue.region_host(self.region, workspace)
-        if url := os.environ.get("DASHSCOPE_BASE_URL"):
-            return catalogue.host_of(url)
-        if region := os.environ.get("DASHSCOPE_REGION"):
-            return catalogue.region_host(region, workspace)
-        return catalogue.region_host(catalogue.DEFAULT_REGION, None)
 
     def close(self) -> None:
         """Close the connections of sync calls. The next call opens new ones."""
