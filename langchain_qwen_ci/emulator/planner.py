@@ -1,116 +1,98 @@
-"""A mind with rules: it turns arithmetic and fenced Python in a question into code.
+"""A mind with rules: it calls functions, writes JSON, and turns what is to compute into code.
 
-Words become operators, what remains is cut into runs of numbers and operators, and Python's own
-parser says which of them is an expression. Nothing is computed here: the sandbox does that.
+Nothing is computed here: the sandbox does that.
 """
 
 from __future__ import annotations
 
-import ast
+import itertools
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from langchain_qwen_ci.emulator.arithmetic import programs_in
 from langchain_qwen_ci.emulator.mind import Call, Question, Run, Say, Think
+from langchain_qwen_ci.emulator.schemas import (
+    Material,
+    arguments,
+    instance,
+    schema_in,
+    without_schemas,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
-    from langchain_qwen_ci.emulator.mind import Result, Steps
+    from langchain_qwen_ci.emulator.mind import Result, Step, Steps
 
-_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
-_NUMBER = r"(?<![\d.])(\d[\d.]*)"
-_OPERAND = r"(\([^()]*\)|\w+(?:[.*]+\w+)*)"
-
-# Longer phrases before the shorter ones that they contain.
-_PHRASES: tuple[tuple[str, str], ...] = (
-    (r"(?<=\d),(?=\d{3}\b)", ""),
-    (r"sum of (?:all )?(?:the )?(?:whole )?numbers from (\d+) to (\d+)", r"sum(range(\1, \2 + 1))"),
-    (rf"square root of {_OPERAND}", r"sqrt(\1)"),
-    (rf"\bsquare {_OPERAND}", r"\1**2"),
-    (rf"factorial of {_NUMBER}", r"factorial(\1)"),
-    (rf"{_NUMBER} ?(?:percent|%) of {_NUMBER}", r"\2 * \1 / 100"),
-    (rf"divide {_OPERAND} by {_OPERAND}", r"\1 / \2"),
-    (rf"multiply {_OPERAND} (?:by|with) {_OPERAND}", r"\1 * \2"),
-    (rf"add {_OPERAND} (?:to|and) {_OPERAND}", r"\2 + \1"),
-    (rf"subtract {_OPERAND} from {_OPERAND}", r"\2 - \1"),
-    (r"(?:raised )?to the power of|raised to|\^", "**"),
-    (r"\bsquared\b", "**2"),
-    (r"\bcubed\b", "**3"),
-    (r"\bplus\b", "+"),
-    (r"\bminus (?=\d)", "-"),
-    (r"\bminus\b", "-"),
-    (r"\btimes\b|\bmultiplied by\b|(?<=\d) ?[x×] ?(?=\d)", "*"),  # noqa: RUF001
-    (r"\bdivided by\b|÷", "/"),
-    (r"\bmodulo\b|\bmod\b", "%"),
+_HELP = (
+    "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
+    "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
 )
-# A step ends where the next one is announced, or where its verb follows.
-_STEP_END = re.compile(r"\bthen\b|;|\band (?=(?:divide|multiply|add|subtract|square)\b)")
-# A dash with a space behind it and no operand before it is punctuation; the others are signs.
-_DASH = re.compile(r"(?<![\d)]\s)(?<!previous\s)(?<![\d)])-\s")
-_REFERENCE = re.compile(r"\b(?:that|it|this|the result)\b")
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous|\S")
-_PART_OF_CODE = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous")
-_PREVIOUS = "previous"
-_FUNCTIONS = ("sqrt", "factorial")
-_NODES = (
-    ast.Expression,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Constant,
-    ast.Call,
-    ast.Name,
-    ast.operator,
-    ast.unaryop,
-    ast.Load,
+_OFF = "The code interpreter is off, so I answer without running anything."
+# Words that say nothing of what a function is for.
+_EMPTY_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "and are can for from get give has have how its please that the this use using value was "
+        "what when where which who why will with you your",
+    )
 )
+_QUOTED_KEYS = re.compile(r"[\"'`](\w+)[\"'`]")
 
 
 class Planner:
     """The demo's default mind."""
 
     def answer(self, question: Question) -> Steps:
-        """Think, run what the question asks to compute, think again, and answer."""
-        if question.messages and question.messages[-1].role == "tool":
-            yield Say(f"The tool answered: {question.text}")
+        """The first rule that fits: results of tools, calls, JSON, code, media, help."""
+        if results := _results(question):
+            yield Say(f"The tool answered: {'; '.join(results)}")
             return
         if calls := list(_calls(question)):
             yield from calls
             return
-        programs = list(_programs(question.text))
-        if not question.code_interpreter:
-            yield Say("The code interpreter is off, so I answer without running anything.")
-            return
-        if not programs:
-            if question.thinking:
-                yield Think("There is nothing to compute in this question.")
+        text = without_schemas(question.text)
+        schema = _schema(question)
+        programs = list(programs_in(text)) if question.code_interpreter else []
+        results_of_code = yield from _run_all(programs)
+        if schema is not None or question.wants_json:
+            output = " ".join(result.output for result in results_of_code)
+            yield Say(_json(schema, text, output))
+        elif programs:
+            yield Say(" ".join(map(_sentence, programs, results_of_code)))
+        elif media := question.messages[-1].media:
+            yield Say(f"I was shown {_counted(media)}. I cannot look at media, but they came.")
+        elif question.code_interpreter:
             yield Say(_HELP)
-            return
-        yield from _run_all(programs, question)
+        else:
+            yield Say(_OFF)
 
 
-_HELP = (
-    "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
-    "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
-)
+def _results(question: Question) -> list[str]:
+    """What the tools said that were called last."""
+    last = itertools.takewhile(lambda said: said.role == "tool", reversed(question.messages))
+    return [said.text for said in last][::-1]
 
 
-def _run_all(programs: list[str], question: Question) -> Steps:
+def _run_all(programs: list[str]) -> Generator[Step, Result | None, list[Result]]:
+    """Think and run, once for each program; returns the results."""
     results: list[Result] = []
     for number, program in enumerate(programs):
-        if question.thinking:
-            yield Think(
-                "The user wants a result that I should compute and not guess. "
-                "I will run code for it."
-                if number == 0
-                else "That is the first part. The next one builds on it, so I run code again."
-            )
+        yield Think(
+            "The user wants a result that I should compute and not guess. I will run code for it."
+            if number == 0
+            else "That is the first part. The next one builds on it, so I run code again."
+        )
         result = yield Run(program)
         if result is None:
             raise RuntimeError("A mind must be sent the result of what it runs.")
         results.append(result)
-    if question.thinking:
+    if programs:
         yield Think("The code has run. Now I can answer in a clear form.")
-    yield Say(" ".join(map(_sentence, programs, results)))
+    else:
+        yield Think("There is nothing to run for this.")
+    return results
 
 
 def _sentence(program: str, result: Result) -> str:
@@ -123,75 +105,42 @@ def _sentence(program: str, result: Result) -> str:
     return f"The code printed: {output}" if output else "The code ran and printed nothing."
 
 
-def _programs(text: str) -> Iterator[str]:
-    if fenced := _FENCE.findall(text):
-        yield from (program.strip("\n") for program in fenced)
-        return
-    previous = ""
-    for part in _STEP_END.split(text.lower()):
-        if expression := _expression(part, previous):
-            previous = expression
-            needs_math = any(name in expression for name in _FUNCTIONS)
-            yield f"import math\n{expression}" if needs_math else expression
+def _counted(media: tuple[str, ...]) -> str:
+    counts = {kind: media.count(kind) for kind in media}
+    return " and ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items())
 
 
-def _expression(text: str, previous: str) -> str | None:
-    """The longest expression in a text; "that" is the one before."""
-    if previous:
-        text = _REFERENCE.sub(_PREVIOUS, text)
-    for phrase, code in _PHRASES:
-        text = re.sub(phrase, code, text)
-    if previous and text.lstrip(" ,").startswith(tuple("*/+-%")):
-        text = f"{_PREVIOUS} {text.lstrip(' ,')}"
-    text = _DASH.sub("; ", text)
-    runs: list[list[str]] = [[]]
-    for token in _TOKEN.findall(text):
-        if _PART_OF_CODE.fullmatch(token):
-            runs[-1].append(token)
-        elif runs[-1]:
-            runs.append([])
-    before = f"({previous.replace('math.', '')})"
-    found = filter(None, (_checked(" ".join(run).replace(_PREVIOUS, before)) for run in runs))
-    return max(found, key=len, default=None)
+def _schema(question: Question) -> Mapping[str, Any] | None:
+    """What the request demands, or the last one that stands in what was said."""
+    if question.schema is not None:
+        return question.schema
+    told = (said.text for said in reversed(question.messages) if said.role != "assistant")
+    return next((schema for text in told if (schema := schema_in(text)) is not None), None)
 
 
-def _checked(text: str) -> str | None:
-    """The text as tidy code, if it is an expression that computes something."""
-    text = text.strip(" ,+*/%").rstrip(" ,-+*/%")
-    try:
-        tree = ast.parse(text, mode="eval")
-        nodes = list(ast.walk(tree))
-        computes = any(isinstance(node, ast.BinOp | ast.Call) for node in nodes)
-        if not computes or not all(isinstance(node, _NODES) for node in nodes):
-            return None
-        code = ast.unparse(tree).replace(" ** ", "**")
-    except (SyntaxError, RecursionError, MemoryError):  # no expression, or one nested too deep
-        return None
-    return re.sub(r"\b(sqrt|factorial)\(", r"math.\1(", code)
+def _json(schema: Mapping[str, Any] | None, text: str, output: str) -> str:
+    material = Material(text, output)
+    if schema is None:
+        keys = _QUOTED_KEYS.findall(text) or ["answer"]
+        about = Material(_QUOTED_KEYS.sub("", text))
+        value: Any = dict.fromkeys(keys, output or about.words)
+    else:
+        value = instance(schema, material)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _calls(question: Question) -> Iterator[Call]:
     """Call the forced function, or those whose name or description shares a word."""
-    asked = set(re.findall(r"[a-z]{3,}", question.text.lower()))
+    asked = _words(question.text)
     for tool in question.tools:
-        about = f"{tool['name'].replace('_', ' ')} {tool.get('description', '')}".lower()
-        shares = asked & set(re.findall(r"[a-z]{3,}", about))
-        if tool["name"] == question.forced_tool or (shares and not question.forced_tool):
+        name = tool["name"]
+        about = _words(f"{name.replace('_', ' ')} {tool.get('description', '')}")
+        named = name in question.text
+        fits = name == question.forced_tool if question.forced_tool else named or asked & about
+        if fits:
             schema = tool.get("parameters") or {}
-            yield Call(tool["name"], _arguments(schema, question.text))
+            yield Call(name, arguments(schema, Material(question.text)))
 
 
-def _arguments(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Numbers of the question for numbers, what it quotes or ends with for everything else."""
-    numbers = iter(re.findall(r"-?\d+(?:\.\d+)?", text))
-    quoted = re.search(r"[\"'“]([^\"'”]+)[\"'”]", text)
-    ending = re.search(r".*\b(?:in|of|for|about|is)\s+([^?.!]+)", text, re.DOTALL)
-    said = quoted or ending
-    words = said.group(1).strip() if said else text
-    kinds = {"integer": int, "number": float}
-    return {
-        name: kinds[kind](float(next(numbers, "0")))
-        if (kind := field.get("type")) in kinds
-        else words
-        for name, field in (schema.get("properties") or {}).items()
-    }
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{3,}", text.lower())) - _EMPTY_WORDS

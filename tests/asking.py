@@ -1,0 +1,120 @@
+"""The same request on each wire of the emulator, sent and read with plain httpx."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from langchain_qwen_ci.emulator import EmulatorServer
+
+TEXT = "/api/v1/services/aigc/text-generation/generation"
+MULTIMODAL = "/api/v1/services/aigc/multimodal-generation/generation"
+CHAT = "/compatible-mode/v1/chat/completions"
+RESPONSES = "/compatible-mode/v1/responses"
+OLDER_RESPONSES = "/api/v2/apps/protocols/compatible-mode/v1/responses"
+PATHS = {"dashscope": TEXT, "chat_completions": CHAT, "responses": RESPONSES}
+WIRES = tuple(PATHS)
+QWEN = "qwen3-max"
+
+
+def dashscope(text: str = "?", /, *, interpreter: bool = True, **parameters: Any) -> dict[str, Any]:
+    parameters.pop("stream", None)  # a header says it here
+    return {
+        "model": QWEN,
+        "input": {"messages": [{"role": "user", "content": text}]},
+        "parameters": {
+            "result_format": "message",
+            "incremental_output": True,
+            "enable_thinking": interpreter,
+            "enable_code_interpreter": interpreter,
+            **parameters,
+        },
+    }
+
+
+def chat(text: str = "?", /, *, interpreter: bool = True, **more: Any) -> dict[str, Any]:
+    return {
+        "model": QWEN,
+        "messages": [{"role": "user", "content": text}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "enable_thinking": interpreter,
+        "enable_code_interpreter": interpreter,
+        **more,
+    }
+
+
+def responses(text: str = "?", /, *, interpreter: bool = True, **more: Any) -> dict[str, Any]:
+    if "max_tokens" in more:
+        more["max_output_tokens"] = more.pop("max_tokens")
+    return {
+        "model": QWEN,
+        "input": text,
+        "stream": True,
+        "enable_thinking": interpreter,
+        "tools": [{"type": "code_interpreter"}] if interpreter else [],
+        **more,
+    }
+
+
+BODIES = {"dashscope": dashscope, "chat_completions": chat, "responses": responses}
+
+
+def post(server: EmulatorServer, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+    sent = {"Authorization": "Bearer any", **headers}
+    return httpx.post(server.url + path, json=body, headers=sent)
+
+
+def ask(
+    server: EmulatorServer, wire: str, text: str = "?", *, stream: bool = True, **more: Any
+) -> httpx.Response:
+    """Ask on one wire, streamed or not."""
+    body = BODIES[wire](text, stream=stream, **more)
+    headers = {"X-DashScope-SSE": "enable"} if stream and wire == "dashscope" else {}
+    return post(server, PATHS[wire], body, **headers)
+
+
+def data(response: httpx.Response) -> list[dict[str, Any]]:
+    """What stands in the data lines, but for the mark of the end."""
+    lines = [line for line in response.text.split("\n") if line.startswith("data:")]
+    return [json.loads(line[5:]) for line in lines if line != "data: [DONE]"]
+
+
+def error_of(wire: str, body: dict[str, Any]) -> tuple[str, str]:
+    """Code and message of an error body, as each wire writes them before an answer."""
+    error = body["error"] if wire == "chat_completions" else body
+    return error["code"], error["message"]
+
+
+def text_of(wire: str, response: httpx.Response) -> str:
+    """The text of a stream."""
+    if wire == "dashscope":
+        return "".join(d["output"]["choices"][0]["message"]["content"] for d in data(response))
+    if wire == "chat_completions":
+        deltas = [d["choices"][0]["delta"] for d in data(response) if d["choices"]]
+        return "".join(delta["content"] or "" for delta in deltas)
+    kind = "response.output_text.delta"
+    return "".join(d["delta"] for d in data(response) if d["type"] == kind)
+
+
+def finish_of(wire: str, response: httpx.Response) -> str:
+    """The finish reason of a stream, in OpenAI's words."""
+    if wire == "responses":
+        last = data(response)[-1]["response"]
+        incomplete = last.get("incomplete_details", {}).get("reason", "stop")
+        return {"max_output_tokens": "length"}.get(incomplete, incomplete)
+    choices = [c for d in data(response) for c in d.get("output", d)["choices"]]
+    return choices[-1]["finish_reason"]
+
+
+def usage_of(wire: str, response: httpx.Response) -> tuple[int, int, int]:
+    """Tokens read, written, and thought."""
+    last = data(response)[-1]
+    usage = last["response"]["usage"] if wire == "responses" else last["usage"]
+    if wire == "chat_completions":
+        thought = usage["completion_tokens_details"]["reasoning_tokens"]
+        return usage["prompt_tokens"], usage["completion_tokens"], thought
+    thought = usage["output_tokens_details"]["reasoning_tokens"]
+    return usage["input_tokens"], usage["output_tokens"], thought
