@@ -1,54 +1,113 @@
-"""What a chunk costs: client CPU, beside the floor and the official SDK, in one run.
+"""What a chunk costs: client CPU by each API, beside the floor and other clients, in one run.
 
-`make bench`. A server in another process replays a stream of the native wire; every client reads
-it several times in turn, and the median of its CPU time counts. Absolute figures move from machine
-to machine: the ratios are what to quote.
+`make bench`. A server in other processes replays streams; every client reads them several times
+in turn, and the median of its CPU time counts. Absolute figures move from machine to machine: the
+ratios are what to quote.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import socket
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dashscope
 import httpx
+import openai
+from langchain_community.chat_models import ChatTongyi
+from langchain_openai import ChatOpenAI
+from langchain_qwq import ChatQwen
 from pydantic_core import from_json
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 
-sys.path.insert(0, str(__import__("pathlib").Path(__file__).parent.parent))
-from native import code, frame, stream, usage
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import chat_wire
+import native
+import responses_wire
 
 ROUNDS = 7
-SIZES = {"medium": (1_000, 5, 1_024), "large": (5_000, 20, 4_096)}
-PATH = "/api/v1/services/aigc/text-generation/generation"
+PATHS = {
+    "dashscope": "/api/v1/services/aigc/text-generation/generation",
+    "responses": "/compatible-mode/v1/responses",
+    "chat_completions": "/compatible-mode/v1/chat/completions",
+}
 
 
-def frames(chunks: int, executions: int, size: int) -> list[bytes]:
-    """A stream of so many chunks; `tool_info` grows by one program at even distances."""
-    programs = ["".join(f"x{n} = {n} + 1\n" for n in range(size // 12)) for _ in range(executions)]
-    every = chunks // (executions + 1)
-    payloads = []
-    for number in range(chunks - 1):
-        runs = programs[: number // every] if number < chunks // 2 * 2 else programs
-        shown: dict[str, Any] = {"runs": code(*runs) if runs else None}
-        shown["used"] = usage(300 + 450 * len(runs), number, runs=len(runs))
-        if number < chunks // 2:
-            payloads.append(frame(thought=" thinking", **shown))
-        else:
-            payloads.append(frame(said=" speaking", **shown))
-    payloads.append(frame(finish="stop", runs=code(*programs), used=usage(9000, chunks, runs=9)))
-    return [stream(payload) for payload in payloads]
+@dataclass(frozen=True)
+class Size:
+    chunks: int
+    executions: int
+    code_bytes: int
+
+    @property
+    def programs(self) -> list[str]:
+        lines = "".join(f"x{n} = {n} + 1\n" for n in range(self.code_bytes // 12))
+        return [lines] * self.executions
 
 
-def serve(listener: socket.socket, bodies: dict[str, list[bytes]]) -> None:
-    """Answer every request on a connection; the model's name says with which stream."""
+SIZES = {"medium": Size(1_000, 5, 1_024), "large": Size(5_000, 20, 4_096)}
+
+
+def native_frames(size: Size) -> list[bytes]:
+    """`tool_info` grows by one program at even distances, and every frame repeats it."""
+    every = size.chunks // (size.executions + 1)
+    frames = []
+    for number in range(size.chunks - 1):
+        runs = size.programs[: number // every]
+        shown = {
+            "runs": native.code(*runs) if runs else None,
+            "used": native.usage(300 + 450 * len(runs), number, runs=len(runs)),
+        }
+        thinks = number < size.chunks // 2
+        frames.append(native.frame(**{"thought" if thinks else "said": " a word"}, **shown))
+    used = native.usage(9000, size.chunks, runs=size.executions)
+    end = native.frame(finish="stop", runs=native.code(*size.programs), used=used)
+    return [native.stream(payload) for payload in [*frames, end]]
+
+
+def responses_frames(size: Size) -> list[bytes]:
+    """Thinking and runs in turn, then the text; the last frame repeats every item."""
+    words = [" a word"] * (size.chunks // 2 // (size.executions + 1))
+    items = []
+    for number, program in enumerate(size.programs):
+        items.append(responses_wire.reasoning(f"msg_r{number}", *words))
+        items.append(responses_wire.program(f"msg_c{number}", program, "```\n1\n```"))
+    items.append(responses_wire.message("msg_m", *[" a word"] * (size.chunks // 2)))
+    used = responses_wire.used(9000, size.chunks, code_interpreter=size.executions)
+    events = [responses_wire.CREATED, *(event for item in items for event in item)]
+    end = responses_wire.completed(used, *items)
+    return [responses_wire.stream(event) for event in [*events, end]]
+
+
+def chat_frames(size: Size) -> list[bytes]:
+    half = size.chunks // 2
+    chunks = [chat_wire.thinks(" a word")] * half + [chat_wire.says(" a word")] * half
+    end = [chat_wire.chunk("stop", content=""), chat_wire.used(9000, size.chunks)]
+    return [chat_wire.stream(chunk, done=False) for chunk in [*chunks, *end]] + [
+        b"data: [DONE]\n\n"
+    ]
+
+
+FRAMES = {
+    "dashscope": native_frames,
+    "responses": responses_frames,
+    "chat_completions": chat_frames,
+}
+Bodies = dict[tuple[str, str], list[bytes]]
+
+
+def serve(listener: socket.socket, bodies: Bodies) -> None:
+    """Answer every request on a connection; path and model's name say with which stream."""
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as lines:
@@ -57,92 +116,125 @@ def serve(listener: socket.socket, bodies: dict[str, list[bytes]]) -> None:
                     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                     b"Transfer-Encoding: chunked\r\n\r\n"
                 )
-                for body in bodies[request["model"].rpartition("-")[2]]:
+                for body in bodies[request]:
                     connection.sendall(b"%x\r\n%s\r\n" % (len(body), body))
                 connection.sendall(b"0\r\n\r\n")
 
 
-def _request(lines: Any) -> dict[str, Any] | None:
+def _request(lines: Any) -> tuple[str, str] | None:
+    line = lines.readline().split()
     length = 0
-    while (line := lines.readline()) not in (b"\r\n", b""):
-        name, _, value = line.partition(b":")
+    while (header := lines.readline()) not in (b"\r\n", b""):
+        name, _, value = header.partition(b":")
         if name.lower() == b"content-length":
             length = int(value)
-    return json.loads(lines.read(length)) if length else None
+    if not length:
+        return None
+    api = next(api for api, path in PATHS.items() if path == line[1].decode())
+    return api, json.loads(lines.read(length))["model"].rpartition("-")[2]
 
 
-def raw(url: str, model: str) -> Callable[[], None]:
+Read = Callable[[], Any]
+
+
+def floor(url: str, api: str, model: str) -> Read:
     """httpx's own bytes, split at newlines, every data line parsed: nothing else."""
     client = httpx.Client()
 
     def read() -> None:
-        with client.stream("POST", url + PATH, json={"model": model}) as response:
+        with client.stream("POST", url + PATHS[api], json={"model": model}) as response:
             rest = b""
             for piece in response.iter_raw():
                 *complete, rest = (rest + piece).split(b"\n")
                 for line in complete:
-                    if line.startswith(b"data:"):
+                    if line.startswith(b"data:") and not line.endswith(b"[DONE]"):
                         from_json(line[5:])
 
     return read
 
 
-def ours(url: str, model: str, how: str) -> Callable[[], None]:
-    chat = ChatQwenCodeInterpreter(model=model, base_url=url, api_key="any")
-
-    def stream() -> None:
-        for _ in chat.stream("?"):
-            pass
-
-    return stream if how == "stream" else lambda: chat.invoke("?")
-
-
-def official(url: str, model: str) -> Callable[[], None]:
-    dashscope.base_http_api_url = f"{url}/api/v1"
-
+def drained(stream: Callable[[], Any]) -> Read:
     def read() -> None:
-        for _ in dashscope.Generation.call(
-            model=model,
-            messages=[{"role": "user", "content": "?"}],
-            api_key="any",
-            stream=True,
-            incremental_output=True,
-            result_format="message",
-        ):
+        for _ in stream():
             pass
 
     return read
 
 
+def ours(url: str, api: str, model: str) -> dict[str, Read]:
+    chat = ChatQwenCodeInterpreter(api=api, model=model, base_url=url, api_key="any")
+    return {
+        "stream": drained(lambda: chat.stream("?")),
+        "invoke": lambda: chat.invoke("?"),
+        "v3 events": drained(lambda: chat.stream_events("?", version="v3")),
+    }
+
+
+def others(url: str, api: str, model: str) -> dict[str, Read]:
+    compatible = {"model": model, "base_url": f"{url}/compatible-mode/v1", "api_key": "any"}
+    asked = [{"role": "user", "content": "?"}]
+    if api == "dashscope":
+        dashscope.base_http_api_url = f"{url}/api/v1"
+        how = {"stream": True, "incremental_output": True, "result_format": "message"}
+        tongyi = ChatTongyi(model=model, api_key="any", streaming=True)
+        return {
+            "dashscope SDK": drained(
+                lambda: dashscope.Generation.call(model=model, messages=asked, api_key="any", **how)
+            ),
+            "ChatTongyi stream": drained(lambda: tongyi.stream("?")),
+        }
+    client = openai.OpenAI(base_url=compatible["base_url"], api_key="any")
+    if api == "responses":
+        chat = ChatOpenAI(**compatible, use_responses_api=True)
+        sdk = drained(lambda: client.responses.create(model=model, input="?", stream=True))
+        more: dict[str, Read] = {}
+    else:
+        chat = ChatOpenAI(**compatible)
+        sdk = drained(
+            lambda: client.chat.completions.create(model=model, messages=asked, stream=True)
+        )
+        qwq = ChatQwen(model=model, api_base=compatible["base_url"], api_key="any")
+        more = {"ChatQwen stream": drained(lambda: qwq.stream("?"))}
+    return {
+        "openai SDK": sdk,
+        "ChatOpenAI stream": drained(lambda: chat.stream("?")),
+        "ChatOpenAI v3 events": drained(lambda: chat.stream_events("?", version="v3")),
+        **more,
+    }
+
+
+def measure(clients: dict[str, Read], rounds: int, chunks: int) -> dict[str, float]:
+    """Median CPU of each client, in microseconds a chunk; they take turns."""
+    times: dict[str, list[float]] = {client: [] for client in clients}
+    for turn in range(rounds + 1):
+        for client, read in clients.items():
+            gc.collect()
+            started = time.process_time()
+            read()
+            if turn:  # the first one warms up
+                times[client].append((time.process_time() - started) / chunks * 1e6)
+    return {client: statistics.median(spent) for client, spent in times.items()}
+
+
 def main() -> None:
+    warnings.simplefilter("ignore")
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    bodies = {name: frames(*size) for name, size in SIZES.items()}
-    # One connection at a time is answered, so every client has a server of its own.
-    servers = [
-        multiprocessing.Process(target=serve, args=(listener, bodies), daemon=True)
-        for _ in range(len(SIZES) * 4)
-    ]
-    for server in servers:
-        server.start()
-    for name, (chunks, *_) in SIZES.items():
-        model = f"qwen3-max-{name}"
-        clients = {
-            "httpx raw + parse": raw(url, model),
-            "invoke": ours(url, model, "invoke"),
-            "stream": ours(url, model, "stream"),
-            "dashscope SDK": official(url, model),
-        }
-        times: dict[str, list[float]] = {client: [] for client in clients}
-        for _ in range(ROUNDS):
-            for client, read in clients.items():
-                started = time.process_time()
-                read()
-                times[client].append((time.process_time() - started) / chunks * 1e6)
-        floor = statistics.median(times["httpx raw + parse"])
-        for client, spent in times.items():
-            cost = statistics.median(spent)
-            print(f"{name:8}{client:20}{cost:8.1f} µs a chunk{cost / floor:8.2f} of the floor")
+    bodies = {
+        (api, name): frames(size) for api, frames in FRAMES.items() for name, size in SIZES.items()
+    }
+    # A server answers one connection at a time, and every client keeps one.
+    for _ in range(60):
+        multiprocessing.Process(target=serve, args=(listener, bodies), daemon=True).start()
+    for api in FRAMES:
+        for name, size in SIZES.items():
+            model = f"qwen3-max-{name}"
+            clients = {"httpx raw + parse": floor(url, api, model), **ours(url, api, model)}
+            clients |= others(url, api, model)
+            spent = measure(clients, ROUNDS if name == "medium" else 3, size.chunks)
+            for client, cost in spent.items():
+                ratio = cost / spent["httpx raw + parse"]
+                print(f"{api:17}{name:8}{client:22}{cost:9.1f} µs a chunk{ratio:9.2f} of the floor")
 
 
 if __name__ == "__main__":
