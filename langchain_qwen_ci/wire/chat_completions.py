@@ -126,7 +126,9 @@ class _ChatCompletionsReading:
             self._request_id = str(payload.get("id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
         self._usage = payload.get("usage") or self._usage
-        self._beside |= {name: payload[name] for name in _BESIDE_CHOICES if payload.get(name)}
+        for name in _BESIDE_CHOICES:
+            if value := payload.get(name):
+                self._beside[name] = value
         if choices := payload.get("choices"):
             self._take(choices[0], events)
         return events
