@@ -73,18 +73,31 @@ _NODES = (
 )
 
 
-def programs_in(text: str) -> Iterator[str]:
-    """The programs that a text asks to run: those in fences, else one for each step."""
+def programs_in(text: str, *earlier: str) -> Iterator[str]:
+    """The programs that a text asks to run: those in fences, else one for each step.
+
+    Args:
+        text: what is asked now.
+        earlier: what was asked before, to which "that" may refer.
+    """
     if fenced := _FENCE.findall(text):
         yield from (program.strip("\n") for program in fenced)
         return
     previous = ""
+    for asked in earlier:
+        *_, previous = (previous, *_steps(asked, previous))
+    for expression in _steps(text, previous):
+        needs_math = any(name in expression for name in _FUNCTIONS)
+        yield f"import math\n{expression}" if needs_math else expression
+
+
+def _steps(text: str, previous: str) -> Iterator[str]:
+    """The expressions of a text, each of which may build on the one before it."""
     text = _TELEPHONE.sub("", text.lower())
     for part in _STEP_END.split(_NUMBER_WORDS.sub(_as_digits, text)):
         if expression := _expression(part, previous):
             previous = expression
-            needs_math = any(name in expression for name in _FUNCTIONS)
-            yield f"import math\n{expression}" if needs_math else expression
+            yield expression
 
 
 def _as_digits(words: re.Match[str]) -> str:

@@ -66,7 +66,7 @@ class Asked:
     @property
     def thinks(self) -> bool:
         if self.thinking is not None:
-            return self.thinking
+            return bool(self.thinking)
         if self.row is not None:
             return self.row.thinking == "on"
         return bool(_THINKS_BY_DEFAULT.match(str(self.model)))

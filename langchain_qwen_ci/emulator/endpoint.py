@@ -22,7 +22,7 @@ from langchain_qwen_ci.emulator.mind import Extract, Finish, Run, Search, Think
 from langchain_qwen_ci.emulator.rules import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 
     from starlette.requests import Request
 
@@ -74,7 +74,8 @@ class Endpoint:
         try:
             request = self._admitted(http, body, fault)
             answer = request.answer(request_id)
-            return await self._answered(request, answer, fault, {"x-request-id": request_id})
+            sending = self._answered(request, answer, fault, {"x-request-id": request_id})
+            return await _while_connected(http, sending)
         except _RefusedError as refused:
             wire = self._wires.get(http.url.path, self._first)
             more = dict(fault.headers) if isinstance(fault, Status) else {}
@@ -116,8 +117,10 @@ class Endpoint:
         else:
             if isinstance(fault, ErrorFrame):
                 raise _RefusedError(fault.refusal)
-            frames = _in_time([await self._document(request, answer)])
-            fault = at_once(fault)
+            document = await self._document(request, answer)
+            if fault is None:
+                return Response(document, media_type=_JSON, headers=headers)
+            frames, fault = _in_time([document]), at_once(fault)
         return StreamingResponse(
             spoilt(frames, fault, answer),
             media_type=_EVENTS if streams else _JSON,
@@ -245,6 +248,26 @@ def _parsed(content: bytes) -> object:
 
 def _masked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: "***" if name == "authorization" else value for name, value in headers.items()}
+
+
+async def _while_connected(http: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """The result of some work, which ends when the client leaves: nobody waits for its code."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(http))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+        return await working
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(http: Request) -> None:
+    """Its body has been read, so the next that comes is the client's leaving."""
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _in_time(frames: Iterable[bytes]) -> AsyncIterator[bytes]:

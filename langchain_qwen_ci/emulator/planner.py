@@ -52,9 +52,9 @@ class Planner:
         if calls := list(_calls(question)):
             yield from calls
             return
-        text = without_schemas(question.text)
+        *earlier, text = [without_schemas(text) for text in _asked(question)]
         schema = _schema(question)
-        programs = list(programs_in(text)) if question.code_interpreter else []
+        programs = list(programs_in(text, *earlier)) if question.code_interpreter else []
         results_of_code = yield from _run_all(programs)
         if schema is not None or question.wants_json:
             output = " ".join(result.output for result in results_of_code)
@@ -67,6 +67,11 @@ class Planner:
             yield Say(_HELP)
         else:
             yield Say(_OFF)
+
+
+def _asked(question: Question) -> list[str]:
+    """What the user said, and what was said last whoever said it."""
+    return [said.text for said in question.messages[:-1] if said.role == "user"] + [question.text]
 
 
 def _results(question: Question) -> list[str]:

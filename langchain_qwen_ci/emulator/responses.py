@@ -140,7 +140,7 @@ class ResponsesRequest:
 
     def _check_previous(self, _: Asked) -> Refusal | None:
         previous = self._body.get("previous_response_id")
-        if previous is None or previous in self._conversations:
+        if previous is None or str(previous) in self._conversations:
             return None
         return invalid(f"Previous response with id '{previous}' not found.")
 

@@ -6,6 +6,7 @@ that has others translates them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def tools_answer_calls(asked: Asked) -> Refusal | None:
         if not isinstance(calls, list) or not all(map(_is_call, calls)):
             return invalid("tool_calls must be a list of calls with id and function.")
         called.update(call["id"] for call in calls)
-        if message["role"] == "tool" and message.get("tool_call_id") not in called:
+        if message["role"] == "tool" and str(message.get("tool_call_id")) not in called:
             return invalid(
                 'messages with role "tool" must be a response to a preceeding message with '
                 '"tool_calls".'
@@ -111,8 +112,11 @@ def tools_are_functions(asked: Asked) -> Refusal | None:
     for tool in asked.tools:
         if "function" not in as_object(tool):
             return invalid("'function' is a required property")
-        if not isinstance(as_object(tool["function"]).get("name"), str):
+        function = as_object(tool["function"])
+        if not isinstance(function.get("name"), str):
             return invalid("'name' is a required property")
+        if not isinstance(function.get("parameters") or {}, dict):
+            return invalid("The parameters of a function must be an object.")
     if asked.tool_choice not in ("auto", "none") and asked.forced_tool is None:
         return invalid("tool_choice must be auto, none or a function.")
     names = [tool["function"]["name"] for tool in asked.tools]
@@ -149,7 +153,8 @@ def values_in_range(asked: Asked) -> Refusal | None:
         if value is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not fits(value):
+        # JSON's 1e999 is infinite to Python.
+        if not number or not abs(value) < math.inf or not fits(value):
             return invalid(f"Range of {name} is wrong: {value!r}. {DETAILS}")
     stop = asked.parameters.get("stop") or []
     stops = [stop] if isinstance(stop, str) else stop

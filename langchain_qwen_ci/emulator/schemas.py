@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.asked import as_object
@@ -15,7 +18,10 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
 # What a question is about stands behind its last preposition.
 _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
-_DEEPEST = 8
+_NEAR = 4
+_DEEPEST = 16
+_MOST_ITEMS = 100
+_MOST_CHARACTERS = 10_000
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -35,10 +41,7 @@ class Material:
     """
 
     def __init__(self, text: str, numbers: str = "") -> None:
-        found = _NUMBER.findall(numbers) + _NUMBER.findall(text)
-        self._numbers = iter(
-            [float(number) if _is_float(number) else int(number) for number in found]
-        )
+        self._numbers = iter(_numbers_in(f"{numbers} {text}"))
         # Instructions about a format come in paragraphs of their own.
         question = text.strip().partition("\n\n")[0]
         quoted, topic = _QUOTED.search(question), _TOPIC.match(question)
@@ -50,8 +53,13 @@ class Material:
         return next(self._numbers, 0)
 
 
-def _is_float(number: str) -> bool:
-    return any(mark in number for mark in ".e")
+def _numbers_in(text: str) -> list[float]:
+    """Whole ones as int; those that Python cannot read or hold are left out."""
+    found: list[float] = []
+    for number in _NUMBER.findall(text):
+        with suppress(ValueError):  # an int of 4300 digits
+            found.append(float(number) if any(mark in number for mark in ".e") else int(number))
+    return [number for number in found if abs(number) < math.inf]
 
 
 def instance(schema: Mapping[str, Any], material: Material) -> object:
@@ -91,6 +99,11 @@ def _schemas(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         at = text.find("{", end)
 
 
+def _list(value: object) -> list[Any]:
+    """The value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 class _Builder:
     def __init__(self, root: Mapping[str, Any], material: Material) -> None:
         self._root = root
@@ -100,10 +113,10 @@ class _Builder:
         schema = self._resolved(schema)
         if "const" in schema:
             return schema["const"]
-        if schema.get("enum"):
-            return self._chosen(schema["enum"])
+        if isinstance(choices := schema.get("enum"), list) and choices:
+            return self._chosen(choices)
         kinds = schema.get("type") or ("object" if "properties" in schema else "string")
-        named = [kinds] if isinstance(kinds, str) else kinds
+        named = kinds if isinstance(kinds, list) else [kinds]
         match next((kind for kind in named if kind != "null"), "null"):
             case "object":
                 return self.members(schema, depth)
@@ -116,12 +129,14 @@ class _Builder:
 
     def members(self, schema: Mapping[str, Any], depth: int) -> dict[str, object]:
         properties = as_object(schema.get("properties"))
-        wanted = properties if _near(depth) else schema.get("required", ())
-        return {name: self.value(as_object(properties.get(name)), depth + 1) for name in wanted}
+        required = _list(schema.get("required")) if depth < _DEEPEST else []
+        wanted = properties if _near(depth) else filter(properties.get, map(str, required))
+        return {name: self.value(as_object(properties[name]), depth + 1) for name in wanted}
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[object]:
         items = as_object(schema.get("items"))
-        wanted = max(1, schema.get("minItems", 1)) if _near(depth) else 0
+        least = min(_limit(schema, "minItems", 1), _MOST_ITEMS)
+        wanted = max(1, int(least)) if _near(depth) else 0
         return [self.value(items, depth + 1) for _ in range(wanted)]
 
     def _scalar(self, schema: Mapping[str, Any], kind: str) -> float | bool | None:
@@ -132,7 +147,7 @@ class _Builder:
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Follow references, and take the first choice that is not null."""
         for _ in range(_DEEPEST):
-            choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+            choices = _list(schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"))
             if reference := schema.get("$ref"):
                 schema = self._at(str(reference))
             elif choices:
@@ -156,17 +171,24 @@ class _Builder:
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> float:
         value = self._material.number()
         for name, step in (("minimum", 0), ("exclusiveMinimum", 1)):
-            value = max(value, schema.get(name, value - step) + step)
+            value = max(value, _limit(schema, name, value - step) + step)
         for name, step in (("maximum", 0), ("exclusiveMaximum", 1)):
-            value = min(value, schema.get(name, value + step) - step)
-        return int(value) if whole else float(value)
+            value = min(value, _limit(schema, name, value + step) - step)
+        return int(value) if whole or abs(value) > sys.float_info.max else float(value)
 
     def _string(self, schema: Mapping[str, Any]) -> str:
         words = _FORMATS.get(str(schema.get("format")), self._material.words)
-        words = words.ljust(schema.get("minLength", 0), ".")
-        return words[: schema.get("maxLength", len(words))]
+        shortest = min(_limit(schema, "minLength", 0), _MOST_CHARACTERS)
+        words = words.ljust(int(shortest), ".")
+        return words[: max(0, int(_limit(schema, "maxLength", len(words))))]
 
 
 def _near(depth: int) -> bool:
-    """Schemas may hold themselves: too deep, only what is required is made."""
-    return depth < _DEEPEST
+    """Schemas may hold themselves: farther away, only what is required is made."""
+    return depth < _NEAR
+
+
+def _limit(schema: Mapping[str, Any], name: str, default: float) -> float:
+    """A number of the schema: whoever wrote it may have written something else there."""
+    value = schema.get(name)
+    return value if isinstance(value, int | float) and abs(value) < math.inf else default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import RESPONSES, responses
 
 from langchain_qwen_ci.emulator import EmulatorServer, Limits, Run, Say, Script
 from langchain_qwen_ci.emulator.sandbox import Sandbox
@@ -85,6 +87,28 @@ STOPPED_WHILE = {
     "a sandbox is open": "mind=Script([Run('1'), Say('a ' * 900)]), pace=0.01",
     "a stall": "mind=Script([Run('1'), Say('a b c')]), faults=(Stall(5, 60),)",
 }
+
+
+def test_a_client_that_leaves_ends_a_run_it_would_have_had_in_one_document():
+    endless = [Run("while True: pass")]
+    turns = [*[endless] * 20, [Run("1"), Say("done")]]
+    body = responses(stream=False)
+    with EmulatorServer(mind=Script(*turns), limits=Limits(seconds=60)) as server:
+
+        async def leave() -> None:
+            async with httpx.AsyncClient() as client:
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.post(
+                        server.url + RESPONSES, json=body, headers=HEADERS, timeout=0.5
+                    )
+
+        async def many() -> None:
+            await asyncio.gather(*(leave() for _ in range(20)))
+
+        asyncio.run(many())
+        # More runs than there are workers have been left: one must be free again.
+        response = httpx.post(server.url + RESPONSES, json=body, headers=HEADERS, timeout=20)
+    assert response.json()["output"][-1]["content"][0]["text"] == "done"
 
 
 @pytest.mark.parametrize("name", STOPPED_WHILE)

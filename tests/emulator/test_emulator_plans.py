@@ -62,6 +62,18 @@ def test_the_planner_reads_signs_and_references(text):
     assert [step.code for step in plan(asked(text)) if isinstance(step, Run)] == PLANS[text]
 
 
+@pytest.mark.parametrize(
+    ("texts", "code"),
+    [
+        (["What is 12 squared?", "Divide that by 4."], "12**2 / 4"),
+        (["2 plus 3", "times 4", "minus 1"], "(2 + 3) * 4 - 1"),
+        (["What is 12 squared?", "Thank you.", "What is 7 + 1?"], "7 + 1"),
+    ],
+)
+def test_a_question_goes_on_from_the_ones_before(texts, code):
+    assert [step.code for step in plan(asked(*texts)) if isinstance(step, Run)] == [code]
+
+
 TREE = {
     "$defs": {
         "Node": {
