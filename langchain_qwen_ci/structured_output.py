@@ -74,8 +74,8 @@ class StructuredOutput:
         interpreter = call.get("enable_code_interpreter", self._model.enable_code_interpreter)
         thinks = bool(interpreter or call.get("enable_thinking", self._model.enable_thinking))
         way = method or ("prompt" if thinks else "function_calling")
-        if thinks and way in ("json_schema", "json_mode"):
-            way = "prompt"
+        if interpreter or (thinks and way != "function_calling"):
+            way = "prompt"  # all that the service takes then
         if reformat and way != "prompt":
             raise QwenInputError(f'reformat goes with method="prompt", and not with {way!r}.')
         # Thinking, where it is on by default, excludes every way but the prompt.

@@ -20,9 +20,12 @@ from langchain_tests.unit_tests import chat_models as unit_suite
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.emulator import EmulatorServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The function `load` is in beta"),
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+]
 
-APIS = ("dashscope",)
+APIS = ("dashscope", "responses", "chat_completions")
 OUTPUT_VERSIONS = {"": None, "V1": "v1"}
 # With vision, and free to think or not: forced calls and JSON want it off.
 QWEN = "qwen3.5-plus"
@@ -57,10 +60,6 @@ class Suite:
     def has_tool_calling(self) -> bool:
         return not self.interpreter  # the service takes no function tools beside it
 
-    @property
-    def has_structured_output(self) -> bool:
-        return not self.interpreter
-
 
 class UnitSuite(Suite):
     @property
@@ -77,14 +76,6 @@ class UnitSuite(Suite):
             return load(obj, **{**options, "allowed_objects": [ChatQwenCodeInterpreter]})
 
         monkeypatch.setattr(unit_suite, "load", load_allowed)
-
-    @pytest.mark.xfail(
-        strict=True,
-        reason="There is no `streaming`: LangChain takes a False for a ban on every stream, and "
-        "every answer is streamed from the service anyway.",
-    )
-    def test_init_streaming(self) -> None:
-        super().test_init_streaming()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,7 +107,7 @@ class IntegrationSuite(Suite):
 
     @property
     def supports_json_mode(self) -> bool:
-        return not self.interpreter
+        return True  # beside the interpreter by way of the prompt
 
     @property
     def supports_image_inputs(self) -> bool:
