@@ -26,7 +26,7 @@ from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
-from langchain_qwen_ci.tools import Tools, as_function
+from langchain_qwen_ci.tools import Tools, as_function, without_secrets
 from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
@@ -174,6 +174,14 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     def _identifying_params(self) -> dict[str, Any]:
         shown = ("api", "region", "base_url", *Parameters.model_fields)
         return {name: value for name in shown if (value := getattr(self, name)) is not None}
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params = super()._get_invocation_params(stop=stop, **kwargs)
+        if tools := params.get("tools"):
+            params["tools"] = list(map(without_secrets, tools))
+        return params
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)

@@ -32,9 +32,10 @@ class Parameters(BaseModel):
     enable_code_interpreter: bool = True
     """Whether the service may write Python and run it. Excludes function tools."""
 
-    builtin_tools: list[str | dict[str, Any]] = Field(default_factory=list)
-    """Other tools of the service, by name or as a dictionary, such as "web_search". They go beside
-    the interpreter; `api="responses"` only."""
+    builtin_tools: list[str] = Field(default_factory=list)
+    """Names of other tools of the service, such as "web_search"; `api="responses"` only. They go
+    beside the interpreter. One that needs more than its name, such as an MCP server and its secret
+    headers, is bound with `bind_tools`: what stands here is shown in traces."""
 
     enable_thinking: bool | None = None
     """None: on with the interpreter, else as the model does by default."""

@@ -172,7 +172,7 @@ def test_what_responses_does_not_take_is_refused(service, wrong, said):
         lambda model: model.bind_tools([SEARCH, EXTRACT]),
         lambda model: model.bind(tools=[SEARCH, EXTRACT]),
         lambda model: model.bind_tools([{"type": "code_interpreter"}, SEARCH, EXTRACT]),
-        lambda model: model.bind(builtin_tools=["web_search", EXTRACT]),
+        lambda model: model.bind(builtin_tools=["web_search", "web_extractor"]),
         lambda model: model.model_copy(update={"builtin_tools": ["web_search", "web_extractor"]}),
     ],
 )

@@ -266,6 +266,23 @@ def test_what_langsmith_is_told(service, api: str):
     assert SECRET not in json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
 
 
+def test_keys_of_mcp_servers_reach_the_service_and_no_trace(service):
+    ear = Ear()
+    served = service(ANSWERS["responses"])
+    server = {
+        "type": "mcp",
+        "server_label": "maps",
+        "server_url": "https://maps.example",
+        "headers": {"Authorization": SECRET},
+        "authorization": SECRET,
+    }
+    served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [ear]})
+    assert server in served.bodies[0]["tools"]
+    shown = json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
+    assert "maps.example" in shown
+    assert SECRET not in shown
+
+
 @every_api
 @pytest.mark.parametrize("version", [None, "v1"])
 def test_usage_is_counted_once(service, api: str, version: str | None):
@@ -283,8 +300,12 @@ def test_usage_is_counted_once(service, api: str, version: str | None):
     assert total == 2 * expected["total_tokens"]
 
 
-def test_it_has_no_streaming_field_and_takes_the_streams_argument(service):
+def test_every_answer_is_streamed_whatever_is_said_of_streaming(service):
     served = service(ANSWERS["dashscope"])
     served.model().invoke("Hi", stream=True)
     assert "stream" not in parameters(served.bodies[0])
-    assert "streaming" not in ChatQwenCodeInterpreter.model_fields
+    assert len(list(served.model(streaming=True).stream("Hi"))) > 1
+    with pytest.raises(ValueError, match="disable_streaming=True"):
+        served.model(streaming=False)
+    (whole,) = served.model(disable_streaming=True).stream("Hi")
+    assert whole.content.endswith("16807.")
