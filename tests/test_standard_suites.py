@@ -20,7 +20,11 @@ from langchain_tests.unit_tests import chat_models as unit_suite
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.emulator import EmulatorServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The function `load` is in beta"),
+    # Said once of an API that runs code and shows none: no test of this file wants to see any.
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+]
 
 APIS = ("dashscope",)
 OUTPUT_VERSIONS = {"": None, "V1": "v1"}
