@@ -18,7 +18,7 @@ check: .venv/dev.installed
 	$(BIN)/mypy
 
 bench: .venv/bench.installed
-	$(BIN)/python tests/benchmarks/streams.py
+	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
 
 clean:
 	rm -rf .venv

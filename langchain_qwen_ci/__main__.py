@@ -9,10 +9,12 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci.catalogue import Api
 from langchain_qwen_ci.errors import QwenError
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("no question: pass one, or write it to standard input")
     try:
         with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.showwarning = _warn
             model = _model(chosen, stack)
             screen = _Json() if chosen.json else _screen()
             _ask(model, question, screen)
@@ -53,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning without the place in the code, which is nothing to the user of a program."""
+    print(f"Warning: {_plain(str(message))}", file=sys.stderr)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_qwen_ci",
@@ -61,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("question", nargs="?", help="default: standard input")
     parser.add_argument("--model", default="qwen3-max")
+    parser.add_argument(
+        "--api",
+        default="dashscope",
+        choices=get_args(Api),
+        help="responses also shows what the code printed (default: dashscope)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     return parser
 
@@ -71,13 +86,15 @@ def _from_input() -> str:
 
 def _model(chosen: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInterpreter:
     if os.environ.get("DASHSCOPE_API_KEY") or os.environ.get("DASHSCOPE_BASE_URL"):
-        model = ChatQwenCodeInterpreter(model=chosen.model)
+        model = ChatQwenCodeInterpreter(model=chosen.model, api=chosen.api)
     else:
         from langchain_qwen_ci.emulator import EmulatorServer  # noqa: PLC0415  # an extra
 
         server = stack.enter_context(EmulatorServer(pace=0 if chosen.json else _PACE))
         print("DASHSCOPE_API_KEY is not set: asking the emulator.", file=sys.stderr)
-        model = ChatQwenCodeInterpreter(model=chosen.model, base_url=server.url, api_key="emulator")
+        model = ChatQwenCodeInterpreter(
+            model=chosen.model, api=chosen.api, base_url=server.url, api_key="emulator"
+        )
     stack.callback(model.close)
     return model
 
@@ -161,9 +178,14 @@ class _Plain:
                 self._code(_plain(code))
             case {"type": "server_tool_call_chunk", "args": piece}:
                 self._code(_plain(json.loads(f'"{piece}"')))
+            case {"type": "server_tool_result", "output": str(output)}:
+                self._output(_plain(output))
 
     def _code(self, code: str) -> None:
         self._write(f">>> {code}\n")
+
+    def _output(self, output: str) -> None:
+        self._write(f"{output}\n")
 
     def _facts(self, facts: str) -> None:
         self._write(f"{facts}\n")
@@ -193,13 +215,19 @@ class _Rich(_Plain):
         source = Syntax(code, "python", theme="ansi_dark", word_wrap=True)
         self._console.print(Panel(source, title="code_interpreter", title_align="left"))
 
+    def _output(self, output: str) -> None:
+        from rich.panel import Panel  # noqa: PLC0415  # an extra
+        from rich.text import Text  # noqa: PLC0415
+
+        self._console.print(Panel(Text(output), title="output", title_align="left"))
+
     def _facts(self, facts: str) -> None:
         self._console.print(facts, style="dim", markup=False)
 
 
 def _facts(message: AIMessage) -> str:
     counts = plugin_counts(message)
-    facts = [f"{name} × {count}" for name, count in counts.items()] or ["no code was run"]  # noqa: RUF001
+    facts = [f"{name} × {count}" for name, count in counts.items()] or ["no code was shown"]  # noqa: RUF001
     if usage := message.usage_metadata:
         thought = usage.get("output_token_details", {}).get("reasoning")
         thinking = f", {thought} of them reasoning" if thought else ""

@@ -1,7 +1,8 @@
 """Standard content blocks of a message whose content is text, in the order things happened.
 
 What LangChain's `message.content_blocks` calls for messages of this package: it puts reasoning,
-text and executions together again along the trail that `chunks` left.
+text and executions together again along the trail that `answer` left. And the shapes of the
+blocks of executions, which every encoding shares.
 """
 
 from __future__ import annotations
@@ -10,16 +11,41 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.block_translators import register_translator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import AIMessage
     from langchain_core.messages import content as blocks
 
     from langchain_qwen_ci.metadata import CodeExecution
 
-TOOL_NAME = "code_interpreter"
+PROVIDER = "qwen"
+INTERPRETER = "code_interpreter"
+
+
+def call_block(call_id: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """A `server_tool_call`: the interpreter's has `{"code": …}` as its args."""
+    return {"type": "server_tool_call", "id": call_id, "name": name, "args": args}
+
+
+def result_block(
+    call_id: str, status: str, output: object, images: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A `server_tool_result`; images are links, in its extras."""
+    block = {
+        "type": "server_tool_result",
+        "tool_call_id": call_id,
+        "status": status,
+        "output": output,
+    }
+    return {**block, "extras": {"images": list(images)}} if images else block
+
+
+def code_args(piece: str) -> str:
+    """A piece of code as it stands in the JSON text of a call's args."""
+    return json.dumps(piece, ensure_ascii=False)[1:-1]
 
 
 def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
@@ -36,7 +62,7 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
         until_thought = entry.get("reasoning_offset", thought)
         until_spoken = entry.get("text_offset", spoken)
         ordered += _stretch(reasoning[thought:until_thought], text[spoken:until_spoken])
-        ordered += _execution(entry, executions)
+        ordered += _happened(entry, executions)
         thought, spoken = until_thought, until_spoken
     ordered += _stretch(reasoning[thought:], text[spoken:])
     ordered += _calls(message)
@@ -51,26 +77,20 @@ def _stretch(reasoning: str, text: str) -> Iterator[dict[str, Any]]:
         yield {"type": "text", "text": text}
 
 
-def _execution(
+def _happened(
     entry: dict[str, Any], executions: dict[str, CodeExecution]
 ) -> Iterator[dict[str, Any]]:
-    if "code" not in entry:
-        return
-    if "id" not in entry:  # a chunk with more of the code of an earlier one
-        piece = json.dumps(entry["code"], ensure_ascii=False)[1:-1]
-        yield {"type": "server_tool_call_chunk", "args": piece, "index": entry["index"]}
-        return
-    call_id = entry["id"]
-    record = executions.get(call_id)
-    code = record["code"] if record else entry["code"]
-    yield {"type": "server_tool_call", "id": call_id, "name": TOOL_NAME, "args": {"code": code}}
-    if record and "output" in record:
-        yield {
-            "type": "server_tool_result",
-            "tool_call_id": call_id,
-            "status": "error" if record["status"] == "failed" else "success",
-            "output": record["output"],
-        }
+    """The block that an entry of the trail stands for; none where thinking goes on."""
+    match entry:
+        case {"result_of": call_id, "status": status, "output": output}:
+            yield result_block(call_id, status, output, entry.get("images", ()))
+        case {"id": call_id, "name": name, "args": args}:
+            yield call_block(call_id, name, args)
+        case {"id": call_id, "code": code}:
+            recorded = executions.get(call_id)
+            yield call_block(call_id, INTERPRETER, {"code": recorded["code"] if recorded else code})
+        case {"code": code, "index": index}:  # a chunk with more of the code of an earlier one
+            yield {"type": "server_tool_call_chunk", "args": code_args(code), "index": index}
 
 
 def _calls(message: AIMessage) -> Iterator[dict[str, Any]]:
@@ -82,3 +102,6 @@ def _calls(message: AIMessage) -> Iterator[dict[str, Any]]:
         yield {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
     for broken in message.invalid_tool_calls:
         yield dict(broken)
+
+
+register_translator(PROVIDER, content_blocks, content_blocks)

@@ -7,11 +7,17 @@ name is a warning and never an error.
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Literal
 
+from langchain_core.language_models.model_profile import ModelProfile
+
+Api = Literal["dashscope", "responses", "chat_completions"]
 Endpoint = Literal["text-generation", "multimodal-generation"]
 Thinking = Literal["required", "on", "off"]
 
@@ -25,18 +31,26 @@ class Model:
         endpoint: the native path that serves it. The other one answers "url error".
         thinking: whether it thinks when a request does not say; "required": with the
             interpreter it must.
-        interpreter: whether it can run code; some models silently ignore the wish.
+        apis: those by which it is known to run code; some models silently ignore the wish.
     """
 
     name: str
     family: str
     endpoint: Endpoint
     thinking: Thinking
-    interpreter: bool = True
+    apis: tuple[Api, ...]
+
+    @property
+    def interpreter(self) -> bool:
+        """Whether it can run code at all."""
+        return bool(self.apis)
 
     @property
     def vision(self) -> bool:
         return self.endpoint == "multimodal-generation"
+
+
+_EVERY_API: tuple[Api, ...] = ("dashscope", "responses", "chat_completions")
 
 
 def _rows(
@@ -44,10 +58,10 @@ def _rows(
     endpoint: Endpoint,
     thinking: Thinking,
     *snapshots: str,
-    interpreter: bool = True,
+    apis: tuple[Api, ...] = _EVERY_API,
 ) -> tuple[Model, ...]:
     names = (family, *(f"{family}-{date}" for date in snapshots))
-    return tuple(Model(name, family, endpoint, thinking, interpreter) for name in names)
+    return tuple(Model(name, family, endpoint, thinking, apis) for name in names)
 
 
 MODELS: dict[str, Model] = {
@@ -67,10 +81,14 @@ MODELS: dict[str, Model] = {
         *_rows("qwen3.7-max", "text-generation", "on"),
         *_rows("qwen3.6-flash", "multimodal-generation", "on"),
         *_rows("qwen3.6-max-preview", "text-generation", "on"),
+        # Measured to run code by the Responses API, and to be refused by Chat Completions.
+        *_rows("qwen3.8-max", "multimodal-generation", "on", apis=("responses",)),
+        *_rows("qwen3.8-flash", "multimodal-generation", "on", apis=("responses",)),
+        *_rows("qwen3.8-27b", "multimodal-generation", "on", apis=("responses",)),
         # Measured to ignore the interpreter's flag without a word.
-        *_rows("qwen-max", "text-generation", "off", interpreter=False),
-        *_rows("qwen3-max-preview", "text-generation", "off", interpreter=False),
-        *_rows("qwen3.5-omni-plus", "multimodal-generation", "off", interpreter=False),
+        *_rows("qwen-max", "text-generation", "off", apis=()),
+        *_rows("qwen3-max-preview", "text-generation", "off", apis=()),
+        *_rows("qwen3.5-omni-plus", "multimodal-generation", "off", apis=()),
     )
 }
 
@@ -94,6 +112,68 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 def known_model(name: str) -> Model | None:
     """The row of a model, or of the family that it is a dated snapshot of."""
     return MODELS.get(name) or MODELS.get(_SNAPSHOT.sub("", name))
+
+
+def profile(name: str, *, interpreter: bool) -> ModelProfile | None:
+    """What LangChain wants to know of a model; None where it is not known.
+
+    With the interpreter on it takes no tools. Token limits are not among the facts at hand.
+    """
+    model = known_model(name)
+    if model is None:
+        return None
+    return ModelProfile(
+        name=model.name,
+        text_inputs=True,
+        text_outputs=True,
+        image_inputs=model.vision,
+        image_url_inputs=model.vision,
+        video_inputs=model.vision,
+        reasoning_output=True,
+        tool_calling=not interpreter,
+        tool_choice=not interpreter,
+        tool_call_streaming=not interpreter,
+        structured_output=False,  # not while it thinks, which newer models do by default
+        temperature=True,
+    )
+
+
+@cache
+def warn_about(name: str, api: Api, *, interpreter: bool) -> None:
+    """Warn of what is known, or not known, of a model: once, however often it is used."""
+    model = known_model(name)
+    if model is None:
+        warnings.warn(_unknown(name, api), stacklevel=2)
+    elif interpreter and not model.interpreter:
+        warnings.warn(
+            f"{name} ignores the code interpreter: the service will not run code for it.",
+            stacklevel=2,
+        )
+    elif interpreter and api not in model.apis:
+        known = " or ".join(f"api={known!r}" for known in model.apis)
+        warnings.warn(
+            f"{name} is known to run code by {known} only, and not by api={api!r}.", stacklevel=2
+        )
+
+
+def _unknown(name: str, api: Api) -> str:
+    unknown = f"{name!r} is not in this version's catalogue."
+    if api != "dashscope":
+        return unknown
+    return (
+        f"{unknown} It is sent to the {endpoint_of(name)} path; if the service answers "
+        '"url error", pass the other one as endpoint=….'
+    )
+
+
+@cache
+def warn_of_blindness() -> None:
+    """Say once that Chat Completions shows nothing of what it runs."""
+    warnings.warn(
+        "Chat Completions runs code but shows neither the code nor how often it ran: "
+        'api="dashscope" shows both, api="responses" also what the code printed.',
+        stacklevel=2,
+    )
 
 
 def endpoint_of(name: str) -> Endpoint:
@@ -121,6 +201,23 @@ _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _API_PATHS = ("/api/v1", "/compatible-mode/v1")
 
 
+def host(base_url: str | None, region: str | None, workspace: str | None) -> str:
+    """Where requests go. What is given goes before the environment, a URL before a region.
+
+    Raises:
+        ValueError: a URL or region that cannot be used.
+    """
+    if base_url:
+        return host_of(base_url)
+    if region:
+        return region_host(region, workspace)
+    if url := os.environ.get("DASHSCOPE_BASE_URL"):
+        return host_of(url)
+    if region := os.environ.get("DASHSCOPE_REGION"):
+        return region_host(region, workspace)
+    return region_host(DEFAULT_REGION, None)
+
+
 def region_host(region: str, workspace: str | None) -> str:
     """The host of a region: the workspace's own one if there is a workspace.
 
@@ -131,8 +228,8 @@ def region_host(region: str, workspace: str | None) -> str:
         raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
     if workspace is not None:
         return f"https://{workspace}.{region}.maas.aliyuncs.com"
-    if host := REGIONS[region]:
-        return host
+    if shared := REGIONS[region]:
+        return shared
     raise ValueError(
         f"Region {region!r} has no shared host: pass workspace, or set DASHSCOPE_WORKSPACE."
     )

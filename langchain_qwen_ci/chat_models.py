@@ -7,33 +7,30 @@ One call: messages → `messages.to_prompt` → `wire.request` → `transport` �
 from __future__ import annotations
 
 import os
-import warnings
-from contextlib import aclosing, closing
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils import secret_from_env
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from langchain_qwen_ci import catalogue
+from langchain_qwen_ci import catalogue, token_estimate
 from langchain_qwen_ci._version import __version__
-from langchain_qwen_ci.chunks import PROVIDER, Answer, chunk_encoder
+from langchain_qwen_ci.answer import Answer
+from langchain_qwen_ci.blocks import PROVIDER
+from langchain_qwen_ci.call import Call
+from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.messages import to_prompt
-from langchain_qwen_ci.parameters import (
-    Parameters,
-    as_function,
-    is_interpreter,
-    refuse_tools,
-    resolve,
-    thinking,
-)
+from langchain_qwen_ci.messages import refuse_media, to_prompt
+from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking
+from langchain_qwen_ci.protocol import ProtocolEvents
+from langchain_qwen_ci.structured_output import StructuredOutput
+from langchain_qwen_ci.tools import Tools, as_function
 from langchain_qwen_ci.transport import Destination, Transport
+from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
+from langchain_qwen_ci.wire.responses import ResponsesWire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -43,14 +40,21 @@ if TYPE_CHECKING:
         CallbackManagerForLLMRun,
     )
     from langchain_core.language_models import LangSmithParams, LanguageModelInput
+    from langchain_core.language_models.model_profile import ModelProfile
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
+    from langchain_protocol.protocol import MessagesData
+    from pydantic import BaseModel
 
-    from langchain_qwen_ci.chunks import ChunkEncoder
-    from langchain_qwen_ci.wire import Wire, WireRequest
+    from langchain_qwen_ci.structured_output import Method
+    from langchain_qwen_ci.wire import Wire
 
-_WIRES: dict[str, Wire] = {"dashscope": DashScopeWire()}
+_WIRES: dict[catalogue.Api, Wire] = {
+    "dashscope": DashScopeWire(),
+    "responses": ResponsesWire(),
+    "chat_completions": ChatCompletionsWire(),
+}
 
 
 class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
@@ -75,8 +79,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     carries what had arrived as `partial`.
     """
 
-    api: Literal["dashscope"] = "dashscope"
-    """Which API of the service to speak: DashScope's native one gives code and counts."""
+    api: catalogue.Api = "dashscope"
+    """Which API of the service to speak. "dashscope", its native one, shows code and counts on
+    every model; "responses" also what the code printed; "chat_completions" neither."""
 
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
@@ -123,8 +128,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     @model_validator(mode="after")
     def _check_wishes(self) -> Self:
         thinking(self.model, wished=self.enable_thinking, interpreter=self.enable_code_interpreter)
+        check_api(self, self.api)
         self._destination()
-        _warn_about(self.model, interpreter=self.enable_code_interpreter)
+        self._warn(self.model, interpreter=self.enable_code_interpreter)
         return self
 
     @model_validator(mode="after")
@@ -161,55 +167,89 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        model = catalogue.known_model(self.model)
-        if model is None:
-            return None
-        takes_tools = not self.enable_code_interpreter
-        return ModelProfile(
-            name=model.name,
-            text_inputs=True,
-            text_outputs=True,
-            image_inputs=model.vision,
-            image_url_inputs=model.vision,
-            video_inputs=model.vision,
-            reasoning_output=True,
-            tool_calling=takes_tools,
-            tool_choice=takes_tools,
-            tool_call_streaming=takes_tools,
-            structured_output=False,
-            temperature=True,
-        )
+        return catalogue.profile(self.model, interpreter=self.enable_code_interpreter)
 
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind function tools, while the interpreter is off; or turn it on.
+        """Bind function tools, while the interpreter is off; or tools of the service.
 
         Args:
-            tools: anything LangChain takes as a tool; or `{"type": "code_interpreter"}`, the
-                switch that turns the interpreter on. An empty list binds nothing.
+            tools: anything LangChain takes as a tool; `{"type": "code_interpreter"}`, the switch
+                that turns the interpreter on; or other tools of the service, such as
+                `{"type": "web_search"}` (`api="responses"` only). An empty list binds nothing.
             tool_choice: "auto", "none", a tool's name, or "any" for the only one.
+            strict: whether arguments should follow their schema to the letter.
             kwargs: bound to every call, such as `enable_code_interpreter=False`.
 
         Raises:
             ToolsNotAllowedError: function tools while the interpreter is on.
+            QwenInputError: a tool that this API of the service does not have.
         """
-        functions = [tool for tool in tools if not is_interpreter(tool)]
-        if len(functions) < len(tools):
+        given = Tools.sorted(tools)
+        given.check_server_tools(self.api)
+        if given.interpreter:
             kwargs["enable_code_interpreter"] = True
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
-            refuse_tools(functions)
-        if functions:
-            kwargs["tools"] = [as_function(tool) for tool in functions]
-        if functions and tool_choice is not None:
+            given.refuse_functions()
+        functions = [as_function(tool, strict=strict) for tool in given.functions]
+        if bound := [*given.server, *functions]:
+            kwargs["tools"] = bound
+        if bound and tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(**kwargs)
 
-    # The four ways in.
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        reformat: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Answers in the form of a schema; also with the interpreter on.
+
+        Args:
+            schema: a pydantic class, a TypedDict or dataclass, a JSON schema, or a function in
+                OpenAI's shape. A pydantic class gives its instances, anything else dictionaries.
+            method: "prompt" puts the schema into the prompt and reads JSON from the answer, which
+                is all that works beside the interpreter and thinking; "function_calling",
+                "json_schema" and "json_mode" are the service's own ways, and turn thinking off.
+                Default: "prompt" where the model thinks, else "function_calling".
+            include_raw: give `{"raw": message, "parsed": …, "parsing_error": …}` and never raise
+                for an answer that does not fit.
+            strict: whether the service should hold itself to the schema to the letter.
+            reformat: with "prompt", whether an answer that does not fit is sent back once, with
+                interpreter and thinking off, to be put into JSON. It costs a second request.
+            kwargs: bound to every call.
+
+        Raises:
+            ToolsNotAllowedError: method "function_calling" while the interpreter is on.
+            QwenInputError: a method that does not fit the other settings.
+        """
+        form = StructuredOutput(self, schema, strict=strict)
+        return form.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
+
+    def get_num_tokens(self, text: str) -> int:
+        """An estimate; see `token_estimate.of_text`."""
+        return token_estimate.of_text(text)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """An estimate; see `token_estimate.of_prompt`."""
+        return token_estimate.of_prompt(to_prompt(messages), list(map(as_function, tools or ())))
+
+    # The ways in.
 
     def _generate(
         self,
@@ -218,17 +258,18 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, answer, encoder = self._begin(messages, stop, kwargs)
-        listener = run_manager if run_manager and run_manager.handlers else None
-        events = self._connected().events(_WIRES[self.api], request)
-        with answer.kept_on_error(), closing(events):
-            for event in events:
-                if listener is None:
-                    answer.add(event)
-                elif chunk := encoder.feed(event):
-                    heard = _identified(chunk, listener)
-                    listener.on_llm_new_token(str(chunk.text), chunk=heard)
-        return _result(answer.message(self.output_version))
+        call = self._begin(messages, stop, kwargs)
+        with call.events() as events:
+            if run_manager and run_manager.handlers:
+                encoder = chunk_encoder(call.answer, self.output_version)
+                for event in events:
+                    if chunk := encoder.feed(event):
+                        heard = _identified(chunk, run_manager)
+                        run_manager.on_llm_new_token(str(chunk.text), chunk=heard)
+            else:
+                for event in events:
+                    call.answer.add(event)
+        return _result(call.answer.message(self.output_version))
 
     async def _agenerate(
         self,
@@ -237,18 +278,18 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, answer, encoder = self._begin(messages, stop, kwargs)
-        listener = run_manager if run_manager and run_manager.handlers else None
-        events = self._connected().aevents(_WIRES[self.api], request)
-        with answer.kept_on_error():
-            async with aclosing(events):
+        call = self._begin(messages, stop, kwargs)
+        async with call.aevents() as events:
+            if run_manager and run_manager.handlers:
+                encoder = chunk_encoder(call.answer, self.output_version)
                 async for event in events:
-                    if listener is None:
-                        answer.add(event)
-                    elif chunk := encoder.feed(event):
-                        heard = _identified(chunk, listener)
-                        await listener.on_llm_new_token(str(chunk.text), chunk=heard)
-        return _result(answer.message(self.output_version))
+                    if chunk := encoder.feed(event):
+                        heard = _identified(chunk, run_manager)
+                        await run_manager.on_llm_new_token(str(chunk.text), chunk=heard)
+            else:
+                async for event in events:
+                    call.answer.add(event)
+        return _result(call.answer.message(self.output_version))
 
     def _stream(
         self,
@@ -258,9 +299,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         del run_manager  # LangChain's own `stream` tells it about every chunk
-        request, answer, encoder = self._begin(messages, stop, kwargs)
-        events = self._connected().events(_WIRES[self.api], request)
-        with answer.kept_on_error(), closing(events):
+        call = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(call.answer, self.output_version)
+        with call.events() as events:
             for event in events:
                 if chunk := encoder.feed(event):
                     yield ChatGenerationChunk(message=chunk)
@@ -273,19 +314,46 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         del run_manager  # LangChain's own `astream` tells it about every chunk
-        request, answer, encoder = self._begin(messages, stop, kwargs)
-        events = self._connected().aevents(_WIRES[self.api], request)
-        with answer.kept_on_error():
-            async with aclosing(events):
-                async for event in events:
-                    if chunk := encoder.feed(event):
-                        yield ChatGenerationChunk(message=chunk)
+        call = self._begin(messages, stop, kwargs)
+        encoder = chunk_encoder(call.answer, self.output_version)
+        async with call.aevents() as events:
+            async for event in events:
+                if chunk := encoder.feed(event):
+                    yield ChatGenerationChunk(message=chunk)
 
-    # What the four share.
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[MessagesData]:
+        """LangChain's hook behind `stream_events(version="v3")` and graphs that stream by it."""
+        call = self._begin(messages, stop, kwargs)
+        encoder = ProtocolEvents(call.answer, _message_id(run_manager))
+        with call.events() as events:
+            for event in events:
+                yield from encoder.feed(event)
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[MessagesData]:
+        call = self._begin(messages, stop, kwargs)
+        encoder = ProtocolEvents(call.answer, _message_id(run_manager))
+        async with call.aevents() as events:
+            async for event in events:
+                for told in encoder.feed(event):
+                    yield told
+
+    # What they share.
 
     def _begin(
         self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> tuple[WireRequest, Answer, ChunkEncoder]:
+    ) -> Call:
         """Every check that can be made before sending, the request, and what takes its answer."""
         for name in call:
             if name in type(self).model_fields and name not in Parameters.model_fields:
@@ -293,11 +361,18 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
                     f"{name} belongs to the model and cannot be set for one call: make another "
                     f"ChatQwenCodeInterpreter({name}=…)."
                 )
-        options = resolve(self, call, stop)
-        _warn_about(options.model, interpreter=options.enable_code_interpreter)
-        request = _WIRES[self.api].request(to_prompt(messages), options)
-        answer = Answer(options.model)
-        return request, answer, chunk_encoder(answer, self.output_version)
+        options = resolve(self, call, stop, self.api)
+        self._warn(options.model, interpreter=options.enable_code_interpreter)
+        prompt = to_prompt(messages)
+        refuse_media(prompt, options)
+        wire = _WIRES[self.api]
+        request = wire.request(prompt, options)
+        return Call(self._connected(), wire, request, Answer(options.model))
+
+    def _warn(self, model: str, *, interpreter: bool) -> None:
+        catalogue.warn_about(model, self.api, interpreter=interpreter)
+        if interpreter and self.api == "chat_completions":
+            catalogue.warn_of_blindness()
 
     def _connected(self) -> Transport:
         """The transport to where the fields point now: they can be changed, or copied over."""
@@ -315,24 +390,12 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         if workspace:
             headers["X-DashScope-WorkSpace"] = catalogue.checked_workspace(workspace)
         return Destination(
-            host=self._host(workspace),
+            host=catalogue.host(self.base_url, self.region, workspace),
             api_key=self.api_key,
             headers=headers,
             timeout=self.timeout,
             chunk_timeout=self.stream_chunk_timeout,
         )
-
-    def _host(self, workspace: str | None) -> str:
-        """What is set on the instance goes before the environment, a URL before a region."""
-        if self.base_url:
-            return catalogue.host_of(self.base_url)
-        if self.region:
-            return catalogue.region_host(self.region, workspace)
-        if url := os.environ.get("DASHSCOPE_BASE_URL"):
-            return catalogue.host_of(url)
-        if region := os.environ.get("DASHSCOPE_REGION"):
-            return catalogue.region_host(region, workspace)
-        return catalogue.region_host(catalogue.DEFAULT_REGION, None)
 
     def close(self) -> None:
         """Close the connections of sync calls. The next call opens new ones."""
@@ -357,31 +420,19 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
 
 
+def _message_id(
+    run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
+) -> str | None:
+    """The id by which LangChain knows the message of a run."""
+    return f"{LC_ID_PREFIX}-{run.run_id}" if run else None
+
+
 def _identified(
     chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 ) -> ChatGenerationChunk:
-    """The chunk under the id by which LangChain knows the message of a run."""
-    chunk.id = f"{LC_ID_PREFIX}-{run.run_id}"
+    chunk.id = _message_id(run)
     return ChatGenerationChunk(message=chunk)
 
 
 def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-@cache
-def _warn_about(model: str, *, interpreter: bool) -> None:
-    """Warn of a model once, however often it is used."""
-    row = catalogue.known_model(model)
-    if row is None:
-        endpoint = catalogue.endpoint_of(model)
-        warnings.warn(
-            f"{model!r} is not in this version's catalogue. It is sent to the {endpoint} path; if "
-            'the service answers "url error", pass the other one as endpoint=….',
-            stacklevel=2,
-        )
-    elif interpreter and not row.interpreter:
-        warnings.warn(
-            f"{model} ignores the code interpreter: the service will not run code for it.",
-            stacklevel=2,
-        )

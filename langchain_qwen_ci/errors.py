@@ -171,6 +171,7 @@ _BY_CODE: dict[str, type[QwenAPIError]] = {
     "invalid_parameter_error": QwenInvalidRequestError,
     "data_inspection_failed": QwenInvalidRequestError,
     "InternalError": QwenServerError,
+    "InternalError.Algo.InvalidParameter": QwenInvalidRequestError,
     "SystemError": QwenServerError,
     "ModelServiceFailed": QwenServerError,
     "InvokePluginFailed": QwenServerError,

@@ -15,11 +15,14 @@ from langchain_core.messages import (
 )
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.wire.prompt import FunctionCall, Media, Prompt, Role, Text, Turn
+from langchain_qwen_ci.wire.prompt import FunctionCall, Media, Text, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from langchain_qwen_ci.wire.prompt import MediaKind, Options, Prompt, Role
+
+_MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video", "audio")
 _CHAT_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -37,8 +40,13 @@ def to_prompt(messages: Sequence[BaseMessage]) -> Prompt:
 def _turn(message: BaseMessage) -> Turn:
     match message:
         case AIMessage():
-            # Reasoning and executed code are the service's own; it takes back text and calls.
-            return Turn("assistant", _text_only(message), calls=_calls(message))
+            # Executed code is the service's own: it takes back text, calls and reasoning.
+            return Turn(
+                "assistant",
+                _text_only(message),
+                calls=_calls(message),
+                reasoning=_reasoning(message),
+            )
         case HumanMessage():
             return Turn("user", _parts(message))
         case SystemMessage():
@@ -69,24 +77,76 @@ def _calls(message: AIMessage) -> tuple[FunctionCall, ...]:
     return (*valid, *broken)
 
 
+def _reasoning(message: AIMessage) -> str:
+    """What the model thought, in whichever of two places a provider keeps it."""
+    if kept := message.additional_kwargs.get("reasoning_content"):
+        return str(kept)
+    if isinstance(message.content, str):
+        return ""
+    return "".join(str(block.get("reasoning", "")) for block in message.content_blocks)
+
+
 def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
     if isinstance(message.content, str):
         return (Text(message.content),)
-    # `content_blocks` also knows OpenAI's and Anthropic's shapes and gives standard blocks.
-    return tuple(_part(block) for block in message.content_blocks)
+    # `content_blocks` also knows OpenAI's and Anthropic's shapes and gives standard blocks; what
+    # it does not know it wraps as it is.
+    return tuple(
+        _part(block["value"] if block["type"] == "non_standard" else block)
+        for block in message.content_blocks
+    )
 
 
 def _part(block: Mapping[str, Any]) -> Text | Media:
     match block:
-        case {"type": "text" | "text-plain", "text": str(text)}:
+        case {"type": "text" | "text-plain" | "input_text", "text": str(text)}:
             return Text(text)
         case {"type": "image" | "video" | "audio" as kind, "url": str(url)}:
             return Media(kind, url)
         case {"type": "image" | "video" | "audio" as kind, "base64": str(data)}:
-            if not (mime_type := block.get("mime_type")):
-                raise QwenInputError(f"A base64 {kind} needs a mime_type, such as image/png.")
-            return Media(kind, f"data:{mime_type};base64,{data}")
+            return Media(kind, _data_url(kind, data, block.get("mime_type")))
+    if media := _foreign_media(block):
+        return media
     raise QwenInputError(
         f"A content block of type {block.get('type')!r} cannot be sent. Send text, or images, "
         "video and audio by url or base64."
     )
+
+
+def _foreign_media(block: Mapping[str, Any]) -> Media | None:
+    """Media in the shapes of OpenAI and DashScope that LangChain does not know."""
+    match block:
+        case {"type": "image_url" | "input_image", "image_url": str(url)}:
+            return Media("image", url)
+        case {"type": "video_url", "video_url": {"url": str(url)} | str(url)}:
+            return Media("video", url)
+    for kind in _MEDIA_KINDS:
+        if isinstance(block.get(kind), str):
+            return Media(kind, block[kind])
+    return None
+
+
+def _data_url(kind: str, data: str, mime_type: str | None) -> str:
+    if data.startswith(("http://", "https://", "data:")):  # OpenAI's audio blocks may hold a URL
+        return data
+    if not mime_type:
+        raise QwenInputError(f"A base64 {kind} needs a mime_type, such as image/png.")
+    return f"data:{mime_type};base64,{data}"
+
+
+def refuse_media(prompt: Prompt, options: Options) -> None:
+    """Refuse images, video and sound for a model that takes text only.
+
+    Raises:
+        QwenInputError: the prompt holds some.
+    """
+    if options.takes_media:
+        return
+    for turn in prompt:
+        media = next((part for part in turn.parts if isinstance(part, Media)), None)
+        if media is not None:
+            raise QwenInputError(
+                f"{options.model} takes text only, but a {turn.role} message holds {media.kind} "
+                f"input. Use a model with vision, such as qwen3.5-plus; if {options.model} has "
+                'it, pass endpoint="multimodal-generation".'
+            )

@@ -21,11 +21,16 @@ class CodeExecution(TypedDict):
     """The Python source, as the model wrote it."""
 
     status: Literal["in_progress", "completed", "failed"]
-    """"in_progress" only in partial messages. The native wire cannot tell "failed"."""
+    """"in_progress" only in partial messages. Only the Responses API can tell "failed": there a
+    traceback stands in the output."""
 
     output: NotRequired[str]
-    """What the program printed. Absent where the wire carries no outputs: DashScope's native
-    one does not."""
+    """What the program printed. Absent where the wire carries no outputs: only the Responses API
+    does."""
+
+    images: NotRequired[list[str]]
+    """URLs of what the program drew; they are links in `output`, too. Signed: they end after about
+    twelve hours. Absent if it drew nothing, or where the wire carries no outputs."""
 
 
 class PluginUsage(TypedDict):
@@ -52,11 +57,23 @@ def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecut
     if recorded is not None:
         return [cast("CodeExecution", dict(execution)) for execution in recorded]
     trail = _metadata(message, "additional_kwargs").get("trail") or ()
+    results = {entry["result_of"]: entry for entry in trail if "result_of" in entry}
     return [
-        CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
+        _so_far(entry, results.get(entry["id"]))
         for entry in trail
-        if "id" in entry
+        if {"id", "code"} <= entry.keys()
     ]
+
+
+def _so_far(entry: Mapping[str, Any], result: Mapping[str, Any] | None) -> CodeExecution:
+    """The record of an execution as chunks have told it."""
+    execution = CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
+    if result:
+        execution["status"] = "failed" if result["status"] == "error" else "completed"
+        execution["output"] = result["output"]
+        if "images" in result:
+            execution["images"] = list(result["images"])
+    return execution
 
 
 def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:

@@ -5,20 +5,17 @@ Ranges are those of DashScope's API reference; what is out of range is refused b
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Annotated, Any
 
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_qwen_ci import catalogue
-from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
+from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.tools import Tools, as_function, as_tool_choice
 from langchain_qwen_ci.wire.prompt import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-INTERPRETER_TOOL = "code_interpreter"
 
 
 class Parameters(BaseModel):
@@ -35,11 +32,18 @@ class Parameters(BaseModel):
     enable_code_interpreter: bool = True
     """Whether the service may write Python and run it. Excludes function tools."""
 
+    builtin_tools: list[str | dict[str, Any]] = Field(default_factory=list)
+    """Other tools of the service, by name or as a dictionary, such as "web_search". They go beside
+    the interpreter; `api="responses"` only."""
+
     enable_thinking: bool | None = None
     """None: on with the interpreter, else as the model does by default."""
 
+    preserve_thinking: bool | None = None
+    """Whether earlier answers go with their reasoning, for the model to read it again."""
+
     thinking_budget: Annotated[int, Field(ge=0)] | None = None
-    """Longest reasoning, in tokens."""
+    """Longest reasoning, in tokens. Not for `api="responses"`, which has `reasoning_effort`."""
 
     temperature: Annotated[float, Field(ge=0, lt=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -48,10 +52,24 @@ class Parameters(BaseModel):
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
 
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Longest answer, in tokens."""
+    """Longest answer, in tokens; 16 or more with `api="responses"`."""
 
     seed: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
+
+    instructions: str | None = None
+    """A system message for this request only; `api="responses"` only."""
+
+    previous_response_id: str | None = None
+    """`request_id` of an answer to go on from, which the service keeps for seven days;
+    `api="responses"` only."""
+
+    store: bool | None = None
+    """Whether the service keeps the answer to go on from (default: it does);
+    `api="responses"` only."""
+
+    session_cache: bool | None = None
+    """Whether the service may cache the conversation; `api="responses"` only."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Any other parameter of the service, under its own name: arguments for every call."""
@@ -66,11 +84,18 @@ _SENT_AS_THEY_ARE = (
     "repetition_penalty",
     "max_tokens",
     "seed",
+    "instructions",
+    "previous_response_id",
+    "store",
 )
+_RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cache")
 _OWN_CALL_ARGUMENTS = ("tools", "functions", "stream")
+_ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
 
 
-def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None) -> Options:
+def resolve(
+    fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None, api: catalogue.Api
+) -> Options:
     """What one call asks for: the model's fields, overridden by the call's arguments.
 
     Every way into the service passes here, so this is where function tools are refused.
@@ -80,6 +105,7 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
         call: the keyword arguments of the call; names that are no fields are sent as
             parameters of the service.
         stop: the call's own stop sequences.
+        api: the API that the request is for.
 
     Raises:
         ToolsNotAllowedError: function tools while the interpreter is on.
@@ -88,27 +114,15 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
     more = call.get("model_kwargs", fields.model_kwargs)
     if isinstance(more, dict):  # anything else is refused below
         call = {**more, **call}
-    chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
-    if stop is not None:
-        chosen["stop"] = list(stop)
-    wishes = Parameters.model_validate(chosen)
-    others = {
-        name: value
-        for name, value in call.items()
-        if name not in Parameters.model_fields and name not in _OWN_CALL_ARGUMENTS
-    }
-    tools = [*(call.get("tools") or ()), *map(_as_tool, call.get("functions") or ())]
-    interpreter = wishes.enable_code_interpreter or any(map(is_interpreter, tools))
-    given = [tool for tool in tools if not is_interpreter(tool)]
+    wishes = _wishes(fields, call, stop)
+    check_api(wishes, api)
+    functions = [{"type": "function", "function": dict(one)} for one in call.get("functions") or ()]
+    tools = Tools.sorted([*wishes.builtin_tools, *(call.get("tools") or ()), *functions])
+    tools.check_server_tools(api)
+    interpreter = wishes.enable_code_interpreter or tools.interpreter
     if interpreter:
-        refuse_tools(given)
-    functions = [as_function(tool) for tool in given]
-    parameters = _parameters(wishes, others)
-    if not functions:
-        parameters.pop("tool_choice", None)
-        parameters.pop("parallel_tool_calls", None)
-    elif "tool_choice" in parameters:
-        parameters["tool_choice"] = _tool_choice(parameters["tool_choice"], functions)
+        tools.refuse_functions()
+    functions = [as_function(tool) for tool in tools.functions]
     return Options(
         model=wishes.model,
         endpoint=wishes.endpoint or catalogue.endpoint_of(wishes.model),
@@ -116,9 +130,33 @@ def resolve(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | N
         enable_thinking=thinking(
             wishes.model, wished=wishes.enable_thinking, interpreter=interpreter
         ),
-        tools=functions,
-        parameters=parameters,
+        preserve_thinking=bool(wishes.preserve_thinking),
+        functions=functions,
+        server_tools=tools.server,
+        session_cache=bool(wishes.session_cache),
+        parameters=_with_tool_choice(_parameters(wishes, call), tools, functions),
     )
+
+
+def _wishes(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None) -> Parameters:
+    chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
+    if stop is not None:
+        chosen["stop"] = list(stop)
+    return Parameters.model_validate(chosen)
+
+
+def check_api(wishes: Parameters, api: catalogue.Api) -> None:
+    """Refuse what only the Responses API has, on the others.
+
+    Raises:
+        QwenInputError: such a parameter or tool is set.
+    """
+    Tools.sorted(wishes.builtin_tools).check_server_tools(api)
+    if api == "responses":
+        return
+    for name in _RESPONSES_ONLY:
+        if getattr(wishes, name) is not None:
+            raise QwenInputError(f'{name} is a parameter of api="responses" only, not of {api!r}.')
 
 
 def thinking(model: str, *, wished: bool | None, interpreter: bool) -> bool | None:
@@ -138,47 +176,16 @@ def thinking(model: str, *, wished: bool | None, interpreter: bool) -> bool | No
     return wished is not False
 
 
-def is_interpreter(tool: object) -> bool:
-    """Whether a tool is the switch for the interpreter and no function."""
-    return isinstance(tool, dict) and tool.get("type") == INTERPRETER_TOOL
-
-
-def refuse_tools(functions: Sequence[object]) -> None:
-    """Refuse function tools beside the interpreter.
-
-    Raises:
-        ToolsNotAllowedError: there are some.
-    """
-    if not functions:
-        return
-    names = ", ".join(_name(function) for function in functions)
-    raise ToolsNotAllowedError(
-        f"The code interpreter is on, and the service does not take function tools beside it "
-        f"(given: {names}). Either pass enable_code_interpreter=False to use the tools, or leave "
-        "the tools out; for both in one program, use two models, one for each."
-    )
-
-
-def _name(function: object) -> str:
-    if isinstance(function, dict):
-        inner = function.get("function")
-        named = inner if isinstance(inner, dict) else function
-        return str(named.get("name") or named.get("title") or named.get("type") or "unnamed")
-    return str(getattr(function, "name", None) or getattr(function, "__name__", "unnamed"))
-
-
-def _as_tool(function: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI's older `functions=` lists the functions without their wrapping."""
-    return {"type": "function", "function": dict(function)}
-
-
-def _parameters(wishes: Parameters, others: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(wishes: Parameters, call: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {
         name: value for name in _SENT_AS_THEY_ARE if (value := getattr(wishes, name)) is not None
     }
     if wishes.stop:
         parameters["stop"] = wishes.stop
-    parameters |= {name: value for name, value in others.items() if value is not None}
+    own = {*Parameters.model_fields, *_OWN_CALL_ARGUMENTS}
+    parameters |= {
+        name: value for name, value in call.items() if name not in own and value is not None
+    }
     if "thinking_budget" in parameters and "reasoning_effort" in parameters:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."
@@ -186,29 +193,12 @@ def _parameters(wishes: Parameters, others: Mapping[str, Any]) -> dict[str, Any]
     return parameters
 
 
-def _tool_choice(choice: object, functions: Sequence[Mapping[str, Any]]) -> object:
-    """LangChain's ways to say it, in the service's: "auto", "none", or one function by name.
-
-    Raises:
-        QwenInputError: a tool is named that was not given.
-    """
-    if isinstance(choice, dict) or choice in ("auto", "none"):
-        return choice
-    names = [function["function"]["name"] for function in functions]
-    if choice in ("any", "required", True):
-        if len(names) > 1:
-            warnings.warn(
-                "The service cannot be made to call any one of several tools: "
-                f'tool_choice={choice!r} is sent as "auto".',
-                stacklevel=2,
-            )
-            return "auto"
-        choice = names[0]
-    if choice in names:
-        return {"type": "function", "function": {"name": choice}}
-    raise QwenInputError(f"tool_choice {choice!r} is none of the tools: {', '.join(names)}.")
-
-
-def as_function(tool: object) -> dict[str, Any]:
-    """A LangChain tool, function, class or schema in OpenAI's shape."""
-    return convert_to_openai_tool(tool)  # type: ignore[arg-type]  # it checks by itself
+def _with_tool_choice(
+    parameters: dict[str, Any], tools: Tools, functions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is said about tools is sent where there are some."""
+    if not functions and not tools.server:
+        return {name: value for name, value in parameters.items() if name not in _ABOUT_TOOLS}
+    if "tool_choice" in parameters:
+        parameters["tool_choice"] = as_tool_choice(parameters["tool_choice"], functions)
+    return parameters

@@ -88,3 +88,16 @@ def service() -> Callable[..., Service]:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("API_KEY", "BASE_URL", "REGION", "WORKSPACE"):
         monkeypatch.delenv(f"DASHSCOPE_{name}", raising=False)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Retries wait no time here; what they would have waited is recorded."""
+    recorded: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        recorded.append(seconds)
+
+    monkeypatch.setattr("langchain_qwen_ci.transport.time.sleep", recorded.append)
+    monkeypatch.setattr("langchain_qwen_ci.transport.asyncio.sleep", asleep)
+    return recorded

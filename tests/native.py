@@ -6,25 +6,9 @@ A fixture is the raw bytes of an answer; beside it stands the message that it mu
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
-REQUEST_ID = "5f0c7d5e-0001"
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Raw bytes and their meaning."""
-
-    body: bytes
-    content: str = ""
-    reasoning: str = ""
-    codes: list[str] = field(default_factory=list)
-    blocks: list[tuple[str, str]] = field(default_factory=list)
-    plugins: dict[str, Any] | None = None
-    usage: tuple[int, int, int] | None = None
-    finish_reason: str = "stop"
-    tool_calls: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+from streams import REQUEST_ID, Stream
 
 
 def usage(inputs: int, outputs: int, *, runs: int = 0, **more: Any) -> dict[str, Any]:

@@ -43,6 +43,24 @@ def test_it_thinks_runs_code_and_answers_on_the_emulator():
     )
 
 
+def test_the_responses_api_shows_what_the_code_printed():
+    done = run("--api", "responses", QUESTION)
+    assert done.returncode == 0
+    code, output = done.stdout.index("123**21"), done.stdout.index(RESULT)
+    assert code < output < done.stdout.index("The code has run") < done.stdout.rindex(RESULT)
+    document = json.loads(run("--json", "--api", "responses", QUESTION).stdout)
+    assert document["code_executions"][0]["output"] == RESULT
+
+
+def test_chat_completions_shows_no_code_and_says_so():
+    done = run("--api", "chat_completions", QUESTION)
+    assert RESULT in done.stdout
+    assert "no code was shown" in done.stdout
+    warning = "Warning: Chat Completions runs code but shows neither the code nor how often it ran"
+    assert done.stderr.count(warning) == 1
+    assert ".py" not in done.stderr
+
+
 def test_json_and_standard_input():
     done = run("--json", stdin=QUESTION)
     document = json.loads(done.stdout)
@@ -99,11 +117,12 @@ def test_what_arrived_before_a_failure_is_shown(form: list[str]):
     assert "broke off" in done.stderr
 
 
-def test_control_characters_do_not_reach_the_terminal():
+@pytest.mark.parametrize("api", ["dashscope", "responses"])
+def test_control_characters_do_not_reach_the_terminal(api: str):
     evil = "\x1b]0;owned\x07\x1b[2J"
-    turn = [Think(evil), Run(f"'{evil}'"), Say(f"{evil}done")]
+    turn = [Think(evil), Run(f"print('{evil}')"), Say(f"{evil}done")]
     with EmulatorServer(mind=Script(turn)) as server:
-        done = against(server, "?")
+        done = against(server, "--api", api, "?")
     assert "done" in done.stdout
     assert "\x07" not in done.stdout
     assert "\x1b]" not in done.stdout

@@ -7,34 +7,48 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import chat_wire
 import pytest
+import responses_wire
+from corpus import CORPUS, REQUEST_ID
 from hypothesis import given
 from hypothesis import strategies as some
-from native import REQUEST_ID, STREAMS, code, frame, stream, usage
+from native import code, frame, stream, usage
 
-from langchain_qwen_ci.chunks import Answer
+from langchain_qwen_ci.answer import Answer
+from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.metadata import code_executions
-from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.protocol import ProtocolEvents
+from langchain_qwen_ci.wire import Wire, WireRequest
+from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Event, Finished
+from langchain_qwen_ci.wire.responses import ResponsesWire
 from langchain_qwen_ci.wire.sse import FrameReader
 
 REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
 
 
-def decoded(*pieces: bytes) -> list[Event]:
-    decoder = DashScopeWire().decoder(REQUEST)
+WIRES: dict[str, Wire] = {
+    "dashscope": DashScopeWire(),
+    "responses": ResponsesWire(),
+    "chat_completions": ChatCompletionsWire(),
+}
+
+
+def decoded(*pieces: bytes, api: str = "dashscope") -> list[Event]:
+    decoder = WIRES[api].decoder(REQUEST)
     events = [event for piece in pieces for event in decoder.feed(piece)]
     return [*events, *decoder.close()]
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", CORPUS)
 def test_one_split_anywhere_makes_no_difference(name: str):
-    body = STREAMS[name].body
-    whole = decoded(body)
+    body, api = CORPUS[name].body, CORPUS[name].api
+    whole = decoded(body, api=api)
     for at in range(len(body)):
-        assert decoded(body[:at], body[at:]) == whole
+        assert decoded(body[:at], body[at:], api=api) == whole
 
 
 words = some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -48,11 +62,28 @@ stages = some.lists(
 )
 
 
-def written(story: list[tuple[str, Any]], *, lists: bool) -> tuple[bytes, list[tuple[str, str]]]:
-    """A stream that tells a story, and the blocks it must become."""
+Story = list[tuple[str, Any]]
+BLOCKS = {"think": "reasoning", "say": "text", "run": "server_tool_call"}
+
+
+def blocks_of(story: Story, *, results: bool = False) -> list[tuple[str, str]]:
+    """The blocks that a story must become: what is said or thought in a row is one."""
+    blocks: list[tuple[str, str]] = []
+    for kind, what in story:
+        if kind == "run":
+            blocks.append((BLOCKS[kind], "".join(what)))
+            if results:
+                blocks.append(("server_tool_result", f"printed {''.join(what)}"))
+        elif blocks and blocks[-1][0] == BLOCKS[kind]:
+            blocks[-1] = (BLOCKS[kind], blocks[-1][1] + what)
+        else:
+            blocks.append((BLOCKS[kind], what))
+    return blocks
+
+
+def in_native_frames(story: Story, *, lists: bool = False) -> bytes:
     frames: list[dict[str, Any]] = []
     runs: list[str] = []
-    blocks: list[tuple[str, str]] = []
     for number, (kind, what) in enumerate(story):
         shown: dict[str, Any] = {"used": usage(10 + len(runs), number, runs=len(runs))}
         if kind == "run":
@@ -60,7 +91,6 @@ def written(story: list[tuple[str, Any]], *, lists: bool) -> tuple[bytes, list[t
             for piece in ["", *what]:
                 runs[-1] += piece
                 frames.append(frame(runs=code(*runs), **shown))
-            blocks.append(("server_tool_call", runs[-1]))
             continue
         shown["runs"] = code(*runs) if runs else None
         if kind == "think":
@@ -68,14 +98,29 @@ def written(story: list[tuple[str, Any]], *, lists: bool) -> tuple[bytes, list[t
         else:
             said = [{"text": what}] if lists else what
             frames.append(frame(thought=None if lists else "", said=said, **shown))
-        block = "reasoning" if kind == "think" else "text"
-        if blocks and blocks[-1][0] == block:
-            blocks[-1] = (block, blocks[-1][1] + what)
-        else:
-            blocks.append((block, what))
     end = usage(10 + len(runs), len(story), runs=len(runs))
     frames.append(frame(finish="stop", runs=code(*runs) if runs else None, used=end))
-    return stream(*frames), blocks
+    return stream(*frames)
+
+
+def in_responses_events(story: Story) -> bytes:
+    items = []
+    for number, (kind, what) in enumerate(story):
+        item_id = f"msg_{number}"
+        if kind == "run":
+            ran = "".join(what)
+            items.append(responses_wire.program(item_id, ran, f"```\nprinted {ran}\n```"))
+        elif kind == "think":
+            items.append(responses_wire.reasoning(item_id, what))
+        else:
+            items.append(responses_wire.message(item_id, what))
+    return responses_wire.story(*items, usage=responses_wire.used(10, 1))
+
+
+def in_chat_chunks(story: Story) -> bytes:
+    pieces = {"think": chat_wire.thinks, "say": chat_wire.says}
+    chunks = [pieces[kind](what) for kind, what in story if kind in pieces]
+    return chat_wire.stream(*chunks, chat_wire.chunk("stop", content=""), chat_wire.used(10, 1))
 
 
 def cut(data: some.DataObject, body: bytes) -> Iterator[bytes]:
@@ -84,32 +129,49 @@ def cut(data: some.DataObject, body: bytes) -> Iterator[bytes]:
         yield body[start:end]
 
 
-@given(stages, some.booleans(), some.data())
-def test_any_valid_stream_cut_anywhere_becomes_its_story(story, lists, data):
-    body, expected = written(story, lists=lists)
+def read(body: Iterator[bytes], api: str) -> Answer:
     answer = Answer("qwen3-max")
-    for event in decoded(*cut(data, body)):
+    for event in decoded(*body, api=api):
         answer.add(event)
-    message = answer.message()
-    told = [
-        (
-            block["type"],
-            block.get("reasoning") or block.get("text") or block.get("args", {}).get("code"),
-        )
-        for block in message.content_blocks
+    return answer
+
+
+def told(answer: Answer) -> list[tuple[str, str]]:
+    names = {"reasoning": "reasoning", "text": "text", "server_tool_result": "output"}
+    return [
+        (block["type"], block["args"]["code"] if "args" in block else block[names[block["type"]]])
+        for block in map(dict, answer.message().content_blocks)
     ]
-    assert told == expected
-    assert message.content == "".join(text for kind, text in expected if kind == "text")
+
+
+@given(stages, some.booleans(), some.data())
+def test_any_native_stream_cut_anywhere_becomes_its_story(story, lists, data):
+    answer = read(cut(data, in_native_frames(story, lists=lists)), "dashscope")
+    assert told(answer) == blocks_of(story)
+    message = answer.message()
+    assert message.content == "".join(text for kind, text in story if kind == "say")
     assert [run["code"] for run in code_executions(message)] == [
-        text for kind, text in expected if kind == "server_tool_call"
+        "".join(text) for kind, text in story if kind == "run"
     ]
     assert message.response_metadata["request_id"] == REQUEST_ID
+
+
+@given(stages, some.data())
+def test_any_responses_stream_cut_anywhere_becomes_its_story(story, data):
+    answer = read(cut(data, in_responses_events(story)), "responses")
+    assert told(answer) == blocks_of(story, results=True)
+
+
+@given(stages, some.data())
+def test_any_chat_stream_cut_anywhere_becomes_its_story(story, data):
+    answer = read(cut(data, in_chat_chunks(story)), "chat_completions")
+    assert told(answer) == blocks_of([stage for stage in story if stage[0] != "run"])
 
 
 @given(stages, some.booleans())
 def test_what_is_recognised_by_its_bytes_is_read_as_what_is_parsed(story, lists):
     """With spaces in its JSON no frame is recognised, and every one is parsed whole."""
-    body, _ = written(story, lists=lists)
+    body = in_native_frames(story, lists=lists)
     spaced = re.sub(
         rb"data:(.*)", lambda match: b"data:" + json.dumps(json.loads(match[1])).encode(), body
     )
@@ -131,17 +193,29 @@ def test_text_that_looks_like_tool_info_is_text():
     assert [run["code"] for run in code_executions(answer.message())] == ["1", told]
 
 
-@given(some.sampled_from(sorted(STREAMS)), some.data())
+@given(some.sampled_from(sorted(CORPUS)), some.data())
 def test_a_damaged_stream_gives_an_error_of_the_tree_or_an_answer(name, data):
-    body = bytearray(STREAMS[name].body)
+    body = bytearray(CORPUS[name].body)
     for _ in range(data.draw(some.integers(1, 4))):
         place = data.draw(some.integers(0, len(body) - 1))
         body[place : place + data.draw(some.integers(0, 3))] = data.draw(some.binary(max_size=3))
+    decoder = WIRES[CORPUS[name].api].decoder(REQUEST)
+    events: list[Event] = []
     try:
-        events = decoded(*cut(data, bytes(body)))
+        for piece in cut(data, bytes(body)):
+            events.extend(decoder.feed(piece))
+        events.extend(decoder.close())
     except QwenError:
-        return
-    assert isinstance(events[-1], Finished)
+        pass
+    else:
+        assert isinstance(events[-1], Finished)
+    # Whatever was told before the damage can be folded and encoded in every way.
+    texts, blocks = (chunk_encoder(Answer("m"), version) for version in (None, "v1"))
+    protocol = ProtocolEvents(Answer("m"), None)
+    for event in events:
+        texts.feed(event)
+        blocks.feed(event)
+        list(protocol.feed(event))
 
 
 @given(some.binary(max_size=300), some.data())

@@ -27,17 +27,7 @@ from langchain_qwen_ci.errors import (
 ANSWER = STREAMS["one run"].body
 
 
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Retries wait no time here; what they would have waited is recorded."""
-    recorded: list[float] = []
-
-    async def asleep(seconds: float) -> None:
-        recorded.append(seconds)
-
-    monkeypatch.setattr("langchain_qwen_ci.transport.time.sleep", recorded.append)
-    monkeypatch.setattr("langchain_qwen_ci.transport.asyncio.sleep", asleep)
-    return recorded
+pytestmark = pytest.mark.usefixtures("waits")
 
 
 async def _astream(model: Any) -> list[Any]:

@@ -17,15 +17,18 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json
 
-from langchain_qwen_ci.errors import (
-    QwenAPIError,
-    QwenInputError,
-    QwenStreamError,
-    api_error,
-)
 from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.wire.decoding import (
+    FramedDecoder,
+    document,
+    finish_reason,
+    refusal,
+    string_only,
+    tool_call,
+)
+from langchain_qwen_ci.wire.encoding import chat_message, json_body
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -33,35 +36,26 @@ from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
     Finished,
-    FinishReason,
     ReasoningDelta,
     ResponseStarted,
     TextDelta,
-    ToolCallDelta,
 )
-from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Text, Turn
-from langchain_qwen_ci.wire.sse import Frame, FrameReader
+from langchain_qwen_ci.wire.prompt import Text
 from langchain_qwen_ci.wire.tokens import tokens_used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from langchain_qwen_ci.errors import QwenAPIError
+    from langchain_qwen_ci.wire.prompt import Options, Prompt, Turn
+    from langchain_qwen_ci.wire.sse import Frame
 
 logger = logging.getLogger(__name__)
 
 _ROOT = "/api/v1/services/aigc/"
 _TEXT = "text-generation"
 _MULTIMODAL = "multimodal-generation"
-_SHOWN_BYTES = 200
 _TOOL_INFO_KEY = b'"tool_info":'
 _TOOL_INFO_START = _TOOL_INFO_KEY + b"["
 _JSON = json.JSONDecoder()
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class DashScopeWire:
@@ -71,60 +65,30 @@ class DashScopeWire:
         content = _parts if options.endpoint == _MULTIMODAL else _string
         payload = {
             "model": options.model,
-            "input": {"messages": [_message(turn, content(turn, options)) for turn in prompt]},
+            "input": {"messages": [chat_message(turn, content(turn), options) for turn in prompt]},
             "parameters": _parameters(options),
         }
-        try:
-            body = to_json(payload)
-        except (PydanticSerializationError, ValueError) as error:
-            raise QwenInputError(f"The request cannot be written as JSON: {error}") from error
         return WireRequest(
             model=options.model,
             path=f"{_ROOT}{options.endpoint}/generation",
             # Either header alone makes the service stream; gateways in between look at Accept.
             headers={"X-DashScope-SSE": "enable", "Accept": "text/event-stream"},
-            body=body,
+            body=json_body(payload),
         )
 
-    def decoder(self, request: WireRequest) -> DashScopeDecoder:
-        return DashScopeDecoder(request)
+    def decoder(self, request: WireRequest) -> FramedDecoder:
+        return FramedDecoder(_DashScopeReading(request))
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
-        payload = _document(body) or {"message": f"The service answered: {_shown(body)}"}
-        return _refusal(request, payload, status_code)
+        return _refusal(request, document(body), status_code)
 
 
-def _message(turn: Turn, content: str | list[dict[str, str]]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": content}
-    if turn.calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "index": index,
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for index, call in enumerate(turn.calls)
-        ]
-    if turn.tool_call_id is not None:
-        message["tool_call_id"] = turn.tool_call_id
-    return message
-
-
-def _string(turn: Turn, options: Options) -> str:
+def _string(turn: Turn) -> str:
     """Text generation takes strings only: a list is refused with 400."""
-    media = next((part for part in turn.parts if isinstance(part, Media)), None)
-    if media is not None:
-        raise QwenInputError(
-            f"{options.model} takes text only, but a {turn.role} message holds {media.kind} "
-            f"input. Use a model with vision, such as qwen3.5-plus; if {options.model} has it, "
-            f'pass endpoint="{_MULTIMODAL}".'
-        )
     return turn.text
 
 
-def _parts(turn: Turn, options: Options) -> list[dict[str, str]]:
-    del options
+def _parts(turn: Turn) -> list[dict[str, str]]:
     return [
         {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
         for part in turn.parts
@@ -141,19 +105,19 @@ def _parameters(options: Options) -> dict[str, Any]:
         parameters["enable_code_interpreter"] = True
     if options.enable_thinking is not None:
         parameters["enable_thinking"] = options.enable_thinking
-    if options.tools:
-        parameters["tools"] = list(options.tools)
+    if options.preserve_thinking:
+        parameters["preserve_thinking"] = True
+    if options.functions:
+        parameters["tools"] = list(options.functions)
     return {**parameters, **options.parameters}
 
 
-class DashScopeDecoder:
-    """Turns snapshots into deltas; see `langchain_qwen_ci.wire.Decoder`."""
+class _DashScopeReading:
+    """Turns snapshots into deltas; see `langchain_qwen_ci.wire.decoding.Reading`."""
 
     def __init__(self, request: WireRequest) -> None:
         self.finished = False
         self._request = request
-        self._frames = FrameReader()
-        self._frames_read = 0
         self._request_id = ""
         self._tool_info: list[Any] = []
         self._known_bytes = b""  # of `tool_info` as last read, with its key
@@ -167,38 +131,20 @@ class DashScopeDecoder:
     def begun(self) -> bool:
         return bool(self._request_id)
 
-    def feed(self, data: bytes) -> Iterator[Event]:
-        for frame in self._frames.feed(data):
-            yield from self._events(frame)
+    @property
+    def over(self) -> bool:
+        return self.finished
 
-    def close(self) -> Iterator[Event]:
-        for frame in self._frames.close():
-            yield from self._events(frame)
-        if not self.finished:
-            yield from self._tell_usage()
-            raise QwenStreamError(
-                f"The answer broke off: the connection ended after {self._frames_read} frames, "
-                "before the service said that it had finished."
-            )
+    def read(self, frame: Frame) -> list[Event]:
+        events = self._read(frame)
+        self._remember_tool_info(frame.data)
+        return events
 
-    def _events(self, frame: Frame) -> Iterator[Event]:
-        if self.finished:
-            logger.debug("A frame after the end of the answer is passed over.")
-            return
-        self._frames_read += 1
-        try:
-            events = self._read(frame)
-            self._remember_tool_info(frame.data)
-        except QwenAPIError:
-            yield from self._tell_usage()
-            raise
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            yield from self._tell_usage()
-            raise QwenStreamError(
-                f"Frame {self._frames_read} of the answer cannot be read ({error}): "
-                f"{_shown(frame.data)}"
-            ) from error
-        yield from events
+    def end(self) -> list[Event]:
+        return []
+
+    def so_far(self) -> list[Event]:
+        return [tokens_used(self._usage)] if self._usage else []
 
     def _read(self, frame: Frame) -> list[Event]:
         payload = from_json(self._without_known_tool_info(frame.data))
@@ -223,13 +169,13 @@ class DashScopeDecoder:
         # thinking, code, answer.
         if thought := message.get("reasoning_content"):
             self._end_runs(events)
-            events.append(ReasoningDelta(_string_only(thought)))
+            events.append(ReasoningDelta(string_only(thought)))
         if tool_info := output.get("tool_info"):
             self._take_tool_info(tool_info, events)
         if said := _said(message.get("content")):
             self._end_runs(events)
             events.append(TextDelta(said))
-        events.extend(map(_tool_call, message.get("tool_calls") or ()))
+        events.extend(map(tool_call, message.get("tool_calls") or ()))
         self._search_info = output.get("search_info") or self._search_info
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -268,7 +214,7 @@ class DashScopeDecoder:
         for position, entry in enumerate(tool_info):
             if entry.get("type") == "code_interpreter":
                 code = (entry.get("code_interpreter") or {}).get("code") or ""
-                self._take_code(position, _string_only(code), events)
+                self._take_code(position, string_only(code), events)
         self._tool_info = tool_info
         self._unremembered = True
 
@@ -302,11 +248,7 @@ class DashScopeDecoder:
         new_inference = usage.get("input_tokens") != self._usage.get("input_tokens")
         self._usage = usage
         if new_inference:
-            events.extend(self._tell_usage())
-
-    def _tell_usage(self) -> Iterator[Event]:
-        if self._usage:
-            yield tokens_used(self._usage)
+            events.append(tokens_used(usage))
 
     def _finish(self, reason: str, events: list[Event]) -> None:
         events.extend(
@@ -319,63 +261,25 @@ class DashScopeDecoder:
             events.append(Extra("tool_info", others))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
-        events.extend(self._tell_usage())
-        if reason not in _FINISH_REASONS:
-            logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
-        events.append(Finished(_FINISH_REASONS.get(reason, "stop")))
+        events += self.so_far()
+        events.append(Finished(finish_reason(reason)))
         self.finished = True
-
-
-def _string_only(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError(f"a string was expected, not {type(value).__name__}")
 
 
 def _said(content: str | list[dict[str, Any]] | None) -> str:
     """Text generation sends strings, multimodal generation lists of parts, both also null."""
     if isinstance(content, str):
         return content
-    return "".join(_string_only(part.get("text") or "") for part in content or ())
-
-
-def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
-    """The first piece names id and function; later ones send `"id": ""` and more arguments."""
-    function = call.get("function") or {}
-    return ToolCallDelta(
-        index=int(call.get("index") or 0),
-        call_id=call.get("id") or None,
-        name=function.get("name") or None,
-        arguments=_string_only(function.get("arguments") or ""),
-    )
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    """An error's body: JSON whatever its Content-Type says (a recorded 401 had none), and
-    sometimes JSON within a frame."""
-    reader = FrameReader()
-    for frame in (*reader.feed(body), *reader.close()):
-        try:
-            payload = from_json(frame.data)
-        except ValueError:
-            continue
-        if isinstance(payload, dict):
-            return payload
-    return {}
+    return "".join(string_only(part.get("text") or "") for part in content or ())
 
 
 def _refusal(
     request: WireRequest, payload: dict[str, Any], status_code: int | None
 ) -> QwenAPIError:
-    message = str(payload.get("message") or "The service gives no reason.")
+    message = str(payload.get("message") or "")
     if "url error" in message:
-        message = f"{message} {_path_advice(request)}"
-    return api_error(
-        message,
-        status_code=status_code,
-        code=str(payload.get("code") or "") or None,
-        request_id=str(payload.get("request_id") or "") or None,
-    )
+        payload = {**payload, "message": f"{message} {_path_advice(request)}"}
+    return refusal(payload, status_code)
 
 
 def _path_advice(request: WireRequest) -> str:
@@ -386,8 +290,3 @@ def _path_advice(request: WireRequest) -> str:
         f'This is what the service says to a model on the wrong path: "{request.model}" was sent '
         f'to {used}. Pass endpoint="{other}", or check the model\'s name.'
     )
-
-
-def _shown(data: bytes) -> str:
-    text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return f"{text}…" if len(data) > _SHOWN_BYTES else text

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 ExecutionStatus = Literal["in_progress", "completed", "failed"]
+ResultStatus = Literal["success", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,38 @@ class CodeReplaced:
 
 @dataclass(frozen=True, slots=True)
 class CodeFinished:
-    """An execution is over. `output` is None where the wire does not carry outputs."""
+    """An execution is over.
+
+    `output` is None where the wire does not carry outputs; `images` are URLs of what was drawn.
+    """
 
     call_id: str
     status: ExecutionStatus
     output: str | None = None
+    images: tuple[str, ...] = ()
+
+    @property
+    def result_status(self) -> ResultStatus:
+        """The status in LangChain's words for results."""
+        return "error" if self.status == "failed" else "success"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerToolCalled:
+    """The service uses another tool of its own, such as `web_search`."""
+
+    call_id: str
+    name: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerToolReturned:
+    """That tool has answered. `output` is what the service shows of it, as it sent it."""
+
+    call_id: str
+    status: ResultStatus
+    output: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +134,8 @@ Event = (
     | CodeDelta
     | CodeReplaced
     | CodeFinished
+    | ServerToolCalled
+    | ServerToolReturned
     | ToolCallDelta
     | TokensUsed
     | Extra

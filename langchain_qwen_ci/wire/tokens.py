@@ -8,17 +8,22 @@ from langchain_qwen_ci.wire.events import TokensUsed
 
 
 def tokens_used(usage: dict[str, Any]) -> TokensUsed:
-    """`usage` as the service counts it, in neutral names. What is no whole number counts as 0."""
-    input_tokens = _count(usage.get("input_tokens"))
-    output_tokens = _count(usage.get("output_tokens"))
+    """`usage` as the service counts it, in neutral names. What is no whole number counts as 0.
+
+    The native API and Responses say input and output, Chat Completions prompt and completion;
+    plugins are counted in `plugins`, on Responses in `x_tools`.
+    """
+    input_tokens = _count(usage.get("input_tokens")) or _count(usage.get("prompt_tokens"))
+    output_tokens = _count(usage.get("output_tokens")) or _count(usage.get("completion_tokens"))
     return TokensUsed(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
         input_details=_details(usage.get("input_tokens_details"))
         | _details(usage.get("prompt_tokens_details")),
-        output_details=_details(usage.get("output_tokens_details")),
-        plugins=_counted(usage.get("plugins")),
+        output_details=_details(usage.get("output_tokens_details"))
+        | _details(usage.get("completion_tokens_details")),
+        plugins=_counted(usage.get("plugins")) or _counted(usage.get("x_tools")),
     )
 
 

@@ -1,0 +1,180 @@
+"""What every decoder does with frames, whichever wire they come by.
+
+A wire supplies a `Reading`: what one frame means. Around it stands what must not differ: frames
+after the end are passed over, a frame that cannot be read is an error that shows it, what was
+known before an error is told before it, and an answer without its end is no answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import from_json
+
+from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
+from langchain_qwen_ci.wire.events import ToolCallDelta
+from langchain_qwen_ci.wire.sse import FrameReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from langchain_qwen_ci.wire.events import Event, FinishReason
+    from langchain_qwen_ci.wire.sse import Frame
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_BYTES = 200
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class Reading(Protocol):
+    """How one wire reads the frames of one answer."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the model has done anything: from then on a request is not repeated."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model has said that it is done: the proof that an answer is complete."""
+
+    @property
+    def over(self) -> bool:
+        """Whether everything is told: a frame that still comes means nothing."""
+
+    def read(self, frame: Frame) -> list[Event]:
+        """What a frame tells.
+
+        Raises:
+            QwenAPIError: it is an error of the service.
+            ValueError, TypeError, LookupError, AttributeError: it is not shaped as it should be.
+        """
+
+    def end(self) -> list[Event]:
+        """What is left to tell when the bytes of a finished answer end."""
+
+    def so_far(self) -> list[Event]:
+        """What is known and not told yet, such as usage, when an answer breaks off."""
+
+
+class FramedDecoder:
+    """Bytes to events; see `langchain_qwen_ci.wire.Decoder`."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._frames = FrameReader()
+        self._frames_read = 0
+
+    @property
+    def begun(self) -> bool:
+        return self._reading.begun
+
+    @property
+    def finished(self) -> bool:
+        return self._reading.finished
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        for frame in self._frames.feed(data):
+            yield from self._events(frame)
+
+    def close(self) -> Iterator[Event]:
+        for frame in self._frames.close():
+            yield from self._events(frame)
+        if not self.finished:
+            yield from self._reading.so_far()
+            raise QwenStreamError(
+                f"The answer broke off: the connection ended after {self._frames_read} frames, "
+                "before the service said that it had finished."
+            )
+        yield from self._reading.end()
+
+    def _events(self, frame: Frame) -> Iterator[Event]:
+        if self._reading.over:
+            logger.debug("A frame after the end of the answer is passed over.")
+            return
+        self._frames_read += 1
+        try:
+            events = self._reading.read(frame)
+        except QwenAPIError:
+            yield from self._reading.so_far()
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            yield from self._reading.so_far()
+            raise QwenStreamError(
+                f"Frame {self._frames_read} of the answer cannot be read ({error}): "
+                f"{shown(frame.data)}"
+            ) from error
+        yield from events
+
+
+def string_only(value: object) -> str:
+    """A string as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"a string was expected, not {type(value).__name__}")
+
+
+def tool_call(call: dict[str, Any]) -> ToolCallDelta:
+    """A piece of a function call. The first names id and function; later ones send `"id": ""`
+    and more arguments."""
+    function = call.get("function") or {}
+    return ToolCallDelta(
+        index=int(call.get("index") or 0),
+        call_id=call.get("id") or None,
+        name=function.get("name") or None,
+        arguments=string_only(function.get("arguments") or ""),
+    )
+
+
+def finish_reason(reason: str) -> FinishReason:
+    """Why the model has stopped; one that is not known counts as "stop"."""
+    if reason in _FINISH_REASONS:
+        return _FINISH_REASONS[reason]
+    logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
+    return "stop"
+
+
+def refusal(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
+    """The error that a body means: `{"code", "message", "request_id"}`, or OpenAI's
+    `{"error": {"code", "type", "message"}, "request_id"}`."""
+    inner = payload.get("error")
+    told = inner if isinstance(inner, dict) else payload
+    code = told.get("code") or (told.get("type") if told is inner else None)
+    request_id = payload.get("request_id") or told.get("request_id") or told.get("id")
+    return api_error(
+        str(told.get("message") or "The service gives no reason."),
+        status_code=status_code,
+        code=str(code) if code else None,
+        request_id=str(request_id) if request_id else None,
+    )
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """An error's body: JSON whatever its Content-Type says (a recorded 401 had none), and
+    sometimes JSON within a frame. What is neither becomes the message of an error."""
+    reader = FrameReader()
+    for frame in (*reader.feed(body), *reader.close()):
+        try:
+            payload = from_json(frame.data)
+        except ValueError:
+            continue
+        if isinstance(payload, dict):
+            return payload
+    return {"message": f"The service answered: {shown(body)}"}
+
+
+def shown(data: bytes) -> str:
+    """The beginning of some bytes, for an error to show."""
+    text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return f"{text}…" if len(data) > _SHOWN_BYTES else text
