@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
-APIS = ("dashscope",)
+APIS = ("dashscope", "chat_completions", "responses")
 OUTPUT_VERSIONS = {"": None, "V1": "v1"}
 # With vision, and free to think or not: forced calls and JSON want it off.
 QWEN = "qwen3.5-plus"
