@@ -22,10 +22,11 @@ from langchain_qwen_ci.emulator import EmulatorServer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The function `load` is in beta"),
+    # Said once of an API that runs code and shows none: no test of this file wants to see any.
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
-APIS = ("dashscope", "responses", "chat_completions")
+APIS = ("dashscope", "chat_completions", "responses")
 OUTPUT_VERSIONS = {"": None, "V1": "v1"}
 # With vision, and free to think or not: forced calls and JSON want it off.
 QWEN = "qwen3.5-plus"
