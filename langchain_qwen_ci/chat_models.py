@@ -23,7 +23,7 @@ from langchain_qwen_ci.call import Call
 from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.messages import refuse_media, to_prompt
-from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking
+from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking, wished
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
 from langchain_qwen_ci.tools import Tools, as_function, without_secrets
@@ -256,7 +256,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         Raises:
             QwenInputError: an unknown method, or `reformat` with another one than "prompt".
         """
-        form = StructuredOutput(self, schema, strict=strict)
+        form = StructuredOutput(self, wished(self, kwargs), schema, strict=strict)
         return form.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:

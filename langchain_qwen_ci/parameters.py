@@ -115,7 +115,7 @@ def resolve(
     more = call.get("model_kwargs", fields.model_kwargs)
     if isinstance(more, dict):  # anything else is refused below
         call = {**more, **call}
-    wishes = _wishes(fields, call, stop)
+    wishes = wished(fields, call, stop)
     check_api(wishes, api)
     functions = [{"type": "function", "function": dict(one)} for one in call.get("functions") or ()]
     tools = Tools.sorted([*wishes.builtin_tools, *(call.get("tools") or ()), *functions])
@@ -139,7 +139,14 @@ def resolve(
     )
 
 
-def _wishes(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None) -> Parameters:
+def wished(
+    fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None = None
+) -> Parameters:
+    """The model's fields, overridden by a call's arguments.
+
+    Raises:
+        ValueError: a value out of range.
+    """
     chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
     if stop is not None:
         chosen["stop"] = list(stop)
