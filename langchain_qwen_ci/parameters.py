@@ -117,12 +117,14 @@ def resolve(
         call = {**more, **call}
     wishes = wished(fields, call, stop)
     check_api(wishes, api)
+    parameters = _parameters(wishes, call)
     functions = [{"type": "function", "function": dict(one)} for one in call.get("functions") or ()]
     tools = Tools.sorted([*wishes.builtin_tools, *(call.get("tools") or ()), *functions])
     tools.check_server_tools(api)
     interpreter = wishes.enable_code_interpreter or tools.interpreter
     if interpreter:
         tools.refuse_functions()
+        _refuse_format(parameters)
     functions = [as_function(tool) for tool in tools.functions]
     return Options(
         model=wishes.model,
@@ -135,7 +137,7 @@ def resolve(
         functions=functions,
         server_tools=tools.server,
         session_cache=bool(wishes.session_cache),
-        parameters=_with_tool_choice(_parameters(wishes, call), tools, functions),
+        parameters=_with_tool_choice(parameters, tools, functions),
     )
 
 
@@ -198,7 +200,24 @@ def _parameters(wishes: Parameters, call: Mapping[str, Any]) -> dict[str, Any]:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."
         )
+    if parameters.get("n", 1) != 1:
+        raise QwenInputError("A message holds one answer: for more of them, use batch, not n.")
     return parameters
+
+
+def _refuse_format(parameters: Mapping[str, Any]) -> None:
+    """Refuse a response format beside the interpreter: the model thinks, and the service takes
+    none then.
+
+    Raises:
+        QwenInputError: there is one.
+    """
+    form = parameters.get("response_format")
+    if form is not None and form != {"type": "text"}:
+        raise QwenInputError(
+            "The code interpreter is on, and the service takes no response_format beside it: use "
+            "with_structured_output, which works all the same, or enable_code_interpreter=False."
+        )
 
 
 def _with_tool_choice(

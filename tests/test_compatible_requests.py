@@ -430,3 +430,14 @@ def test_models_that_run_code_by_some_apis_only(recwarn, api: str, warns: bool):
     said = [str(warning.message) for warning in recwarn if "qwen3.8" in str(warning.message)]
     assert bool(said) is warns
     assert all("api='responses' only" in text for text in said)
+
+
+@pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
+def test_what_no_api_takes_is_refused(service, api: str):
+    served = service(b"")
+    model = served.model(api=api)
+    with pytest.raises(QwenInputError, match="with_structured_output"):
+        model.invoke("Hi", response_format={"type": "json_object"})
+    with pytest.raises(QwenInputError, match="batch"):
+        model.bind(n=2).invoke("Hi")
+    assert served.requests == []

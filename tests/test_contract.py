@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
+import operator
 import pickle
 from typing import Any
 
@@ -309,3 +311,26 @@ def test_every_answer_is_streamed_whatever_is_said_of_streaming(service):
         served.model(streaming=False)
     (whole,) = served.model(disable_streaming=True).stream("Hi")
     assert whole.content.endswith("16807.")
+
+
+LOGPROBS = [{"token": "16", "logprob": -0.1}, {"token": "807", "logprob": -0.2}]
+
+
+def test_log_probabilities_are_kept(service):
+    chunks = [
+        {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [told]}}]}
+        for told, payload in zip(LOGPROBS, map(chat_wire.says, ["16", "807"]), strict=True)
+    ]
+    end = [chat_wire.chunk("stop", content=""), chat_wire.used(9, 2)]
+    chat = service(chat_wire.stream(*chunks, *end)).model(api="chat_completions")
+    frames = [native.frame(said=told["token"], used=native.usage(9, 1)) for told in LOGPROBS]
+    for payload, told in zip(frames, LOGPROBS, strict=True):
+        payload["output"]["choices"][0]["logprobs"] = {"content": [told]}
+    last = native.frame(finish="stop", used=native.usage(9, 2))
+    dashscope = service(native.stream(*frames, last)).model()
+    for model in (chat, dashscope):
+        message = model.invoke("Hi", logprobs=True)
+        assert message.content == "16807"
+        assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
+        whole = functools.reduce(operator.add, model.stream("Hi"))
+        assert whole.response_metadata["logprobs"] == {"content": LOGPROBS}

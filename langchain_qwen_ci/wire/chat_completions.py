@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
+    Logprobs,
     document,
     finish_reason,
     refusal,
@@ -91,6 +92,7 @@ class _ChatCompletionsReading:
         self._reason: FinishReason | None = None
         self.usage: dict[str, Any] = {}
         self._beside: dict[str, Any] = {}
+        self._logprobs = Logprobs()
 
     @property
     def begun(self) -> bool:
@@ -126,6 +128,7 @@ class _ChatCompletionsReading:
         if said := delta.get("content"):
             events.append(TextDelta(string_only(said)))
         events.extend(map(tool_call, delta.get("tool_calls") or ()))
+        self._logprobs.take(choice)
         if reason := choice.get("finish_reason"):
             self._reason = finish_reason(reason)
 
@@ -134,7 +137,7 @@ class _ChatCompletionsReading:
             return []
         self.over = True
         others: list[Event] = [Extra(name, value) for name, value in self._beside.items()]
-        return [*others, *counted(self.usage), Finished(self._reason)]
+        return [*others, *self._logprobs.told(), *counted(self.usage), Finished(self._reason)]
 
 
 def _is_refusal(payload: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from pydantic_core import from_json
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
+    Logprobs,
     document,
     finish_reason,
     refusal,
@@ -117,6 +118,7 @@ class _DashScopeReading:
         self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
         self._running: set[int] = set()  # positions that the model has not spoken after
         self._search_info: Any = None
+        self._logprobs = Logprobs()
         self.usage: dict[str, Any] = {}
 
     @property
@@ -165,6 +167,7 @@ class _DashScopeReading:
             self._end_runs(events)
             events.append(TextDelta(said))
         events.extend(map(tool_call, message.get("tool_calls") or ()))
+        self._logprobs.take(choice)
         self._search_info = output.get("search_info") or self._search_info
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -250,6 +253,7 @@ class _DashScopeReading:
             events.append(Extra("tool_info", others))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
+        events += self._logprobs.told()
         events += counted(self.usage)
         events.append(Finished(finish_reason(reason)))
         self.finished = True

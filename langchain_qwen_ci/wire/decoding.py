@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
-from langchain_qwen_ci.wire.events import ToolCallDelta
+from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
 from langchain_qwen_ci.wire.sse import FrameReader
 from langchain_qwen_ci.wire.tokens import counted
 
@@ -114,6 +114,21 @@ class FramedDecoder:
                 f"{shown(frame.data)}"
             ) from error
         yield from events
+
+
+class Logprobs:
+    """Collects the log probabilities that choices carry piece by piece, if they were asked for."""
+
+    def __init__(self) -> None:
+        self._content: list[Any] = []
+
+    def take(self, choice: dict[str, Any]) -> None:
+        if found := choice.get("logprobs"):
+            self._content += found.get("content") or ()
+
+    def told(self) -> list[Event]:
+        """All of them, as they came; nothing if none did."""
+        return [Extra("logprobs", {"content": self._content})] if self._content else []
 
 
 def string_only(value: object) -> str:
