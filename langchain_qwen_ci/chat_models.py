@@ -239,8 +239,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         """Answers in the form of a schema; also with the interpreter on.
 
         Args:
-            schema: a pydantic class, a TypedDict or dataclass, a JSON schema, or a function in
-                OpenAI's shape. A pydantic class gives its instances, anything else dictionaries.
+            schema: a pydantic class, a TypedDict, a JSON schema, or a function in OpenAI's shape.
+                A pydantic class gives its instances, anything else dictionaries.
             method: "function_calling" (default), "json_schema" and "json_mode" are the service's
                 own ways; they turn thinking off unless you have turned it on. "prompt" puts the
                 schema into the prompt and reads JSON from the answer. It is all that the service

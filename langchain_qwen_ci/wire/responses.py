@@ -1,28 +1,53 @@
 """Responses: OpenAI's newer shape. It shows code and its output, and takes other server tools.
 
 Facts in this module: Model Studio's reference of the Responses API, its page on the code
-interpreter, and measurements published against the live service.
+interpreter, and measurements published against the live service. What makes this wire special:
+
+- an answer is a stream of items (`response_items`), which the last frame repeats;
+- reasoning has two event names, and code may come whole with its item or in pieces;
+- a failure, a rate limit among them, comes with status 200 and says so in the last frame.
 """
 
 from __future__ import annotations
 
+import logging
+import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.errors import QwenInputError
+from pydantic_core import from_json
+
+from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.decoding import FramedDecoder, document, refusal
+from langchain_qwen_ci.wire.decoding import FramedDecoder, document, refusal, string_only
 from langchain_qwen_ci.wire.encoding import content, json_body
+from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
 from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.response_items import ResponsesReading
+from langchain_qwen_ci.wire.response_items import (
+    Functions,
+    Items,
+    Messages,
+    Programs,
+    Reasoning,
+    ServerTools,
+)
+from langchain_qwen_ci.wire.tokens import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
     from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Turn
+    from langchain_qwen_ci.wire.response_items import Payload
+    from langchain_qwen_ci.wire.sse import Frame
+
+logger = logging.getLogger(__name__)
 
 _PATH = "/compatible-mode/v1/responses"
 _FEWEST_OUTPUT_TOKENS = 16
+# `<400> InternalError.Algo.InvalidParameter: …` is how a failure names its status and code.
+_FAILURE = re.compile(r"<(\d{3})> ([\w.]+): ")
+_INCOMPLETE: dict[object, FinishReason] = {"content_filter": "content_filter"}
 
 
 class ResponsesWire:
@@ -50,7 +75,7 @@ class ResponsesWire:
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
         del request
-        return FramedDecoder(ResponsesReading())
+        return FramedDecoder(_ResponsesReading())
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
@@ -126,3 +151,135 @@ def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _format(form: Mapping[str, Any]) -> dict[str, Any]:
     """Chat Completions wraps a schema in `json_schema`; here it stands beside the type."""
     return {"type": form["type"], **form.get("json_schema", {})}
+
+
+class _ResponsesReading:
+    """Items to events; see `langchain_qwen_ci.wire.decoding.Reading`."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.usage: dict[str, Any] = {}
+        self._request_id = ""  # once something has been told
+        self._response_id = ""
+        self._programs = programs = Programs()
+        self._functions = functions = Functions()
+        self._server_tools = ServerTools()
+        messages, reasoning = Messages(), Reasoning()
+        self._kinds: dict[str, Items] = {
+            "reasoning": reasoning,
+            "message": messages,
+            "code_interpreter_call": programs,
+            "function_call": functions,
+        }
+        self._take: dict[str, Callable[[Payload], list[Event]]] = {
+            "response.created": self._created,
+            "response.queued": self._created,
+            "response.in_progress": self._created,
+            "response.output_item.added": self._added,
+            "response.output_item.done": self._done,
+            "response.reasoning_text.delta": reasoning.delta,
+            "response.reasoning_summary_text.delta": reasoning.delta,
+            "response.output_text.delta": messages.delta,
+            "response.output_text.done": messages.done,
+            "response.code_interpreter_call_code.delta": programs.delta,
+            "response.code_interpreter_call_code.done": programs.done,
+            "response.function_call_arguments.delta": functions.delta,
+            "response.function_call_arguments.done": functions.done,
+            "response.completed": self._completed,
+            "response.incomplete": self._incomplete,
+            "response.failed": self._failed,
+        }
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._request_id)
+
+    @property
+    def over(self) -> bool:
+        return self.finished
+
+    def end(self) -> list[Event]:
+        return []
+
+    def read(self, frame: Frame) -> list[Event]:
+        payload = from_json(frame.data)
+        kind = payload.get("type") or frame.event
+        if payload.get("object") == "response":  # an answer that is no stream
+            payload = {"response": payload}
+            kind = f"response.{payload['response'].get('status')}"
+        elif not kind.startswith("response.") and _is_refusal(kind, payload):
+            raise refusal(payload, frame.status)
+        take = self._take.get(kind)
+        if take is None:
+            logger.debug("Event %r is passed over.", kind)
+            return []
+        events = take(payload)
+        return self._started(payload, events) if events and not self._request_id else events
+
+    def _started(self, payload: Payload, events: list[Event]) -> list[Event]:
+        """Not before something is told: `response.created` may be followed by a rate limit."""
+        response = payload.get("response") or {}
+        self._request_id = str(response.get("id") or self._response_id or uuid.uuid4().hex)
+        return [ResponseStarted(self._request_id), *events]
+
+    def _created(self, payload: Payload) -> list[Event]:
+        self._response_id = str(payload["response"].get("id") or "")
+        return []
+
+    def _added(self, payload: Payload) -> list[Event]:
+        items = self._items(payload["item"])
+        return items.open(payload["item"]) if items else []
+
+    def _done(self, payload: Payload) -> list[Event]:
+        return self._closed(payload["item"])
+
+    def _closed(self, item: Payload) -> list[Event]:
+        items = self._items(item)
+        return items.close(item) if items else []
+
+    def _items(self, item: Payload) -> Items | None:
+        kind = string_only(item["type"])
+        if kind in self._kinds:
+            return self._kinds[kind]
+        if kind.endswith("_call"):
+            return self._server_tools
+        logger.debug("An item of unknown type %r is passed over.", kind)
+        return None
+
+    def _completed(self, payload: Payload) -> list[Event]:
+        return self._finished(payload["response"], "stop")
+
+    def _incomplete(self, payload: Payload) -> list[Event]:
+        details = payload["response"].get("incomplete_details") or {}
+        reason = _INCOMPLETE.get(details.get("reason"), "length")
+        return self._finished(payload["response"], reason)
+
+    def _finished(self, response: Payload, reason: FinishReason) -> list[Event]:
+        told = [event for item in response.get("output") or () for event in self._closed(item)]
+        ended = self._programs.end()
+        self.usage = response.get("usage") or self.usage
+        self.finished = True
+        if self._functions.called and reason == "stop":
+            reason = "tool_calls"
+        return [*told, *ended, *counted(self.usage), Finished(reason)]
+
+    def _failed(self, payload: Payload) -> list[Event]:
+        response = payload["response"]
+        self.usage = response.get("usage") or self.usage
+        raise _failure(response)
+
+
+def _is_refusal(kind: str, payload: Payload) -> bool:
+    return kind == "error" or bool(payload.get("code") or payload.get("error"))
+
+
+def _failure(response: Payload) -> QwenAPIError:
+    told = response.get("error") or {}
+    message = str(told.get("message") or "The service gives no reason.")
+    request_id = response.get("id")
+    if "rate limit" in message.lower():  # documented with code server_error
+        return QwenRateLimitError(message, code=told.get("code"), request_id=request_id)
+    named = _FAILURE.match(message)
+    code = named[2] if named else told.get("code")
+    payload = {"message": message, "code": code, "request_id": request_id}
+    return refusal(payload, int(named[1]) if named else None)
