@@ -165,6 +165,11 @@ def test_the_older_events_of_reasoning():
     assert said == ["Let me see.", "So."]
 
 
+def test_there_are_no_other_events_of_reasoning():
+    with pytest.raises(ValueError, match="'thoughts' is none"):
+        EmulatorServer(reasoning_events="thoughts")
+
+
 def test_calls():
     found = events(
         Call("f", {"x": "é"}, id="call_1"), Call("g", {}), tools=[FUNCTION], interpreter=False
@@ -416,6 +421,14 @@ def test_json_is_answered_where_it_is_demanded(qwen_emulator):
     wanted = {"format": {"type": "json_schema", "name": "a", "schema": schema, "strict": True}}
     _, text = heard(qwen_emulator, input="The number is 7.", text=wanted, **OFF)
     assert json.loads(text) == {"n": 7}
+
+
+def test_every_tool_of_the_service_is_accepted(qwen_emulator):
+    names = ("web_search", "web_extractor", "web_search_image", "image_search", "file_search")
+    tools = [{"type": name} for name in (*names, "mcp", "code_interpreter")]
+    found = data(post(qwen_emulator, RESPONSES, responses("6 * 7", tools=tools)))
+    assert found[-1]["response"]["tools"] == tools
+    assert found[-1]["response"]["usage"]["x_tools"] == {"code_interpreter": {"count": 1}}
 
 
 def test_effort_goes_before_enable_thinking():
