@@ -161,6 +161,7 @@ def test_the_older_events_of_reasoning():
         "response.reasoning_summary_text.delta",
         "response.reasoning_summary_text.done",
     }
+    assert {event["summary_index"] for event in reasoning} == {0}
     said = [event["text"] for event in reasoning if "text" in event]
     assert said == ["Let me see.", "So."]
 
