@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
+from langchain_qwen_ci.wire.events import ServerToolReturned
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import content as blocks
 
     from langchain_qwen_ci.metadata import CodeExecution
+    from langchain_qwen_ci.wire.events import CodeFinished
 
 PROVIDER = "qwen"
 INTERPRETER = "code_interpreter"
@@ -41,6 +44,15 @@ def result_block(
         "output": output,
     }
     return {**block, "extras": {"images": list(images)}} if images else block
+
+
+def result_of(event: CodeFinished | ServerToolReturned) -> dict[str, Any] | None:
+    """The block of a result; None where the wire shows none."""
+    if isinstance(event, ServerToolReturned):
+        return result_block(event.call_id, event.status, event.output)
+    if event.output is None:
+        return None
+    return result_block(event.call_id, event.result_status, event.output, event.images)
 
 
 def code_args(piece: str) -> str:

@@ -23,10 +23,10 @@ from langchain_qwen_ci.call import Call
 from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.messages import refuse_media, to_prompt
-from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking
+from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking, wished
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
-from langchain_qwen_ci.tools import Tools, as_function
+from langchain_qwen_ci.tools import Tools, as_function, without_secrets
 from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
@@ -120,6 +120,20 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
 
     _transport: Transport | None = PrivateAttr(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # whatever was passed
+        """Other models have a field `streaming`. Here every answer is streamed from the service,
+        so True says nothing new; and as a field, False would make LangChain stream nowhere."""
+        if not isinstance(fields, dict) or "streaming" not in fields:
+            return fields
+        if fields["streaming"] is not True:
+            raise ValueError(
+                "streaming=False: every answer is streamed from the service, and `invoke` adds it "
+                "up. To have `stream` give it whole, pass disable_streaming=True."
+            )
+        return {name: value for name, value in fields.items() if name != "streaming"}
+
     @field_validator("workspace")
     @classmethod
     def _check_workspace(cls, workspace: str | None) -> str | None:
@@ -160,6 +174,14 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     def _identifying_params(self) -> dict[str, Any]:
         shown = ("api", "region", "base_url", *Parameters.model_fields)
         return {name: value for name in shown if (value := getattr(self, name)) is not None}
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params = super()._get_invocation_params(stop=stop, **kwargs)
+        if tools := params.get("tools"):
+            params["tools"] = list(map(without_secrets, tools))
+        return params
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -219,10 +241,11 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         Args:
             schema: a pydantic class, a TypedDict or dataclass, a JSON schema, or a function in
                 OpenAI's shape. A pydantic class gives its instances, anything else dictionaries.
-            method: "prompt" puts the schema into the prompt and reads JSON from the answer, which
-                is all that works beside the interpreter and thinking; "function_calling",
-                "json_schema" and "json_mode" are the service's own ways, and turn thinking off.
-                Default: "prompt" where the model thinks, else "function_calling".
+            method: "function_calling" (default), "json_schema" and "json_mode" are the service's
+                own ways; they turn thinking off unless you have turned it on. "prompt" puts the
+                schema into the prompt and reads JSON from the answer. It is all that the service
+                takes beside the interpreter, so there every method is that one; and so is any
+                but "function_calling" where you have turned thinking on.
             include_raw: give `{"raw": message, "parsed": …, "parsing_error": …}` and never raise
                 for an answer that does not fit.
             strict: whether the service should hold itself to the schema to the letter.
@@ -231,10 +254,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
             kwargs: bound to every call.
 
         Raises:
-            ToolsNotAllowedError: method "function_calling" while the interpreter is on.
-            QwenInputError: a method that does not fit the other settings.
+            QwenInputError: an unknown method, or `reformat` with another one than "prompt".
         """
-        form = StructuredOutput(self, schema, strict=strict)
+        form = StructuredOutput(self, wished(self, kwargs), schema, strict=strict)
         return form.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from langchain_core.messages import AIMessageChunk
 
 from langchain_qwen_ci.answer import call_chunk
-from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER, call_block, code_args, result_block
+from langchain_qwen_ci.blocks import (
+    INTERPRETER,
+    PROVIDER,
+    call_block,
+    code_args,
+    result_block,
+    result_of,
+)
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -145,8 +152,7 @@ class BlockChunks:
     def _code_end(self, event: CodeFinished) -> AIMessageChunk:
         index = self._of_call[event.call_id]
         chunk = _block(type="server_tool_call_chunk", args='"}', index=index)
-        if event.output is not None:
-            result = result_block(event.call_id, event.result_status, event.output, event.images)
+        if result := result_of(event):
             chunk.content.append({**result, "index": self._at(object())})  # type: ignore[union-attr]
         return chunk
 

@@ -32,9 +32,10 @@ class Parameters(BaseModel):
     enable_code_interpreter: bool = True
     """Whether the service may write Python and run it. Excludes function tools."""
 
-    builtin_tools: list[str | dict[str, Any]] = Field(default_factory=list)
-    """Other tools of the service, by name or as a dictionary, such as "web_search". They go beside
-    the interpreter; `api="responses"` only."""
+    builtin_tools: list[str] = Field(default_factory=list)
+    """Names of other tools of the service, such as "web_search"; `api="responses"` only. They go
+    beside the interpreter. One that needs more than its name, such as an MCP server and its secret
+    headers, is bound with `bind_tools`: what stands here is shown in traces."""
 
     enable_thinking: bool | None = None
     """None: on with the interpreter, else as the model does by default."""
@@ -114,14 +115,16 @@ def resolve(
     more = call.get("model_kwargs", fields.model_kwargs)
     if isinstance(more, dict):  # anything else is refused below
         call = {**more, **call}
-    wishes = _wishes(fields, call, stop)
+    wishes = wished(fields, call, stop)
     check_api(wishes, api)
+    parameters = _parameters(wishes, call)
     functions = [{"type": "function", "function": dict(one)} for one in call.get("functions") or ()]
     tools = Tools.sorted([*wishes.builtin_tools, *(call.get("tools") or ()), *functions])
     tools.check_server_tools(api)
     interpreter = wishes.enable_code_interpreter or tools.interpreter
     if interpreter:
         tools.refuse_functions()
+        _refuse_format(parameters)
     functions = [as_function(tool) for tool in tools.functions]
     return Options(
         model=wishes.model,
@@ -134,11 +137,18 @@ def resolve(
         functions=functions,
         server_tools=tools.server,
         session_cache=bool(wishes.session_cache),
-        parameters=_with_tool_choice(_parameters(wishes, call), tools, functions),
+        parameters=_with_tool_choice(parameters, tools, functions),
     )
 
 
-def _wishes(fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None) -> Parameters:
+def wished(
+    fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None = None
+) -> Parameters:
+    """The model's fields, overridden by a call's arguments.
+
+    Raises:
+        ValueError: a value out of range.
+    """
     chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
     if stop is not None:
         chosen["stop"] = list(stop)
@@ -190,7 +200,24 @@ def _parameters(wishes: Parameters, call: Mapping[str, Any]) -> dict[str, Any]:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."
         )
+    if parameters.get("n", 1) != 1:
+        raise QwenInputError("A message holds one answer: for more of them, use batch, not n.")
     return parameters
+
+
+def _refuse_format(parameters: Mapping[str, Any]) -> None:
+    """Refuse a response format beside the interpreter: the model thinks, and the service takes
+    none then.
+
+    Raises:
+        QwenInputError: there is one.
+    """
+    form = parameters.get("response_format")
+    if form is not None and form != {"type": "text"}:
+        raise QwenInputError(
+            "The code interpreter is on, and the service takes no response_format beside it: use "
+            "with_structured_output, which works all the same, or enable_code_interpreter=False."
+        )
 
 
 def _with_tool_choice(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER, call_block, code_args, result_block
+from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER, call_block, code_args, result_of
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -74,9 +74,6 @@ class ProtocolEvents:
     def _server_call(self, event: ServerToolCalled) -> Iterator[dict[str, Any]]:
         return self._whole(call_block(event.call_id, event.name, event.args))
 
-    def _server_result(self, event: ServerToolReturned) -> Iterator[dict[str, Any]]:
-        return self._whole(result_block(event.call_id, event.status, event.output))
-
     def _piece(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
         if self._text is None or self._text[0] != kind:
             yield from self._end_text()
@@ -107,8 +104,10 @@ class ProtocolEvents:
         code = self._answer.code(event.call_id)
         yield _delta(index, {"type": "tool-call-delta", "args": '"}'})
         yield _finish(index, call_block(event.call_id, INTERPRETER, {"code": code}))
-        if event.output is not None:
-            result = result_block(event.call_id, event.result_status, event.output, event.images)
+        yield from self._result(event)
+
+    def _result(self, event: CodeFinished | ServerToolReturned) -> Iterator[dict[str, Any]]:
+        if result := result_of(event):
             yield from self._whole(result)
 
     def _call(self, event: ToolCallDelta) -> Iterator[dict[str, Any]]:
@@ -152,7 +151,7 @@ class ProtocolEvents:
         CodeDelta: _code,
         CodeFinished: _code_end,
         ServerToolCalled: _server_call,
-        ServerToolReturned: _server_result,
+        ServerToolReturned: _result,
         ToolCallDelta: _call,
         Finished: _end,
     }

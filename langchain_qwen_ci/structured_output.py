@@ -31,12 +31,12 @@ from langchain_qwen_ci.tools import as_function
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import Runnable
     from pydantic import BaseModel
 
-    from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
+    from langchain_qwen_ci.parameters import Parameters
 
 Method = Literal["prompt", "function_calling", "json_schema", "json_mode"]
 _METHODS = ("prompt", "function_calling", "json_schema", "json_mode")
@@ -49,13 +49,19 @@ _REFORMAT = "Put what the user sends into one JSON object that fits this JSON sc
 
 
 class StructuredOutput:
-    """A model and a schema that its answers are to fit; see
+    """A model, what is set on it, and a schema that its answers are to fit; see
     `ChatQwenCodeInterpreter.with_structured_output`."""
 
     def __init__(
-        self, model: ChatQwenCodeInterpreter, schema: dict[str, Any] | type, *, strict: bool | None
+        self,
+        model: BaseChatModel,
+        settings: Parameters,
+        schema: dict[str, Any] | type,
+        *,
+        strict: bool | None,
     ) -> None:
         self._model = model
+        self._settings = settings
         self._schema = _titled(schema)
         self._strict = strict
         self._function: dict[str, Any] = as_function(self._schema, strict=strict)["function"]
@@ -71,11 +77,11 @@ class StructuredOutput:
         """From input to object; `call` holds what is bound to every call of the model."""
         if method not in (None, *_METHODS):
             raise QwenInputError(f"method {method!r} is none of {', '.join(_METHODS)}.")
-        interpreter = call.get("enable_code_interpreter", self._model.enable_code_interpreter)
-        thinks = bool(interpreter or call.get("enable_thinking", self._model.enable_thinking))
+        interpreter = self._settings.enable_code_interpreter
+        thinks = interpreter or bool(self._settings.enable_thinking)
         way = method or ("prompt" if thinks else "function_calling")
-        if thinks and way in ("json_schema", "json_mode"):
-            way = "prompt"
+        if interpreter or (thinks and way != "function_calling"):
+            way = "prompt"  # all that the service takes then
         if reformat and way != "prompt":
             raise QwenInputError(f'reformat goes with method="prompt", and not with {way!r}.')
         # Thinking, where it is on by default, excludes every way but the prompt.

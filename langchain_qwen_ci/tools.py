@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _INTERPRETER = "code_interpreter"
+# Where the keys to an MCP server stand.
+_SECRET = frozenset({"headers", "authorization"})
 # A dictionary with another type is a tool of the service: they come faster than versions of this
 # package. "object" is the type of a JSON schema, which stands for a function here.
 _TYPES_OF_FUNCTIONS = frozenset({"function", "object"})
@@ -76,6 +78,13 @@ class Tools:
             )
         if "web_extractor" in names and "web_search" not in names:  # measured: response.failed
             raise QwenInputError("web_extractor works with web_search only: pass both.")
+
+
+def without_secrets(tool: object) -> object:
+    """A tool as it may be shown in a trace."""
+    if not isinstance(tool, dict):
+        return tool
+    return {name: "***" if name in _SECRET else value for name, value in tool.items()}
 
 
 def _is_server_tool(tool: object) -> bool:

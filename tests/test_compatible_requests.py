@@ -172,7 +172,7 @@ def test_what_responses_does_not_take_is_refused(service, wrong, said):
         lambda model: model.bind_tools([SEARCH, EXTRACT]),
         lambda model: model.bind(tools=[SEARCH, EXTRACT]),
         lambda model: model.bind_tools([{"type": "code_interpreter"}, SEARCH, EXTRACT]),
-        lambda model: model.bind(builtin_tools=["web_search", EXTRACT]),
+        lambda model: model.bind(builtin_tools=["web_search", "web_extractor"]),
         lambda model: model.model_copy(update={"builtin_tools": ["web_search", "web_extractor"]}),
     ],
 )
@@ -430,3 +430,14 @@ def test_models_that_run_code_by_some_apis_only(recwarn, api: str, warns: bool):
     said = [str(warning.message) for warning in recwarn if "qwen3.8" in str(warning.message)]
     assert bool(said) is warns
     assert all("api='responses' only" in text for text in said)
+
+
+@pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
+def test_what_no_api_takes_is_refused(service, api: str):
+    served = service(b"")
+    model = served.model(api=api)
+    with pytest.raises(QwenInputError, match="with_structured_output"):
+        model.invoke("Hi", response_format={"type": "json_object"})
+    with pytest.raises(QwenInputError, match="batch"):
+        model.bind(n=2).invoke("Hi")
+    assert served.requests == []

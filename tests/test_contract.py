@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
+import operator
 import pickle
 from typing import Any
 
@@ -266,6 +268,23 @@ def test_what_langsmith_is_told(service, api: str):
     assert SECRET not in json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
 
 
+def test_keys_of_mcp_servers_reach_the_service_and_no_trace(service):
+    ear = Ear()
+    served = service(ANSWERS["responses"])
+    server = {
+        "type": "mcp",
+        "server_label": "maps",
+        "server_url": "https://maps.example",
+        "headers": {"Authorization": SECRET},
+        "authorization": SECRET,
+    }
+    served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [ear]})
+    assert server in served.bodies[0]["tools"]
+    shown = json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
+    assert "maps.example" in shown
+    assert SECRET not in shown
+
+
 @every_api
 @pytest.mark.parametrize("version", [None, "v1"])
 def test_usage_is_counted_once(service, api: str, version: str | None):
@@ -283,8 +302,35 @@ def test_usage_is_counted_once(service, api: str, version: str | None):
     assert total == 2 * expected["total_tokens"]
 
 
-def test_it_has_no_streaming_field_and_takes_the_streams_argument(service):
+def test_every_answer_is_streamed_whatever_is_said_of_streaming(service):
     served = service(ANSWERS["dashscope"])
     served.model().invoke("Hi", stream=True)
     assert "stream" not in parameters(served.bodies[0])
-    assert "streaming" not in ChatQwenCodeInterpreter.model_fields
+    assert len(list(served.model(streaming=True).stream("Hi"))) > 1
+    with pytest.raises(ValueError, match="disable_streaming=True"):
+        served.model(streaming=False)
+    (whole,) = served.model(disable_streaming=True).stream("Hi")
+    assert whole.content.endswith("16807.")
+
+
+LOGPROBS = [{"token": "16", "logprob": -0.1}, {"token": "807", "logprob": -0.2}]
+
+
+def test_log_probabilities_are_kept(service):
+    chunks = [
+        {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [told]}}]}
+        for told, payload in zip(LOGPROBS, map(chat_wire.says, ["16", "807"]), strict=True)
+    ]
+    end = [chat_wire.chunk("stop", content=""), chat_wire.used(9, 2)]
+    chat = service(chat_wire.stream(*chunks, *end)).model(api="chat_completions")
+    frames = [native.frame(said=told["token"], used=native.usage(9, 1)) for told in LOGPROBS]
+    for payload, told in zip(frames, LOGPROBS, strict=True):
+        payload["output"]["choices"][0]["logprobs"] = {"content": [told]}
+    last = native.frame(finish="stop", used=native.usage(9, 2))
+    dashscope = service(native.stream(*frames, last)).model()
+    for model in (chat, dashscope):
+        message = model.invoke("Hi", logprobs=True)
+        assert message.content == "16807"
+        assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
+        whole = functools.reduce(operator.add, model.stream("Hi"))
+        assert whole.response_metadata["logprobs"] == {"content": LOGPROBS}

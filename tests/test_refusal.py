@@ -82,7 +82,6 @@ def test_tools_are_refused_by_every_entry_point(service, how: str, entry: str, g
         lambda model: model.bind_tools([SCHEMA]),
         lambda model: model.bind_tools([Sum]),
         lambda model: model.bind_tools([{"type": "code_interpreter"}, add]),
-        lambda model: model.with_structured_output(Sum, method="function_calling"),
         lambda model: create_agent(model, [add]).invoke({"messages": [("user", "?")]}),
         lambda model: asyncio.run(
             create_agent(model, [add]).ainvoke({"messages": [("user", "?")]})

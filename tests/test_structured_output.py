@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci import code_executions
-from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
+from langchain_qwen_ci.errors import QwenInputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 
@@ -127,12 +127,12 @@ def test_the_schema_joins_a_system_message(service):
     assert [message["role"] for message in second] == ["system", "user"]
 
 
-@pytest.mark.parametrize("method", ["json_schema", "json_mode", "prompt"])
+@pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode", "prompt"])
 def test_ways_that_the_interpreter_excludes_become_the_prompt(service, method: str):
     served = service(answering('```json\n{"value": 42}\n```'))
     chain = served.model().with_structured_output(Result, method=method)
     assert chain.invoke("?").value == 42
-    assert "response_format" not in asked(served.bodies[0])
+    assert not {"response_format", "tools"} & asked(served.bodies[0]).keys()
 
 
 def test_partial_objects_stream(service):
@@ -227,10 +227,22 @@ def test_without_the_interpreter_the_service_can_hold_to_a_format(service, api: 
     assert body["enable_thinking"] is False
 
 
-def test_thinking_without_the_interpreter_goes_by_the_prompt(service):
+@pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
+def test_thinking_without_the_interpreter_goes_by_the_prompt(service, method: str | None):
     served = service(answering('{"value": 42}'))
     model = served.model(enable_code_interpreter=False, enable_thinking=True)
-    assert model.with_structured_output(Result).invoke("?") == Result(value=42)
+    chain = model.with_structured_output(Result, method=method)
+    assert chain.invoke("?") == Result(value=42)
+    sent = asked(served.bodies[0])
+    assert sent["enable_thinking"] is True
+    assert not {"response_format", "tools"} & sent.keys()
+
+
+def test_thinking_and_calling_a_function_is_left_to_those_who_want_it(service):
+    served = service(calling("Result", '{"value": 42}', "dashscope"))
+    model = served.model(enable_code_interpreter=False, enable_thinking=True)
+    chain = model.with_structured_output(Result, method="function_calling")
+    assert chain.invoke("?") == Result(value=42)
     assert asked(served.bodies[0])["enable_thinking"] is True
 
 
@@ -248,8 +260,6 @@ def test_arguments_of_every_call(service):
 
 def test_what_cannot_be_is_refused(service):
     served = service(b"")
-    with pytest.raises(ToolsNotAllowedError):
-        served.model().with_structured_output(Result, method="function_calling")
     with pytest.raises(QwenInputError, match="telepathy"):
         served.model().with_structured_output(Result, method="telepathy")
     off = served.model(enable_code_interpreter=False)

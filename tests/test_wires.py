@@ -6,15 +6,19 @@ import asyncio
 import functools
 import operator
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import native
 import pytest
+import responses_wire
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
-from langchain_qwen_ci.emulator import EmulatorServer, Run, Say, Script, Think
+from langchain_qwen_ci.emulator import EmulatorServer, Extract, Run, Say, Script, Search, Think
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
@@ -190,3 +194,85 @@ def test_going_on_from_a_stored_answer():
         )
     assert [len(request.body["input"]) for request in server.requests] == [1, 1]
     assert second.text == "You asked 3"
+
+
+@pytest.mark.parametrize("way", ["invoke", "v3"])
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_other_tools_of_the_service_run_beside_the_interpreter(version: str | None, way: str):
+    turn = [
+        Think("I search."),
+        Search("power of 7", sources=("https://maths.example",)),
+        Extract(("https://maths.example",), "the power", "7**5 is 16807"),
+        Run("7 ** 5"),
+        Say("16807."),
+    ]
+    with EmulatorServer(mind=Script(turn)) as server:
+        model = ChatQwenCodeInterpreter(
+            api="responses",
+            base_url=server.url,
+            api_key="any",
+            output_version=version,
+            builtin_tools=["web_search", "web_extractor"],
+        )
+        message = WAYS[way](model)
+    calls = [block for block in message.content_blocks if block["type"] == "server_tool_call"]
+    results = [block for block in message.content_blocks if block["type"] == "server_tool_result"]
+    assert [call["name"] for call in calls] == ["web_search", "web_extractor", "code_interpreter"]
+    assert [result["tool_call_id"] for result in results] == [call["id"] for call in calls]
+    assert calls[0]["args"]["action"]["query"] == "power of 7"
+    assert "https://maths.example" in str(results[0]["output"])
+    assert (results[1]["output"], results[2]["output"]) == ("7**5 is 16807", "16807")
+    assert [run["code"] for run in code_executions(message)] == ["7 ** 5"]
+    assert plugin_counts(message) == {"web_search": 1, "web_extractor": 1, "code_interpreter": 1}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("api", table())
+def test_answers_of_every_kind_can_be_history(api: str, way: str):
+    """Whatever form an earlier answer has, its text goes back, and its calls."""
+    earlier = [answer("responses", way, version) for version in (None, "v1")]
+    with EmulatorServer(mind=Script([Say("Yes.")])) as server:
+        model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
+        model.invoke(["One?", earlier[0], "Two?", earlier[1], "Three?"])
+        said = _conversation(server.requests[0].body)
+    told = ("assistant", "It is 42, and half of it 21.")
+    assert said == [("user", "One?"), told, ("user", "Two?"), told, ("user", "Three?")]
+
+
+class Counted(httpx.SyncByteStream):
+    """Gives one frame at a time, and knows how many it has given."""
+
+    def __init__(self, body: bytes) -> None:
+        self._frames = [frame + b"\n\n" for frame in body.split(b"\n\n")]
+        self.given = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for frame in self._frames:
+            self.given += 1
+            yield frame
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [("dashscope", native.STREAMS), ("responses", responses_wire.STREAMS)],
+)
+def test_events_tell_of_code_before_the_next_frame_is_read(api: str, body: Any):
+    stream = Counted(body["one run"].body)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
+    model = ChatQwenCodeInterpreter(
+        api=api,
+        api_key="any",
+        base_url="http://127.0.0.1:9",
+        http_client=httpx.Client(transport=transport),
+    )
+    shown = next(
+        number
+        for number, frame in enumerate(body["one run"].body.split(b"\n\n"), start=1)
+        if b'"7**5"' in frame
+    )
+    for event in model.stream_events("?", version="v3"):
+        if "7**5" in str(event):
+            assert event["event"] == "content-block-delta"
+            assert stream.given == shown
+            return
+    raise AssertionError("the code was never told")

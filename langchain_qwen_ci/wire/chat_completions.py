@@ -19,13 +19,14 @@ from pydantic_core import from_json
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
+    Logprobs,
     document,
     finish_reason,
     refusal,
     string_only,
     tool_call,
 )
-from langchain_qwen_ci.wire.encoding import chat_message, json_body
+from langchain_qwen_ci.wire.encoding import chat_message, content, json_body, switches
 from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
@@ -36,11 +37,11 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
 )
 from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.tokens import tokens_used
+from langchain_qwen_ci.wire.tokens import counted
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Turn
+    from langchain_qwen_ci.wire.prompt import Media, Options, Prompt
     from langchain_qwen_ci.wire.sse import Frame
 
 _PATH = "/compatible-mode/v1/chat/completions"
@@ -54,23 +55,15 @@ class ChatCompletionsWire:
     def request(self, prompt: Prompt, options: Options) -> WireRequest:
         payload: dict[str, Any] = {
             "model": options.model,
-            "messages": [chat_message(turn, _content(turn), options) for turn in prompt],
+            "messages": [chat_message(turn, content(turn, _part), options) for turn in prompt],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if options.enable_code_interpreter:
-            payload["enable_code_interpreter"] = True
-        if options.enable_thinking is not None:
-            payload["enable_thinking"] = options.enable_thinking
-        if options.preserve_thinking:
-            payload["preserve_thinking"] = True
-        if options.functions:
-            payload["tools"] = list(options.functions)
         return WireRequest(
             model=options.model,
             path=_PATH,
             headers={"Accept": "text/event-stream"},
-            body=json_body({**payload, **options.parameters}),
+            body=json_body({**payload, **switches(options), **options.parameters}),
         )
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
@@ -80,13 +73,6 @@ class ChatCompletionsWire:
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
         return refusal(document(body), status_code)
-
-
-def _content(turn: Turn) -> str | list[dict[str, Any]]:
-    """A string where there is only text: every model takes that."""
-    if all(isinstance(part, Text) for part in turn.parts):
-        return turn.text
-    return [_part(part) for part in turn.parts]
 
 
 def _part(part: Text | Media) -> dict[str, Any]:
@@ -104,8 +90,9 @@ class _ChatCompletionsReading:
         self.over = False
         self._request_id = ""
         self._reason: FinishReason | None = None
-        self._usage: dict[str, Any] = {}
+        self.usage: dict[str, Any] = {}
         self._beside: dict[str, Any] = {}
+        self._logprobs = Logprobs()
 
     @property
     def begun(self) -> bool:
@@ -125,7 +112,7 @@ class _ChatCompletionsReading:
         if not self._request_id:
             self._request_id = str(payload.get("id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
-        self._usage = payload.get("usage") or self._usage
+        self.usage = payload.get("usage") or self.usage
         for name in _BESIDE_CHOICES:
             if value := payload.get(name):
                 self._beside[name] = value
@@ -141,6 +128,7 @@ class _ChatCompletionsReading:
         if said := delta.get("content"):
             events.append(TextDelta(string_only(said)))
         events.extend(map(tool_call, delta.get("tool_calls") or ()))
+        self._logprobs.take(choice)
         if reason := choice.get("finish_reason"):
             self._reason = finish_reason(reason)
 
@@ -149,10 +137,7 @@ class _ChatCompletionsReading:
             return []
         self.over = True
         others: list[Event] = [Extra(name, value) for name, value in self._beside.items()]
-        return [*others, *self.so_far(), Finished(self._reason)]
-
-    def so_far(self) -> list[Event]:
-        return [tokens_used(self._usage)] if self._usage else []
+        return [*others, *self._logprobs.told(), *counted(self.usage), Finished(self._reason)]
 
 
 def _is_refusal(payload: dict[str, Any]) -> bool:

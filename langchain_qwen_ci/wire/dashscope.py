@@ -22,13 +22,14 @@ from pydantic_core import from_json
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
+    Logprobs,
     document,
     finish_reason,
     refusal,
     string_only,
     tool_call,
 )
-from langchain_qwen_ci.wire.encoding import chat_message, json_body
+from langchain_qwen_ci.wire.encoding import chat_message, json_body, switches
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -41,7 +42,7 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
 )
 from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.tokens import tokens_used
+from langchain_qwen_ci.wire.tokens import counted
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
@@ -101,15 +102,7 @@ def _parameters(options: Options) -> dict[str, Any]:
         "result_format": "message",
         "incremental_output": True,
     }
-    if options.enable_code_interpreter:
-        parameters["enable_code_interpreter"] = True
-    if options.enable_thinking is not None:
-        parameters["enable_thinking"] = options.enable_thinking
-    if options.preserve_thinking:
-        parameters["preserve_thinking"] = True
-    if options.functions:
-        parameters["tools"] = list(options.functions)
-    return {**parameters, **options.parameters}
+    return {**parameters, **switches(options), **options.parameters}
 
 
 class _DashScopeReading:
@@ -125,7 +118,8 @@ class _DashScopeReading:
         self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
         self._running: set[int] = set()  # positions that the model has not spoken after
         self._search_info: Any = None
-        self._usage: dict[str, Any] = {}
+        self._logprobs = Logprobs()
+        self.usage: dict[str, Any] = {}
 
     @property
     def begun(self) -> bool:
@@ -142,9 +136,6 @@ class _DashScopeReading:
 
     def end(self) -> list[Event]:
         return []
-
-    def so_far(self) -> list[Event]:
-        return [tokens_used(self._usage)] if self._usage else []
 
     def _read(self, frame: Frame) -> list[Event]:
         payload = from_json(self._without_known_tool_info(frame.data))
@@ -176,6 +167,7 @@ class _DashScopeReading:
             self._end_runs(events)
             events.append(TextDelta(said))
         events.extend(map(tool_call, message.get("tool_calls") or ()))
+        self._logprobs.take(choice)
         self._search_info = output.get("search_info") or self._search_info
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -245,10 +237,10 @@ class _DashScopeReading:
 
     def _take_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
         """Tell it when a new inference begins, and at the end; output tokens grow every frame."""
-        new_inference = usage.get("input_tokens") != self._usage.get("input_tokens")
-        self._usage = usage
+        new_inference = usage.get("input_tokens") != self.usage.get("input_tokens")
+        self.usage = usage
         if new_inference:
-            events.append(tokens_used(usage))
+            events += counted(usage)
 
     def _finish(self, reason: str, events: list[Event]) -> None:
         events.extend(
@@ -261,7 +253,8 @@ class _DashScopeReading:
             events.append(Extra("tool_info", others))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
-        events += self.so_far()
+        events += self._logprobs.told()
+        events += counted(self.usage)
         events.append(Finished(finish_reason(reason)))
         self.finished = True
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
-from langchain_qwen_ci.wire.events import ToolCallDelta
+from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
 from langchain_qwen_ci.wire.sse import FrameReader
+from langchain_qwen_ci.wire.tokens import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,10 @@ class Reading(Protocol):
     def over(self) -> bool:
         """Whether everything is told: a frame that still comes means nothing."""
 
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Usage as last told by the service, which an answer that breaks off has cost, too."""
+
     def read(self, frame: Frame) -> list[Event]:
         """What a frame tells.
 
@@ -59,9 +64,6 @@ class Reading(Protocol):
 
     def end(self) -> list[Event]:
         """What is left to tell when the bytes of a finished answer end."""
-
-    def so_far(self) -> list[Event]:
-        """What is known and not told yet, such as usage, when an answer breaks off."""
 
 
 class FramedDecoder:
@@ -88,7 +90,7 @@ class FramedDecoder:
         for frame in self._frames.close():
             yield from self._events(frame)
         if not self.finished:
-            yield from self._reading.so_far()
+            yield from counted(self._reading.usage)
             raise QwenStreamError(
                 f"The answer broke off: the connection ended after {self._frames_read} frames, "
                 "before the service said that it had finished."
@@ -103,15 +105,30 @@ class FramedDecoder:
         try:
             events = self._reading.read(frame)
         except QwenAPIError:
-            yield from self._reading.so_far()
+            yield from counted(self._reading.usage)
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            yield from self._reading.so_far()
+            yield from counted(self._reading.usage)
             raise QwenStreamError(
                 f"Frame {self._frames_read} of the answer cannot be read ({error}): "
                 f"{shown(frame.data)}"
             ) from error
         yield from events
+
+
+class Logprobs:
+    """Collects the log probabilities that choices carry piece by piece, if they were asked for."""
+
+    def __init__(self) -> None:
+        self._content: list[Any] = []
+
+    def take(self, choice: dict[str, Any]) -> None:
+        if found := choice.get("logprobs"):
+            self._content += found.get("content") or ()
+
+    def told(self) -> list[Event]:
+        """All of them, as they came; nothing if none did."""
+        return [Extra("logprobs", {"content": self._content})] if self._content else []
 
 
 def string_only(value: object) -> str:

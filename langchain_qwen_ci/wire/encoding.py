@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.wire.prompt import Text
 
 if TYPE_CHECKING:
-    from langchain_qwen_ci.wire.prompt import Options, Turn
+    from collections.abc import Callable
+
+    from langchain_qwen_ci.wire.prompt import Media, Options, Turn
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
@@ -24,11 +27,9 @@ def json_body(payload: dict[str, Any]) -> bytes:
         raise QwenInputError(f"The request cannot be written as JSON: {error}") from error
 
 
-def chat_message(
-    turn: Turn, content: str | list[dict[str, Any]], options: Options
-) -> dict[str, Any]:
+def chat_message(turn: Turn, said: str | list[dict[str, Any]], options: Options) -> dict[str, Any]:
     """A turn in the shape that the native API and Chat Completions share."""
-    message: dict[str, Any] = {"role": turn.role, "content": content}
+    message: dict[str, Any] = {"role": turn.role, "content": said}
     if turn.reasoning and options.preserve_thinking:
         message["reasoning_content"] = turn.reasoning
     if turn.calls:
@@ -44,3 +45,26 @@ def chat_message(
     if turn.tool_call_id is not None:
         message["tool_call_id"] = turn.tool_call_id
     return message
+
+
+def switches(options: Options) -> dict[str, Any]:
+    """What is on, and the functions to call: the native API and Chat Completions take it alike."""
+    chosen: dict[str, Any] = {}
+    if options.enable_code_interpreter:
+        chosen["enable_code_interpreter"] = True
+    if options.enable_thinking is not None:
+        chosen["enable_thinking"] = options.enable_thinking
+    if options.preserve_thinking:
+        chosen["preserve_thinking"] = True
+    if options.functions:
+        chosen["tools"] = list(options.functions)
+    return chosen
+
+
+def content(
+    turn: Turn, part: Callable[[Text | Media], dict[str, Any]]
+) -> str | list[dict[str, Any]]:
+    """What a turn says: a string where it is text, which every model takes, else its parts."""
+    if all(isinstance(one, Text) for one in turn.parts):
+        return turn.text
+    return [part(one) for one in turn.parts]

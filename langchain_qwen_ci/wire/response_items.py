@@ -36,7 +36,7 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
     ToolCallDelta,
 )
-from langchain_qwen_ci.wire.tokens import tokens_used
+from langchain_qwen_ci.wire.tokens import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ class ResponsesReading:
         self.finished = False
         self._request_id = ""  # once something has been told
         self._response_id = ""
-        self._usage: dict[str, Any] = {}
+        self.usage: dict[str, Any] = {}
         self._told: dict[object, int] = {}  # characters of each text that have been told
         self._reasoning_events: dict[object, str] = {}  # by item, which of the two names it uses
         self._message_id = ""  # of the message that a delta without an id belongs to
@@ -81,9 +81,6 @@ class ResponsesReading:
 
     def end(self) -> list[Event]:
         return []
-
-    def so_far(self) -> list[Event]:
-        return [tokens_used(self._usage)] if self._usage else []
 
     def read(self, frame: Frame) -> list[Event]:
         payload = from_json(frame.data)
@@ -287,16 +284,16 @@ class ResponsesReading:
             self._close(item, events)
         events.extend(CodeFinished(item_id, "completed") for item_id in self._running)
         self._running.clear()
-        self._usage = response.get("usage") or self._usage
+        self.usage = response.get("usage") or self.usage
         if self._calls and reason == "stop":
             reason = "tool_calls"
         self.finished = True
-        events += [*self.so_far(), Finished(reason)]
+        events += [*counted(self.usage), Finished(reason)]
 
     def _failed(self, payload: dict[str, Any], events: list[Event]) -> None:
         del events
         response = payload["response"]
-        self._usage = response.get("usage") or self._usage
+        self.usage = response.get("usage") or self.usage
         raise _failure(response)
 
     _TAKE: dict[str, Callable[[ResponsesReading, dict[str, Any], list[Event]], None]] = {  # noqa: RUF012

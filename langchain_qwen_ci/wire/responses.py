@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import FramedDecoder, document, refusal
-from langchain_qwen_ci.wire.encoding import json_body
-from langchain_qwen_ci.wire.prompt import Media, Text
+from langchain_qwen_ci.wire.encoding import content, json_body
+from langchain_qwen_ci.wire.prompt import Text
 from langchain_qwen_ci.wire.response_items import ResponsesReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.wire.prompt import Options, Prompt, Turn
+    from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Turn
 
 _PATH = "/compatible-mode/v1/responses"
 _FEWEST_OUTPUT_TOKENS = 16
@@ -70,7 +70,7 @@ def _items(turn: Turn, options: Options) -> Iterator[dict[str, Any]]:
         summary = [{"type": "summary_text", "text": turn.reasoning}]
         yield {"type": "reasoning", "summary": summary}
     if turn.parts or not turn.calls:
-        yield {"role": turn.role, "content": _content(turn)}
+        yield {"role": turn.role, "content": content(turn, _part)}
     for call in turn.calls:
         yield {
             "type": "function_call",
@@ -78,12 +78,6 @@ def _items(turn: Turn, options: Options) -> Iterator[dict[str, Any]]:
             "name": call.name,
             "arguments": call.arguments,
         }
-
-
-def _content(turn: Turn) -> str | list[dict[str, Any]]:
-    if all(isinstance(part, Text) for part in turn.parts):
-        return turn.text
-    return [_part(part) for part in turn.parts]
 
 
 def _part(part: Text | Media) -> dict[str, Any]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.wire.events import TokensUsed
+
+if TYPE_CHECKING:
+    from langchain_qwen_ci.wire.events import Event
+
+
+def counted(usage: dict[str, Any]) -> list[Event]:
+    """What `usage` tells; nothing where there is none."""
+    return [tokens_used(usage)] if usage else []
 
 
 def tokens_used(usage: dict[str, Any]) -> TokensUsed:
@@ -23,11 +31,11 @@ def tokens_used(usage: dict[str, Any]) -> TokensUsed:
         | _details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("output_tokens_details"))
         | _details(usage.get("completion_tokens_details")),
-        plugins=_counted(usage.get("plugins")) or _counted(usage.get("x_tools")),
+        plugins=_plugins(usage.get("plugins")) or _plugins(usage.get("x_tools")),
     )
 
 
-def _counted(plugins: object) -> dict[str, dict[str, Any]] | None:
+def _plugins(plugins: object) -> dict[str, dict[str, Any]] | None:
     if not isinstance(plugins, dict):
         return None
     return {name: usage for name, usage in plugins.items() if isinstance(usage, dict)}
