@@ -26,7 +26,8 @@ def main() -> int:
         return 1
     print(f"Listening on {server.url}; Ctrl-C ends it. Point a client at it with")
     key = "the key" if chosen.api_key else "anything"
-    print(f"  DASHSCOPE_BASE_URL={server.url} DASHSCOPE_API_KEY={key!r}", flush=True)
+    print(f"  DASHSCOPE_BASE_URL={server.url} DASHSCOPE_API_KEY={key!r}")
+    print(f"  OPENAI_BASE_URL={server.url}/compatible-mode/v1 OPENAI_API_KEY={key!r}", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

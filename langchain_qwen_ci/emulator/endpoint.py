@@ -190,8 +190,7 @@ class _Telling:
             yield from self._shown(self._trimmer.step(step))
 
     def end(self) -> Iterator[Payload]:
-        if not self.finished:
-            yield from self._shown(self._trimmer.end())
+        yield from self._shown(self._trimmer.end())
         yield from self._answer.end()
 
     def _shown(self, steps: Iterable[Step]) -> Iterator[Payload]:

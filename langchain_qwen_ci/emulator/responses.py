@@ -30,7 +30,7 @@ class Responses:
 
     paths = (_PATH, _OLDER_PATH)
 
-    def __init__(self, reasoning_events: ReasoningEvents = "reasoning_text") -> None:
+    def __init__(self, reasoning_events: ReasoningEvents) -> None:
         self._reasoning_events = reasoning_events
         self._conversations: dict[str, list[Any]] = {}
 

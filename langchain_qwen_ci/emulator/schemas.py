@@ -21,6 +21,7 @@ _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
 _NEAR = 4
 _DEEPEST = 16
 _MOST_ITEMS = 100
+_MOST_BRACES = 200
 _MOST_CHARACTERS = 10_000
 _FORMATS = {
     "date": "2026-01-31",
@@ -88,10 +89,14 @@ def without_schemas(text: str) -> str:
 def _schemas(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     decoder = json.JSONDecoder()
     at = text.find("{") if '"properties"' in text else -1
-    while at >= 0:
+    tries = _MOST_BRACES  # each may read the text to its end
+    while at >= 0 and tries:
+        tries -= 1
         try:
             value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:  # nested too deep, and so is what begins inside it
+            return
+        except ValueError:
             end = at + 1
         else:
             if isinstance(as_object(value).get("properties"), dict):

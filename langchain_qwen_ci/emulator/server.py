@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,6 +17,7 @@ from langchain_qwen_ci.emulator.dashscope import DashScope
 from langchain_qwen_ci.emulator.endpoint import Endpoint, Received
 from langchain_qwen_ci.emulator.planner import Planner
 from langchain_qwen_ci.emulator.responses import Responses
+from langchain_qwen_ci.emulator.responses_answer import ReasoningEvents
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.emulator.faults import Fault
     from langchain_qwen_ci.emulator.mind import Mind
-    from langchain_qwen_ci.emulator.responses_answer import ReasoningEvents
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 10.0
@@ -55,6 +55,7 @@ class EmulatorServer:
         ```
 
     Raises:
+        ValueError: there are no events of that name.
         OSError: the port is taken (when it starts).
     """
 
@@ -69,6 +70,8 @@ class EmulatorServer:
         reasoning_events: ReasoningEvents = "reasoning_text",
         port: int = 0,
     ) -> None:
+        if reasoning_events not in get_args(ReasoningEvents):
+            raise ValueError(f"reasoning_events {reasoning_events!r} is none of its names.")
         self.requests: list[Received] = []
         self.url = ""
         self._mind = mind or Planner()

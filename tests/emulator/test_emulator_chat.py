@@ -259,6 +259,13 @@ def test_json_is_answered_where_it_is_demanded(qwen_emulator, text, wanted, keys
     assert set(json.loads(said)) == (keys or {"setup", "punchline"})
 
 
+def test_the_newer_name_of_the_longest_answer():
+    with EmulatorServer(mind=Script([Say("a b c d")])) as server:
+        body = chat(interpreter=False, stream=False, max_completion_tokens=2)
+        (choice,) = post(server, CHAT, body).json()["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("a b", "length")
+
+
 def test_search_is_silent_and_must_be_on():
     turns = [[Search("?", ("https://example.com/",)), Say("Found.")]] * 2
     with EmulatorServer(mind=Script(*turns)) as server:

@@ -145,7 +145,12 @@ def test_it_is_started_once_and_can_be_started_again():
 
 
 def test_a_long_question_does_not_hold_the_server_up(qwen_emulator):
-    for text in ("9" * 30_000 + " of", "1." * 15_000, "percent" * 5000 + "1" * 20_000):
+    for text in (
+        "9" * 30_000 + " of",
+        "1." * 15_000,
+        "percent" * 5000 + "1" * 20_000,
+        '{"properties":' * 9000,
+    ):
         content = BODY | {"input": {"messages": [{"role": "user", "content": text}]}}
         began = time.monotonic()
         assert post(qwen_emulator, content).status_code == 200

@@ -161,8 +161,14 @@ def test_the_older_events_of_reasoning():
         "response.reasoning_summary_text.delta",
         "response.reasoning_summary_text.done",
     }
+    assert {event["summary_index"] for event in reasoning} == {0}
     said = [event["text"] for event in reasoning if "text" in event]
     assert said == ["Let me see.", "So."]
+
+
+def test_there_are_no_other_events_of_reasoning():
+    with pytest.raises(ValueError, match="'thoughts' is none"):
+        EmulatorServer(reasoning_events="thoughts")
 
 
 def test_calls():
@@ -416,6 +422,14 @@ def test_json_is_answered_where_it_is_demanded(qwen_emulator):
     wanted = {"format": {"type": "json_schema", "name": "a", "schema": schema, "strict": True}}
     _, text = heard(qwen_emulator, input="The number is 7.", text=wanted, **OFF)
     assert json.loads(text) == {"n": 7}
+
+
+def test_every_tool_of_the_service_is_accepted(qwen_emulator):
+    names = ("web_search", "web_extractor", "web_search_image", "image_search", "file_search")
+    tools = [{"type": name} for name in (*names, "mcp", "code_interpreter")]
+    found = data(post(qwen_emulator, RESPONSES, responses("6 * 7", tools=tools)))
+    assert found[-1]["response"]["tools"] == tools
+    assert found[-1]["response"]["usage"]["x_tools"] == {"code_interpreter": {"count": 1}}
 
 
 def test_effort_goes_before_enable_thinking():

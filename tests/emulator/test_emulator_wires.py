@@ -55,11 +55,21 @@ def test_a_script_means_the_same_on_every_wire():
     assert told > 3 * 270  # three inferences
 
 
+def test_an_inference_after_a_run_reads_what_came_before_it():
+    turns = [Run("1")], [Think("a b c"), Run("1")], [Run("'" + "x" * 18 + "'")]
+    with EmulatorServer(mind=Script(*turns)) as server:
+        plain, thought, printed = (usage_of("responses", ask(server, "responses")) for _ in turns)
+    assert thought[0] - plain[0] == 3
+    # Five tokens more of code, and five of the output.
+    assert (printed[1] - plain[1], printed[0] - plain[0]) == (5, 10)
+
+
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize(
     ("turn", "more", "text", "finish"),
     [
         ([Say("one two three")], {"stop": ["two"]}, "one ", "stop"),
+        ([Say("one two three")], {"stop": ["three", "two"]}, "one ", "stop"),
         ([Say("one t"), Say("wo three")], {"stop": "two"}, "one ", "stop"),
         ([Say("one t"), Say("en three")], {"stop": ["two"]}, "one ten three", "stop"),
         ([Say("one tw")], {"stop": ["x", "two"]}, "one tw", "stop"),
