@@ -126,18 +126,21 @@ def resolve(
         tools.refuse_functions()
         _refuse_format(parameters)
     functions = [as_function(tool) for tool in tools.functions]
+    parameters = _with_tool_choice(parameters, tools, functions)
+    think = thinking(wishes.model, wished=wishes.enable_thinking, interpreter=interpreter)
+    if think is None and isinstance(parameters.get("tool_choice"), dict):
+        # A model that thinks by default is refused a forced call, by what users report.
+        think = False
     return Options(
         model=wishes.model,
         endpoint=wishes.endpoint or catalogue.endpoint_of(wishes.model),
         enable_code_interpreter=interpreter,
-        enable_thinking=thinking(
-            wishes.model, wished=wishes.enable_thinking, interpreter=interpreter
-        ),
+        enable_thinking=think,
         preserve_thinking=bool(wishes.preserve_thinking),
         functions=functions,
         server_tools=tools.server,
         session_cache=bool(wishes.session_cache),
-        parameters=_with_tool_choice(parameters, tools, functions),
+        parameters=parameters,
     )
 
 

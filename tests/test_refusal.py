@@ -182,6 +182,11 @@ def test_tool_choice(service, choice, sent):
     model = served.model(enable_code_interpreter=False)
     model.bind_tools([add], tool_choice=choice).invoke("?")
     assert served.bodies[0]["parameters"]["tool_choice"] == sent
+    # Thinking, where it is on by default, excludes a forced call; who wants both may try.
+    forced = isinstance(sent, dict)
+    assert served.bodies[0]["parameters"].get("enable_thinking") == (False if forced else None)
+    model.bind_tools([add], tool_choice=choice, enable_thinking=True).invoke("?")
+    assert served.bodies[1]["parameters"]["enable_thinking"] is True
 
 
 def test_a_choice_that_is_no_tool_is_refused(service):
