@@ -203,9 +203,14 @@ class Answer:
         )
         return [dict(call) for one in alone for call in (*one.tool_calls, *one.invalid_tool_calls)]
 
-    def code(self, call_id: str) -> str:
-        """All code of an execution, as it stands now."""
-        return self._executions[call_id]["code"]
+    @property
+    def executions_begun(self) -> int:
+        """How many programs there are so far."""
+        return len(self._executions)
+
+    def execution(self, call_id: str) -> CodeExecution:
+        """The record of an execution as it stands now."""
+        return CodeExecution(**self._executions[call_id])
 
     def message(self, output_version: str | None = None) -> AIMessage:
         """The message so far.

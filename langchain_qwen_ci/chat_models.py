@@ -23,7 +23,7 @@ from langchain_qwen_ci.call import Call
 from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.messages import refuse_media, to_prompt
-from langchain_qwen_ci.parameters import Parameters, check_api, resolve, thinking, wished
+from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
 from langchain_qwen_ci.tools import Tools, as_function, without_secrets
@@ -256,7 +256,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         Raises:
             QwenInputError: an unknown method, or `reformat` with another one than "prompt".
         """
-        form = StructuredOutput(self, wished(self, kwargs), schema, strict=strict)
+        settings = Wishes.of(self, kwargs).parameters
+        form = StructuredOutput(self, settings, schema, strict=strict)
         return form.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:
@@ -383,13 +384,14 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
                     f"{name} belongs to the model and cannot be set for one call: make another "
                     f"ChatQwenCodeInterpreter({name}=…)."
                 )
-        options = resolve(self, call, stop, self.api)
+        wishes = Wishes.of(self, call, stop)
+        options = resolve(wishes, self.api)
         self._warn(options.model, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         refuse_media(prompt, options)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
-        return Call(self._connected(), wire, request, Answer(options.model))
+        return Call(self._connected(), wire, request, Answer(options.model), wishes.limits)
 
     def _warn(self, model: str, *, interpreter: bool) -> None:
         catalogue.warn_about(model, self.api, interpreter=interpreter)

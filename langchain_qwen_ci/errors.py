@@ -4,6 +4,7 @@
 QwenError                          everything below; also langchain_core's ModelError
 ├── QwenInputError                 refused here, before anything was sent        (ValueError)
 │   └── ToolsNotAllowedError       function tools while the interpreter is on
+├── QwenBudgetError                a limit on tokens or executions was reached   (ValueError)
 ├── QwenAPIError                   the service refused, or failed
 │   ├── QwenInvalidRequestError    400 and other 4xx                             (ValueError)
 │   ├── QwenAuthenticationError    401, or no key at all                         (ValueError)
@@ -57,6 +58,22 @@ class QwenInputError(QwenError, ModelInvalidRequestError, ValueError):
 
 class ToolsNotAllowedError(QwenInputError):
     """Function tools were given while the code interpreter is on: the service takes only one."""
+
+
+class QwenBudgetError(QwenError, ValueError):
+    """A limit was reached: the answer was ended, or nothing was sent. Trying again is no cure.
+
+    Attributes:
+        limit: what it is a limit on: "tokens" or "executions".
+        allowed: how many of them.
+        used: how many there were.
+    """
+
+    def __init__(self, *, limit: str, allowed: int, used: int) -> None:
+        super().__init__(f"The limit of {allowed} {limit} was reached: {used} were used.")
+        self.limit = limit
+        self.allowed = allowed
+        self.used = used
 
 
 class QwenAPIError(QwenError):

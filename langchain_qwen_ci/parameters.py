@@ -5,12 +5,14 @@ Ranges are those of DashScope's API reference; what is out of range is refused b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_qwen_ci import catalogue
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.limits import Limits
 from langchain_qwen_ci.tools import Tools, as_function, as_tool_choice
 from langchain_qwen_ci.wire.prompt import Options
 
@@ -55,6 +57,14 @@ class Parameters(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longest answer, in tokens; 16 or more with `api="responses"`."""
 
+    max_request_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens of one request, over all its inferences: more of them end the answer with
+    `QwenBudgetError`, and what there is as its `partial`. Checked as the service tells of them."""
+
+    max_code_executions: Annotated[int, Field(ge=0)] | None = None
+    """Most programs of one request; one more ends the answer in the same way. Chat Completions
+    shows none, so there is nothing to count there."""
+
     seed: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
 
@@ -94,68 +104,91 @@ _OWN_CALL_ARGUMENTS = ("tools", "functions", "stream")
 _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
 
 
-def resolve(
-    fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None, api: catalogue.Api
-) -> Options:
+@dataclass(frozen=True, slots=True)
+class Wishes:
     """What one call asks for: the model's fields, overridden by the call's arguments.
+
+    Attributes:
+        parameters: the fields, in their ranges.
+        others: arguments of the call that are no fields: tools, and parameters of the service.
+    """
+
+    parameters: Parameters
+    others: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None = None
+    ) -> Wishes:
+        """Put them together.
+
+        Args:
+            fields: the chat model.
+            call: the keyword arguments of the call.
+            stop: the call's own stop sequences.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        more = call.get("model_kwargs", fields.model_kwargs)
+        if isinstance(more, dict):  # anything else is refused below
+            call = {**more, **call}
+        chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
+        if stop is not None:
+            chosen["stop"] = list(stop)
+        others = {
+            name: value
+            for name, value in call.items()
+            if name not in Parameters.model_fields and value is not None
+        }
+        return cls(Parameters.model_validate(chosen), others)
+
+    @property
+    def limits(self) -> tuple[Limits, ...]:
+        """The limits that are set on the request, for its watchers."""
+        chosen = self.parameters
+        limits = Limits(chosen.max_request_tokens, chosen.max_code_executions)
+        return (limits,) if limits != Limits() else ()
+
+
+def resolve(wishes: Wishes, api: catalogue.Api) -> Options:
+    """What is sent by an API for these wishes.
 
     Every way into the service passes here, so this is where function tools are refused.
 
-    Args:
-        fields: the chat model.
-        call: the keyword arguments of the call; names that are no fields are sent as
-            parameters of the service.
-        stop: the call's own stop sequences.
-        api: the API that the request is for.
-
     Raises:
         ToolsNotAllowedError: function tools while the interpreter is on.
-        ValueError: a value out of range, or one that contradicts another.
+        ValueError: a value that contradicts another, or that this API does not take.
     """
-    more = call.get("model_kwargs", fields.model_kwargs)
-    if isinstance(more, dict):  # anything else is refused below
-        call = {**more, **call}
-    wishes = wished(fields, call, stop)
-    check_api(wishes, api)
-    parameters = _parameters(wishes, call)
-    functions = [{"type": "function", "function": dict(one)} for one in call.get("functions") or ()]
-    tools = Tools.sorted([*wishes.builtin_tools, *(call.get("tools") or ()), *functions])
+    chosen, others = wishes.parameters, wishes.others
+    check_api(chosen, api)
+    parameters = _parameters(chosen, others)
+    functions = [
+        {"type": "function", "function": dict(one)} for one in others.get("functions") or ()
+    ]
+    tools = Tools.sorted([*chosen.builtin_tools, *(others.get("tools") or ()), *functions])
     tools.check_server_tools(api)
-    interpreter = wishes.enable_code_interpreter or tools.interpreter
+    interpreter = chosen.enable_code_interpreter or tools.interpreter
     if interpreter:
         tools.refuse_functions()
         _refuse_format(parameters)
     functions = [as_function(tool) for tool in tools.functions]
     parameters = _with_tool_choice(parameters, tools, functions)
-    think = thinking(wishes.model, wished=wishes.enable_thinking, interpreter=interpreter)
+    think = thinking(chosen.model, wished=chosen.enable_thinking, interpreter=interpreter)
     if think is None and isinstance(parameters.get("tool_choice"), dict):
         # A model that thinks by default is refused a forced call, by what users report.
         think = False
     return Options(
-        model=wishes.model,
-        endpoint=wishes.endpoint or catalogue.endpoint_of(wishes.model),
+        model=chosen.model,
+        endpoint=chosen.endpoint or catalogue.endpoint_of(chosen.model),
         enable_code_interpreter=interpreter,
         enable_thinking=think,
-        preserve_thinking=bool(wishes.preserve_thinking),
+        preserve_thinking=bool(chosen.preserve_thinking),
         functions=functions,
         server_tools=tools.server,
-        session_cache=bool(wishes.session_cache),
+        session_cache=bool(chosen.session_cache),
         parameters=parameters,
     )
-
-
-def wished(
-    fields: Parameters, call: Mapping[str, Any], stop: Sequence[str] | None = None
-) -> Parameters:
-    """The model's fields, overridden by a call's arguments.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-    chosen = {name: call.get(name, getattr(fields, name)) for name in Parameters.model_fields}
-    if stop is not None:
-        chosen["stop"] = list(stop)
-    return Parameters.model_validate(chosen)
 
 
 def check_api(wishes: Parameters, api: catalogue.Api) -> None:
@@ -189,16 +222,13 @@ def thinking(model: str, *, wished: bool | None, interpreter: bool) -> bool | No
     return wished is not False
 
 
-def _parameters(wishes: Parameters, call: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(chosen: Parameters, others: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {
-        name: value for name in _SENT_AS_THEY_ARE if (value := getattr(wishes, name)) is not None
+        name: value for name in _SENT_AS_THEY_ARE if (value := getattr(chosen, name)) is not None
     }
-    if wishes.stop:
-        parameters["stop"] = wishes.stop
-    own = {*Parameters.model_fields, *_OWN_CALL_ARGUMENTS}
-    parameters |= {
-        name: value for name, value in call.items() if name not in own and value is not None
-    }
+    if chosen.stop:
+        parameters["stop"] = chosen.stop
+    parameters |= {name: value for name, value in others.items() if name not in _OWN_CALL_ARGUMENTS}
     if "thinking_budget" in parameters and "reasoning_effort" in parameters:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."

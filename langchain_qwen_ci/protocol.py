@@ -101,7 +101,7 @@ class ProtocolEvents:
 
     def _code_end(self, event: CodeFinished) -> Iterator[dict[str, Any]]:
         index = self._codes.pop(event.call_id)
-        code = self._answer.code(event.call_id)
+        code = self._answer.execution(event.call_id)["code"]
         yield _delta(index, {"type": "tool-call-delta", "args": '"}'})
         yield _finish(index, call_block(event.call_id, INTERPRETER, {"code": code}))
         yield from self._result(event)
