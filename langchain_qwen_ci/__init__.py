@@ -9,15 +9,42 @@ plugin_counts(message)  # what is counted for it
 ```
 """
 
+from typing import TYPE_CHECKING, Any
+
 from langchain_qwen_ci._version import __version__
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
 from langchain_qwen_ci.metadata import CodeExecution, PluginUsage, code_executions, plugin_counts
 
+if TYPE_CHECKING:
+    from langchain_qwen_ci.graph import (
+        QWEN_RETRY_POLICY,
+        CodeInterpreterState,
+        QwenCodeInterpreterNode,
+    )
+
 __all__ = [
+    "QWEN_RETRY_POLICY",
     "ChatQwenCodeInterpreter",
     "CodeExecution",
+    "CodeInterpreterState",
     "PluginUsage",
+    "QwenCodeInterpreterNode",
     "__version__",
     "code_executions",
     "plugin_counts",
 ]
+
+_OF_GRAPHS = ("QWEN_RETRY_POLICY", "CodeInterpreterState", "QwenCodeInterpreterNode")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # as any module's
+    """What graphs need is imported when it is asked for: LangGraph takes long to import."""
+    if name in _OF_GRAPHS:
+        from langchain_qwen_ci import graph  # noqa: PLC0415  # see above
+
+        return getattr(graph, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_
 from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
 from langchain_core.messages.tool import tool_call_chunk
 
-from langchain_qwen_ci.blocks import PROVIDER
+from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.metadata import CodeExecution
 from langchain_qwen_ci.wire.events import (
@@ -264,3 +264,54 @@ def call_chunk(event: ToolCallDelta) -> ToolCallChunk:
     return tool_call_chunk(
         name=event.name, args=event.arguments, id=event.call_id, index=event.index
     )
+
+
+def as_text(message: AIMessage) -> AIMessage:
+    """A message whose content is blocks, as it would be with text and a trail.
+
+    A graph that streams by protocol events gets blocks, whatever the model says: so its state does
+    not depend on how it is streamed.
+    """
+    if isinstance(message.content, str):
+        return message
+    answer = Answer("")
+    for event in _told_again(message):
+        answer.add(event)
+    told = answer.message()
+    metadata = {
+        name: value for name, value in message.response_metadata.items() if name != "output_version"
+    }
+    return message.model_copy(
+        update={
+            "content": told.content,
+            "additional_kwargs": {**message.additional_kwargs, **told.additional_kwargs},
+            "response_metadata": metadata,
+        }
+    )
+
+
+def _told_again(message: AIMessage) -> Iterator[Event]:
+    """The events that a message's blocks stand for; function calls are kept beside them."""
+    programs: set[str] = set()
+    for block in cast("list[dict[str, Any]]", message.content_blocks):
+        match block:
+            case {"type": "reasoning", "reasoning": str(text)}:
+                yield ReasoningDelta(text)
+            case {"type": "text", "text": str(text)}:
+                yield TextDelta(text)
+            case {"type": "server_tool_call", "id": call_id, "name": name, "args": args}:
+                if name == INTERPRETER:
+                    programs.add(call_id)
+                    yield CodeDelta(call_id, args["code"])
+                else:
+                    yield ServerToolCalled(call_id, name, args)
+            case {"type": "server_tool_result"}:
+                yield _returned_again(block, programs)
+
+
+def _returned_again(block: dict[str, Any], programs: set[str]) -> CodeFinished | ServerToolReturned:
+    call_id, status, output = block["tool_call_id"], block["status"], block.get("output")
+    if call_id not in programs:
+        return ServerToolReturned(call_id, status, output)
+    images = tuple((block.get("extras") or {}).get("images") or ())
+    return CodeFinished(call_id, "failed" if status == "error" else "completed", output, images)
