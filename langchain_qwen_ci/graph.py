@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_type_hints
@@ -14,13 +14,11 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import RunnableConfig
-from langgraph.config import get_stream_writer
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, RetryPolicy
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci.answer import as_text
-from langchain_qwen_ci.call import watched
 from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph_state import (
     CodeInterpreterState,
@@ -30,7 +28,7 @@ from langchain_qwen_ci.graph_state import (
     merge_executions,
 )
 from langchain_qwen_ci.history import prepared
-from langchain_qwen_ci.live import CodeExecutionEvent, CodeExecutionsTransformer, LiveExecutions
+from langchain_qwen_ci.live import CodeExecutionEvent, CodeExecutionsTransformer, live_executions
 from langchain_qwen_ci.messages import to_prompt
 from langchain_qwen_ci.tools import Tools
 
@@ -162,7 +160,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         if isinstance(model, Runnable):
             _refuse_bound_tools(model)
         prepared([], history, None)  # a wrong policy is said here, and not in the middle of a run
-        self.name = name
+        self.name = self._node = name
         self._model = model
         self._system_prompt = system_prompt
         self._key = messages_key
@@ -196,7 +194,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         """
         turn = self._turn(input)
         if turn.message is None:
-            with turn.kept():
+            with live_executions(self._node, on=self._live), turn.kept():
                 turn.message = turn.model.invoke(turn.messages, config, **kwargs)
         return self._update(turn)
 
@@ -209,7 +207,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         """`invoke`, for asyncio."""
         turn = self._turn(input)
         if turn.message is None:
-            with turn.kept():
+            with live_executions(self._node, on=self._live), turn.kept():
                 turn.message = await turn.model.ainvoke(turn.messages, config, **kwargs)
         return self._update(turn)
 
@@ -233,7 +231,6 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
             model=model,
             messages=prepared(messages, self._history, self._system_prompt),
             state=state,
-            watcher=self._watcher(),
             on_error=self._on_error,
             message=_outcome(stopped) if stopped else None,
         )
@@ -244,10 +241,6 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         model = choose(state, _within_a_graph(get_runtime))
         _refuse_bound_tools(model)
         return model
-
-    def _watcher(self) -> LiveExecutions | None:
-        write = _within_a_graph(get_stream_writer) if self._live else None
-        return LiveExecutions(cast("str", self.name), write) if write else None
 
     def _messages(self, state: Any) -> list[BaseMessage]:
         given = state if isinstance(state, list) else _of(state, self._key)
@@ -285,16 +278,14 @@ class _Turn:
     model: ChatModel
     messages: list[BaseMessage]
     state: Any
-    watcher: LiveExecutions | None
     on_error: ErrorPolicy
     message: AIMessage | None
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Follow executions; make a message of an error where that is wanted."""
+        """Make a message of an error where that is wanted, and of a limit that is reached."""
         try:
-            with watched(self.watcher) if self.watcher else nullcontext():
-                yield
+            yield
         except QwenError as error:
             if self.on_error == "raise" and not isinstance(error, QwenBudgetError):
                 raise

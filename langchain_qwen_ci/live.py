@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
+from langgraph.config import get_stream_writer
 from langgraph.stream import StreamChannel, StreamTransformer
 from typing_extensions import TypedDict
 
+from langchain_qwen_ci.call import watched
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from langgraph.stream import ProtocolEvent
 
@@ -53,6 +56,17 @@ class LiveExecutions:
 
     def _tell(self, what: Literal["started", "ended"], execution: CodeExecution) -> None:
         self._write(CodeExecutionEvent(type=TYPE, event=what, node=self._node, execution=execution))
+
+
+@contextmanager
+def live_executions(node: str, *, on: bool = True) -> Iterator[None]:
+    """Tell the running graph of every execution of the calls made inside, if there is a graph."""
+    try:
+        write = get_stream_writer() if on else None
+    except (RuntimeError, KeyError):
+        write = None
+    with watched(LiveExecutions(node, write)) if write else nullcontext():
+        yield
 
 
 class CodeExecutionsTransformer(StreamTransformer):
