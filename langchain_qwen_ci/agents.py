@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
+try:
+    from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
+except ModuleNotFoundError as missing:
+    if missing.name != "langchain":
+        raise
+    raise ImportError("Agents need langchain: pip install 'langchain-qwen-ci[agents]'") from missing
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.types import Command

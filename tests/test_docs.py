@@ -41,6 +41,12 @@ def test_links_lead_somewhere(page: Path):
 POWER = "77269364466549865653073473388030061522211723"
 PRINTED = {
     "chain.py": [POWER, "ran: 7**5", "{'code_interpreter': 1}"],
+    "router.py": [
+        "7**5 = 16807.",
+        "ran: ['7**5']",
+        "It is sunny in Paris.",
+        "ran: []",
+    ],
     "three_apis.py": [
         "dashscope: 7**5 = 16807.",
         "responses: 7**5 = 16807.",
