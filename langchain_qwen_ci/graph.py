@@ -141,7 +141,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
 
     Raises:
         ToolsNotAllowedError: the model is bound to function tools.
-        ValueError: the history policy is none.
+        ValueError: the history or error policy is none.
     """
 
     def __init__(  # noqa: PLR0913  # each is a choice of its own, by name
@@ -159,7 +159,10 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
     ) -> None:
         if isinstance(model, Runnable):
             _refuse_bound_tools(model)
-        prepared([], history, None)  # a wrong policy is said here, and not in the middle of a run
+        # What is wrong is said here, and not in the middle of a run.
+        prepared([], history, None)
+        if on_error not in ("raise", "message"):
+            raise ValueError(f'on_error {on_error!r} is neither "raise" nor "message".')
         self.name = self._node = name
         self._model = model
         self._system_prompt = system_prompt
@@ -253,9 +256,11 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
     def _update(self, turn: _Turn) -> Any:
         """What the node writes."""
         message = _normalised(cast("AIMessage", turn.message), turn.model)
-        if isinstance(turn.state, list):
-            return [message]
-        update = {self._key: [message], **channels_of(message)}
+        update: Any = (
+            [message]
+            if isinstance(turn.state, list)
+            else {self._key: [message], **channels_of(message)}
+        )
         return Command(update=update, goto=self._goto) if self._goto else update
 
     def _read_from(self, key: str) -> None:

@@ -321,6 +321,8 @@ def test_a_history_can_be_refused(server):
     assert server.requests == []
     with pytest.raises(ValueError, match="'forget'"):
         QwenCodeInterpreterNode(qwen(server), history="forget")
+    with pytest.raises(ValueError, match="'ignore'"):
+        QwenCodeInterpreterNode(qwen(server), on_error="ignore")
 
 
 @tool
