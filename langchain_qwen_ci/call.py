@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire.events import Event
 
 
-class Watcher(Protocol):
-    """What sees an answer grow."""
+class Watcher:
+    """What sees an answer grow. A watcher that does I/O has async forms of its own."""
 
     def see(self, event: Event, answer: Answer) -> None:
         """An event that the answer has just taken in.
@@ -30,6 +30,17 @@ class Watcher(Protocol):
         Raises:
             QwenError: the answer should end here.
         """
+
+    async def asee(self, event: Event, answer: Answer) -> None:
+        """`see`, for asyncio."""
+        self.see(event, answer)
+
+    def broken(self, error: BaseException) -> None:
+        """The answer ends before its end: by an error, or because nobody reads on."""
+
+    async def abroken(self, error: BaseException) -> None:
+        """`broken`, for asyncio."""
+        self.broken(error)
 
 
 _WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("watchers", default=())
@@ -65,7 +76,12 @@ class Call:
         watchers = (*self.watchers, *_WATCHERS.get())
         events = self.transport.events(self.wire, self.request)
         with self.answer.kept_on_error(), closing(events):
-            yield self._seen(events, watchers) if watchers else events
+            try:
+                yield self._seen(events, watchers) if watchers else events
+            except BaseException as error:
+                for watcher in watchers:
+                    watcher.broken(error)
+                raise
 
     @asynccontextmanager
     async def aevents(self) -> AsyncIterator[AsyncIterator[Event]]:
@@ -73,20 +89,23 @@ class Call:
         watchers = (*self.watchers, *_WATCHERS.get())
         with self.answer.kept_on_error():
             async with aclosing(self.transport.aevents(self.wire, self.request)) as events:
-                yield self._aseen(events, watchers) if watchers else events
+                try:
+                    yield self._aseen(events, watchers) if watchers else events
+                except BaseException as error:
+                    for watcher in watchers:
+                        await watcher.abroken(error)
+                    raise
 
     def _seen(self, events: Generator[Event], watchers: tuple[Watcher, ...]) -> Generator[Event]:
         for event in events:
             yield event
-            self._show(event, watchers)
+            for watcher in watchers:
+                watcher.see(event, self.answer)
 
     async def _aseen(
         self, events: AsyncGenerator[Event], watchers: tuple[Watcher, ...]
     ) -> AsyncGenerator[Event]:
         async for event in events:
             yield event
-            self._show(event, watchers)
-
-    def _show(self, event: Event, watchers: tuple[Watcher, ...]) -> None:
-        for watcher in watchers:
-            watcher.see(event, self.answer)
+            for watcher in watchers:
+                await watcher.asee(event, self.answer)

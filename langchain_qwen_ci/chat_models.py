@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils import secret_from_env
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -27,6 +29,7 @@ from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve,
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
 from langchain_qwen_ci.tools import Tools, as_function, without_secrets
+from langchain_qwen_ci.tracing import abegun, begun, execution_runs, run_finder, running
 from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from langchain_qwen_ci.structured_output import Method
+    from langchain_qwen_ci.tracing import Parent, RunFinder
     from langchain_qwen_ci.wire import Wire
 
 _WIRES: dict[catalogue.Api, Wire] = {
@@ -115,6 +119,10 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
 
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
+
+    trace_code_executions: bool = True
+    """Whether every execution is a tool run of its own, under the model's run, for LangSmith and
+    other listeners."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
 
@@ -272,6 +280,61 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         """An estimate; see `token_estimate.of_prompt`."""
         return token_estimate.of_prompt(to_prompt(messages), list(map(as_function, tools or ())))
 
+    # Where LangChain does not tell `_stream` which run it is, it is found out here.
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # as LangChain calls it
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        config = ensure_config(config)
+        finder = self._finder(CallbackManager, config)
+        if finder is None:
+            return super().stream(input, config, stop=stop, **kwargs)
+        return begun(finder, super().stream(input, finder.heard(config), stop=stop, **kwargs))
+
+    def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # as LangChain calls it
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        config = ensure_config(config)
+        finder = self._finder(AsyncCallbackManager, config)
+        if finder is None:
+            return super().astream(input, config, stop=stop, **kwargs)
+        return abegun(finder, super().astream(input, finder.heard(config), stop=stop, **kwargs))
+
+    def _finder(
+        self, kind: type[CallbackManager | AsyncCallbackManager], config: RunnableConfig
+    ) -> RunFinder | None:
+        return run_finder(kind, config) if self.trace_code_executions else None
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with running(run_manager):
+            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with running(run_manager):
+            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+
     # The ways in.
 
     def _generate(
@@ -281,7 +344,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs)
+        call = self._begin(messages, stop, kwargs, run_manager)
         with call.events() as events:
             if run_manager and run_manager.handlers:
                 encoder = chunk_encoder(call.answer, self.output_version)
@@ -301,7 +364,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs)
+        call = self._begin(messages, stop, kwargs, run_manager)
         async with call.aevents() as events:
             if run_manager and run_manager.handlers:
                 encoder = chunk_encoder(call.answer, self.output_version)
@@ -321,8 +384,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        del run_manager  # LangChain's own `stream` tells it about every chunk
-        call = self._begin(messages, stop, kwargs)
+        # LangChain's own `stream` tells the run about every chunk.
+        call = self._begin(messages, stop, kwargs, run_manager)
         encoder = chunk_encoder(call.answer, self.output_version)
         with call.events() as events:
             for event in events:
@@ -336,8 +399,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        del run_manager  # LangChain's own `astream` tells it about every chunk
-        call = self._begin(messages, stop, kwargs)
+        # LangChain's own `astream` tells the run about every chunk.
+        call = self._begin(messages, stop, kwargs, run_manager)
         encoder = chunk_encoder(call.answer, self.output_version)
         async with call.aevents() as events:
             async for event in events:
@@ -352,7 +415,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
         """LangChain's hook behind `stream_events(version="v3")` and graphs that stream by it."""
-        call = self._begin(messages, stop, kwargs)
+        call = self._begin(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.answer, _message_id(run_manager))
         with call.events() as events:
             for event in events:
@@ -365,7 +428,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
-        call = self._begin(messages, stop, kwargs)
+        call = self._begin(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.answer, _message_id(run_manager))
         async with call.aevents() as events:
             async for event in events:
@@ -375,7 +438,11 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     # What they share.
 
     def _begin(
-        self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        call: dict[str, Any],
+        run: Parent | None,
     ) -> Call:
         """Every check that can be made before sending, the request, and what takes its answer."""
         for name in call:
@@ -391,7 +458,8 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         refuse_media(prompt, options)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
-        return Call(self._connected(), wire, request, Answer(options.model), wishes.limits)
+        watchers = (*wishes.limits, *(execution_runs(run) if self.trace_code_executions else ()))
+        return Call(self._connected(), wire, request, Answer(options.model), watchers)
 
     def _warn(self, model: str, *, interpreter: bool) -> None:
         catalogue.warn_about(model, self.api, interpreter=interpreter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langchain_qwen_ci.call import Watcher
 from langchain_qwen_ci.errors import QwenBudgetError
 from langchain_qwen_ci.wire.events import CodeDelta, TokensUsed
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+@dataclass(frozen=True)
+class Limits(Watcher):
     """What one request may cost; None sets no limit.
 
     Attributes:

@@ -9,7 +9,7 @@ from langgraph.config import get_stream_writer
 from langgraph.stream import StreamChannel, StreamTransformer
 from typing_extensions import TypedDict
 
-from langchain_qwen_ci.call import watched
+from langchain_qwen_ci.call import Watcher, watched
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class CodeExecutionEvent(TypedDict):
     """What is known of it then: at its start its code, as far as it is written; at its end all."""
 
 
-class LiveExecutions:
+class LiveExecutions(Watcher):
     """Writes an event where a program starts and where it ends; see `call.Watcher`."""
 
     def __init__(self, node: str, write: Callable[[CodeExecutionEvent], None]) -> None:
