@@ -20,7 +20,7 @@ from langchain_core.messages.tool import tool_call_chunk
 
 from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER
 from langchain_qwen_ci.errors import QwenError
-from langchain_qwen_ci.metadata import CodeExecution
+from langchain_qwen_ci.metadata import CodeExecution, InferenceUsage
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -28,6 +28,7 @@ from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
     Finished,
+    InferenceEnded,
     ReasoningDelta,
     ResponseStarted,
     ServerToolCalled,
@@ -139,6 +140,10 @@ class Answer:
     def _take_tokens(self, event: TokensUsed) -> None:
         self._tokens = event
 
+    def _end_inference(self, event: InferenceEnded) -> None:
+        usage = InferenceUsage(input_tokens=event.input_tokens, output_tokens=event.output_tokens)
+        self._metadata.setdefault("inference_usage", []).append(usage)
+
     def _start(self, event: ResponseStarted) -> None:
         self._metadata["request_id"] = event.request_id
 
@@ -158,6 +163,7 @@ class Answer:
         ServerToolReturned: _take_server_result,
         ToolCallDelta: _take_call,
         TokensUsed: _take_tokens,
+        InferenceEnded: _end_inference,
         ResponseStarted: _start,
         Extra: _take_extra,
         Finished: _finish,

@@ -43,6 +43,19 @@ class PluginUsage(TypedDict):
     """The search strategy; of the `search` plugin only."""
 
 
+class InferenceUsage(TypedDict):
+    """What one inference of a request cost; a request with executions has several.
+
+    Every execution is followed by another inference, which reads the prompt, the code and its
+    output again: the input tokens of the second and later ones are the price of executions. In
+    `response_metadata["inference_usage"]`, in order, from the native API only: there usage steps
+    up where an inference begins.
+    """
+
+    input_tokens: int
+    output_tokens: int
+
+
 def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
     """The programs that the service ran for a message, in order.
 

@@ -238,6 +238,29 @@ def test_token_details_have_langchain_names():
     assert message.usage_metadata["output_token_details"] == {"reasoning": 4}
 
 
+def test_the_tokens_of_each_inference_are_told_where_they_can_be_known():
+    def inferences(stream: Stream) -> Any:
+        message = model_for(stream).invoke(QUESTION)
+        usage = message.response_metadata.get("inference_usage")
+        if usage:
+            total = message.usage_metadata
+            assert sum(one["input_tokens"] for one in usage) == total["input_tokens"]
+            assert sum(one["output_tokens"] for one in usage) == total["output_tokens"]
+        return usage
+
+    assert inferences(STREAMS["one run"]) == [
+        {"input_tokens": 290, "output_tokens": 24},
+        {"input_tokens": 440, "output_tokens": 17},
+    ]
+    assert [one["input_tokens"] for one in inferences(STREAMS["two runs in a row"])] == [
+        300,
+        450,
+        480,
+    ]
+    assert inferences(CORPUS["responses: one run"]) is None
+    assert inferences(CORPUS["chat_completions: an answer"]) is None
+
+
 def test_callbacks_hear_every_token_of_an_invoke():
     heard: list[ChatGenerationChunk] = []
 

@@ -37,12 +37,13 @@ from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
     Finished,
+    InferenceEnded,
     ReasoningDelta,
     ResponseStarted,
     TextDelta,
 )
 from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.tokens import counted
+from langchain_qwen_ci.wire.tokens import counted, tokens_used
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
@@ -120,6 +121,7 @@ class _DashScopeReading:
         self._search_info: Any = None
         self._logprobs = Logprobs()
         self.usage: dict[str, Any] = {}
+        self._counted: dict[str, Any] = {}  # usage when the last inference ended
 
     @property
     def begun(self) -> bool:
@@ -238,9 +240,19 @@ class _DashScopeReading:
     def _take_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
         """Tell it when a new inference begins, and at the end; output tokens grow every frame."""
         new_inference = usage.get("input_tokens") != self.usage.get("input_tokens")
+        if new_inference and self.usage:
+            events.append(self._inference())
         self.usage = usage
         if new_inference:
             events += counted(usage)
+
+    def _inference(self) -> InferenceEnded:
+        """The tokens of the inference that ends now: input steps up where the next one begins."""
+        before, now = tokens_used(self._counted), tokens_used(self.usage)
+        self._counted = self.usage
+        return InferenceEnded(
+            now.input_tokens - before.input_tokens, now.output_tokens - before.output_tokens
+        )
 
     def _finish(self, reason: str, events: list[Event]) -> None:
         events.extend(
@@ -254,6 +266,8 @@ class _DashScopeReading:
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
         events += self._logprobs.told()
+        if self.usage:
+            events.append(self._inference())
         events += counted(self.usage)
         events.append(Finished(finish_reason(reason)))
         self.finished = True

@@ -113,6 +113,14 @@ class TokensUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class InferenceEnded:
+    """One inference of the request is over: its own tokens, where the wire can tell."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extra:
     """Whatever else the service reports, under the service's own name and as it sent it."""
 
@@ -138,6 +146,7 @@ Event = (
     | ServerToolReturned
     | ToolCallDelta
     | TokensUsed
+    | InferenceEnded
     | Extra
     | Finished
 )
