@@ -1,0 +1,181 @@
+"""What a graph with the node leaves in a checkpointer, and what comes back from there."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import postgres
+import pytest
+from conversation import CODES, COUNTS, Answers, conversation
+from kept import async_saver, comparable, plain, saver
+from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
+
+from langchain_qwen_ci.emulator import EmulatorServer
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+MODES = ["values", "updates", "messages", "custom", "debug", "tasks", "checkpoints"]
+DURABILITIES = ["sync", "async", "exit"]
+PLACES = ["memory", "sqlite", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    try:
+        with postgres.server() as address:
+            yield address
+    except postgres.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where to keep checkpoints: parametrised with PLACES, indirectly."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql")
+    return "memory" if request.param == "memory" else str(tmp_path / "checkpoints.sqlite")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with EmulatorServer(mind=Answers()) as server:
+        yield server.url
+
+
+@pytest.fixture(autouse=True)
+def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    """Nothing that is loaded may be of a class that strict mode does not know.
+
+    LangGraph logs each class once in a process, and tells listeners every time.
+    """
+    told: list[Any] = []
+    unregister = register_serde_event_listener(told.append)
+    yield told
+    unregister()
+    logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    assert [record for record in logged if record.levelno >= logging.WARNING] == []
+    assert told == []
+
+
+def thread() -> dict[str, Any]:
+    return {"configurable": {"thread_id": str(uuid4())}}
+
+
+def _streamed(modes: Any) -> Any:
+    def run(graph: Any, config: Any, durability: str) -> None:
+        options = {"stream_mode": modes, "durability": durability}
+        assert list(graph.stream(EMPTY, config, **options))
+
+    return run
+
+
+def _astreamed(modes: Any) -> Any:
+    async def run(graph: Any, config: Any, durability: str) -> None:
+        options = {"stream_mode": modes, "durability": durability}
+        assert [part async for part in graph.astream(EMPTY, config, **options)]
+
+    return run
+
+
+def _invoked(graph: Any, config: Any, durability: str) -> Any:
+    return graph.invoke(EMPTY, config, durability=durability)
+
+
+async def _ainvoked(graph: Any, config: Any, durability: str) -> Any:
+    return await graph.ainvoke(EMPTY, config, durability=durability)
+
+
+def _event_stream(graph: Any, config: Any, durability: str) -> Any:
+    with graph.stream_events(EMPTY, config, version="v3", durability=durability) as run:
+        return run.output
+
+
+async def _aevent_stream(graph: Any, config: Any, durability: str) -> Any:
+    options = {"version": "v3", "durability": durability}
+    async with await graph.astream_events(EMPTY, config, **options) as run:
+        return await run.output()
+
+
+EMPTY: dict[str, Any] = {"messages": []}
+WAYS = {
+    "invoke": _invoked,
+    **{f"stream {mode}": _streamed(mode) for mode in MODES},
+    "stream all": _streamed(MODES),
+    "v3": _event_stream,
+}
+ASYNC_WAYS = {
+    "ainvoke": _ainvoked,
+    **{f"astream {mode}": _astreamed(mode) for mode in MODES},
+    "astream all": _astreamed(MODES),
+    "async v3": _aevent_stream,
+}
+
+
+def with_durabilities(ways: dict[str, Any]) -> list[tuple[str, str]]:
+    """The first and the last way with every durability, those between with one each."""
+    first, *between, last = ways
+    ends = [(way, durability) for way in (first, last) for durability in DURABILITIES]
+    return [*ends, *zip(between, itertools.cycle(DURABILITIES), strict=False)]
+
+
+@functools.cache
+def expected(version: str | None) -> dict[str, Any]:
+    """What the graph ends with where nothing is kept."""
+    with EmulatorServer(mind=Answers()) as server:
+        return comparable(conversation(server.url, version).compile().invoke(EMPTY))
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_what_is_expected_is_what_the_turns_say(version: str | None):
+    state = expected(version)
+    assert [execution["code"] for execution in state["code_executions"]] == CODES
+    assert state["plugin_counts"] == COUNTS
+    content = state["messages"][1]["data"]["content"]
+    assert content == "It is 42." if version is None else content[-1]["text"] == "It is 42."
+    answers = [state["messages"][number]["data"]["id"] for number in (1, 1, 3)]
+    assert [execution["message_id"] for execution in state["code_executions"]] == answers
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize(("way", "durability"), with_durabilities(WAYS))
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_what_is_kept_is_the_same_in_every_way(
+    place: str, way: str, version: str | None, durability: str, url: str
+):
+    with saver(place) as checkpointer:
+        graph = conversation(url, version).compile(checkpointer)
+        config = thread()
+        output = WAYS[way](graph, config, durability)
+        kept = graph.get_state(config).values
+    _is_whole(kept, output, version)
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize(("way", "durability"), with_durabilities(ASYNC_WAYS))
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+async def test_what_is_kept_is_the_same_in_every_async_way(
+    place: str, way: str, version: str | None, durability: str, url: str
+):
+    async with async_saver(place) as checkpointer:
+        graph = conversation(url, version).compile(checkpointer)
+        config = thread()
+        output = await ASYNC_WAYS[way](graph, config, durability)
+        kept = (await graph.aget_state(config)).values
+    _is_whole(kept, output, version)
+
+
+def _is_whole(kept: dict[str, Any], output: Any, version: str | None) -> None:
+    """Loaded equals stored, and that is what every other way ends with."""
+    assert comparable(kept) == expected(version)
+    if output is not None:
+        assert plain(kept) == plain(output)
+        assert [type(message) for message in kept["messages"]] == [
+            type(message) for message in output["messages"]
+        ]
+    assert {type(execution) for execution in kept["code_executions"]} == {dict}
