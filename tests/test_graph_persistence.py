@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,8 +14,12 @@ import postgres
 import pytest
 from conversation import CODES, COUNTS, Answers, conversation
 from kept import async_saver, comparable, plain, saver
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, Send, interrupt
 
+from langchain_qwen_ci import ChatQwenCodeInterpreter, CodeInterpreterState, QwenCodeInterpreterNode
 from langchain_qwen_ci.emulator import EmulatorServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -46,6 +50,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def url() -> Iterator[str]:
     with EmulatorServer(mind=Answers()) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def model(url: str) -> ChatQwenCodeInterpreter:
+    return ChatQwenCodeInterpreter(base_url=url, api_key="any")
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +188,90 @@ def _is_whole(kept: dict[str, Any], output: Any, version: str | None) -> None:
             type(message) for message in output["messages"]
         ]
     assert {type(execution) for execution in kept["code_executions"]} == {dict}
+
+
+SIX = "What is 6 * 7?"
+
+
+def visits(model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: bool = False) -> Any:
+    """A graph of one visit, and perhaps a pause for a human after it; for use within others."""
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model))
+    builder.add_node("after", lambda _: {"messages": [HumanMessage(interrupt("go on?"))]})
+    builder.add_edge(START, "code_interpreter")
+    if pause:
+        builder.add_edge("code_interpreter", "after")
+    return builder.compile(checkpointer)
+
+
+def within(model: ChatQwenCodeInterpreter, *inner: Any) -> Any:
+    """A graph of a visit, then others within graphs of their own, side by side, then a visit."""
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model, name="first"))
+    builder.add_node("ask", lambda _: {"messages": [HumanMessage(SIX)]}, defer=True)
+    builder.add_node(QwenCodeInterpreterNode(model, name="last"))
+    builder.add_edge(START, "first")
+    for number, graph in enumerate(inner):
+        builder.add_node(f"inner {number}", graph)
+        builder.add_node(f"ask {number}", lambda _: {"messages": [HumanMessage(SIX)]})
+        builder.add_edge("first", f"ask {number}")
+        builder.add_edge(f"ask {number}", f"inner {number}")
+        builder.add_edge(f"inner {number}", "ask")
+    builder.add_edge("ask", "last")
+    return builder
+
+
+def _counts_every_execution_once(state: Mapping[str, Any], answers: int) -> None:
+    """Each answer to this question runs two programs."""
+    assert sum(message.type == "ai" for message in state["messages"]) == answers
+    ids = {execution["id"] for execution in state["code_executions"]}
+    assert len(ids) == len(state["code_executions"]) == 2 * answers
+    assert state["plugin_counts"] == {"code_interpreter": 2 * answers}
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("keeps", [None, True], ids=["forgets", "keeps"])
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_graphs_within_a_graph_count_once(
+    place: str, keeps: bool | None, durability: str, model: ChatQwenCodeInterpreter
+):
+    """What they give back holds what they were given: the first visit counts once, all the same."""
+    builder = within(model, *(visits(model, checkpointer=keeps) for _ in range(2)))
+    with saver(place) as checkpointer:
+        graph = builder.compile(checkpointer)
+        config = thread()
+        for round_ in (1, 2):
+            graph.invoke({"messages": [HumanMessage(SIX)]}, config, durability=durability)
+            _counts_every_execution_once(graph.get_state(config).values, 4 * round_)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwenCodeInterpreter):
+    builder = within(model, visits(model, pause=True))
+    config = thread()
+    with saver(place) as checkpointer:
+        paused = builder.compile(checkpointer).invoke({"messages": [HumanMessage(SIX)]}, config)
+        assert paused["__interrupt__"]
+        checkpoints = checkpointer if place == "memory" else None
+    with saver(place) as checkpointer:
+        graph = builder.compile(checkpoints or checkpointer)
+        graph.invoke(Command(resume=SIX), config)
+        _counts_every_execution_once(graph.get_state(config).values, 3)
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+async def test_visits_of_one_step_are_summed(
+    place: str, durability: str, model: ChatQwenCodeInterpreter
+):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model))
+    sends = [Send("code_interpreter", {"messages": [HumanMessage(SIX)]}) for _ in range(5)]
+    builder.add_conditional_edges(START, lambda _: sends, ["code_interpreter"])
+    async with async_saver(place) as checkpointer:
+        graph = builder.compile(checkpointer)
+        config = thread()
+        await graph.ainvoke(EMPTY, config, durability=durability)
+        await graph.ainvoke(EMPTY, config, durability=durability)
+        state = (await graph.aget_state(config)).values
+    _counts_every_execution_once(state, 10)
