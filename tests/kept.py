@@ -26,18 +26,19 @@ def strict() -> JsonPlusSerializer:
 
 
 @contextmanager
-def saver(place: str) -> Iterator[Any]:
+def saver(place: str, serde: JsonPlusSerializer | None = None) -> Iterator[Any]:
     """A checkpointer that keeps in a place: "memory", a file's path, or PostgreSQL's address."""
+    serde = serde or strict()
     if place == "memory":
-        yield InMemorySaver(serde=strict())
+        yield InMemorySaver(serde=serde)
     elif place.startswith("postgresql:"):
         with PostgresSaver.from_conn_string(place) as postgres:
-            postgres.serde = strict()
+            postgres.serde = serde
             postgres.setup()
             yield postgres
     else:
         with SqliteSaver.from_conn_string(place) as sqlite:
-            sqlite.serde = strict()
+            sqlite.serde = serde
             yield sqlite
 
 
