@@ -4,13 +4,20 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
 
-test: .venv/dev.installed
+test: .venv/dev.installed postgresql
 	$(BIN)/python -m pytest -n auto
+
+# Some tests want a PostgreSQL server to start. Without one they are skipped, and say so.
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update >/dev/null \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; } \
+	|| echo "PostgreSQL is not here and could not be installed: its tests will be skipped."
 
 check: .venv/dev.installed
 	$(BIN)/ruff check .

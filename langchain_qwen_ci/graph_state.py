@@ -1,20 +1,26 @@
 """What the node adds to a graph's state, and how updates of it come together.
 
 Records in state are plain dictionaries: checkpointers keep those as they are.
+
+Both channels take it when something comes twice. A subgraph gives back all of the state that it
+shares with its parent, what it was given with what it added, and the parent reduces that once more.
+So counts remember which message brought each of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Self, cast
+from uuid import uuid4
 
 from langchain_core.messages import AnyMessage  # noqa: TC002  # LangGraph reads the hints
+from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci.metadata import CodeExecution, code_executions, plugin_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -40,10 +46,56 @@ def _key(execution: Mapping[str, Any]) -> tuple[str | None, str]:
     return execution.get("message_id"), execution["id"]
 
 
+class PluginCounts(dict[str, int]):
+    """Counts by plugin that know their sources: `sources[message id]` is what a message brought."""
+
+    def __init__(self, sources: Mapping[str, Mapping[str, int]]) -> None:
+        names = {name: None for counts in sources.values() for name in counts}
+        super().__init__(
+            {name: sum(counts.get(name, 0) for counts in sources.values()) for name in names}
+        )
+        self.sources = {source: dict(counts) for source, counts in sources.items()}
+
+
 def add_counts(known: dict[str, int], new: dict[str, int]) -> dict[str, int]:
-    """The reducer of `plugin_counts`: sums."""
-    known, new = known or {}, new or {}
-    return {name: known.get(name, 0) + new.get(name, 0) for name in {**known, **new}}
+    """The reducer of `plugin_counts`: sums. What comes from a message that is known counts once."""
+    return PluginCounts({**_sources(known), **_sources(new)})
+
+
+def _sources(counts: dict[str, int] | None) -> dict[str, dict[str, int]]:
+    """Counts by source; plain ones, such as an `update_state` brings, are a source of their own."""
+    if isinstance(counts, PluginCounts):
+        return counts.sources
+    return {str(uuid4()): counts} if counts else {}
+
+
+class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
+    """Sums by `add_counts`, and keeps the sources in checkpoints, as plain dictionaries.
+
+    Counts alone would forget them there: a subgraph that is interrupted would come back without.
+    """
+
+    def __init__(
+        self,
+        typ: type[dict[str, int]],
+        operator: Callable[[dict[str, int], dict[str, int]], dict[str, int]] = add_counts,
+    ) -> None:
+        super().__init__(typ, operator)
+
+    def update(self, values: Sequence[dict[str, int]]) -> bool:
+        changed = super().update(values)
+        self.value = PluginCounts(_sources(self.value))  # plain if it was overwritten
+        return changed
+
+    def checkpoint(self) -> dict[str, Any]:
+        return _sources(self.value)
+
+    def from_checkpoint(self, checkpoint: Any) -> Self:  # noqa: ANN401  # or none, or counts alone
+        channel = super().from_checkpoint(checkpoint)
+        kept = cast("dict[str, Any]", channel.value)
+        if all(isinstance(counts, dict) for counts in kept.values()):
+            channel.value = PluginCounts(kept)
+        return channel
 
 
 class CodeInterpreterChannels(TypedDict, total=False):
@@ -52,7 +104,7 @@ class CodeInterpreterChannels(TypedDict, total=False):
     code_executions: Annotated[list[StateExecution], merge_executions]
     """Every program that ran in this thread, in order."""
 
-    plugin_counts: Annotated[dict[str, int], add_counts]
+    plugin_counts: Annotated[dict[str, int], PluginCountsChannel]
     """Calls of each plugin in this thread: `{"code_interpreter": 2}`."""
 
 
@@ -72,4 +124,7 @@ def channels_of(message: BaseMessage) -> CodeInterpreterChannels:
     executions = cast("list[StateExecution]", code_executions(message))
     for execution in executions if message.id else ():
         execution["message_id"] = str(message.id)
-    return {"code_executions": executions, "plugin_counts": plugin_counts(message)}
+    counts = plugin_counts(message)
+    if message.id and counts:
+        counts = PluginCounts({message.id: counts})
+    return {"code_executions": executions, "plugin_counts": counts}
