@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from functools import cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,29 @@ if TYPE_CHECKING:
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
+class _Certificates:
+    """Reading them is most of what a client costs (some 30 ms): once for all clients, and never in
+    an event loop, which would stand still."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+
+    def read(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._context is None:
+                self._context = httpx.create_ssl_context()
+            return self._context
+
+    async def aread(self) -> ssl.SSLContext:
+        if self._context is not None:
+            return self._context
+        return await asyncio.to_thread(self.read)
+
+
+_CERTIFICATES = _Certificates()
+
+
 class SharedClient:
     """One sync client, for all threads."""
 
@@ -29,7 +51,7 @@ class SharedClient:
     def get(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(verify=_ssl_context(), limits=_LIMITS)
+                self._client = httpx.Client(verify=_CERTIFICATES.read(), limits=_LIMITS)
                 weakref.finalize(self, self._client.close)
             return self._client
 
@@ -54,14 +76,19 @@ class ClientOfEachLoop:
 
     async def get(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
-        if loop in self._lives:
-            client, _ = self._lives[loop]
-            if not client.is_closed:
-                return client
-        life = _client_life()
+        if client := self._open_in(loop):
+            return client
+        certificates = await _CERTIFICATES.aread()
+        if client := self._open_in(loop):  # another call has built it in the meantime
+            return client
+        life = _client_life(certificates)
         client = await anext(life)
         self._lives[loop] = (client, life)
         return client
+
+    def _open_in(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient | None:
+        client, _ = self._lives.get(loop, (None, None))
+        return None if client is None or client.is_closed else client
 
     async def close(self) -> None:
         _, life = self._lives.pop(asyncio.get_running_loop(), (None, None))
@@ -69,12 +96,6 @@ class ClientOfEachLoop:
             await life.aclose()
 
 
-async def _client_life() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS) as client:
+async def _client_life(certificates: ssl.SSLContext) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(verify=certificates, limits=_LIMITS) as client:
         yield client
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Reading the certificates is most of what a client costs (some 30 ms): do it once."""
-    return httpx.create_ssl_context()

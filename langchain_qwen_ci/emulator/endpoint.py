@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,9 +23,10 @@ from langchain_qwen_ci.emulator.mind import Extract, Finish, Run, Search, Think
 from langchain_qwen_ci.emulator.rules import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from langchain_qwen_ci.emulator.faults import Fault
     from langchain_qwen_ci.emulator.mind import Mind, Question, Result, Step, Steps
@@ -121,7 +123,7 @@ class Endpoint:
             if fault is None:
                 return Response(document, media_type=_JSON, headers=headers)
             frames, fault = _in_time([document]), at_once(fault)
-        return StreamingResponse(
+        return _Stream(
             spoilt(frames, fault, answer),
             media_type=_EVENTS if streams else _JSON,
             headers=headers,
@@ -135,7 +137,7 @@ class Endpoint:
             raise _RefusedError(_broken(error)) from error
         return answer.document()
 
-    async def _frames(self, request: WireRequest, answer: Answer) -> AsyncIterator[bytes]:
+    async def _frames(self, request: WireRequest, answer: Answer) -> AsyncGenerator[bytes]:
         """The frames of the answer, the first of which there is already.
 
         Raises:
@@ -148,26 +150,41 @@ class Endpoint:
             raise _RefusedError(_broken(error)) from error
         return _paced(first, payloads, answer, self._settings.pace)
 
-    async def _payloads(self, request: WireRequest, answer: Answer) -> AsyncIterator[Payload]:
+    async def _payloads(self, request: WireRequest, answer: Answer) -> AsyncGenerator[Payload]:
         """Let the mind think, run what it wants to run, and write it down."""
         telling = _Telling(request, answer)
         steps = self._settings.mind.answer(telling.question)
-        step = next(steps, None)
-        async with self._sandbox.session() as session:
-            for payload in telling.begin(step):
-                yield payload
-            while step is not None and not telling.finished:
-                for payload in telling.step(step):
+        with closing(steps):
+            step = next(steps, None)
+            async with self._sandbox.session() as session:
+                for payload in telling.begin(step):
                     yield payload
-                result = None
-                if isinstance(step, Run) and not telling.finished:
-                    result = await session.run(step.code)
-                    for payload in answer.ran(result):
+                while step is not None and not telling.finished:
+                    for payload in telling.step(step):
                         yield payload
-                step = _next(steps, result)
-            steps.close()
+                    result = None
+                    if isinstance(step, Run) and not telling.finished:
+                        result = await session.run(step.code)
+                        for payload in answer.ran(result):
+                            yield payload
+                    step = _next(steps, result)
         for payload in telling.end():
             yield payload
+
+
+class _Stream(StreamingResponse):
+    """Ends with its client: its mind, and its worker of the sandbox, are let go at once. Starlette
+    leaves what it streams to the garbage collector."""
+
+    def __init__(
+        self, frames: AsyncGenerator[bytes], media_type: str, headers: dict[str, str]
+    ) -> None:
+        super().__init__(frames, media_type=media_type, headers=headers)
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._frames):
+            await super().__call__(scope, receive, send)
 
 
 class _Telling:
@@ -269,7 +286,7 @@ async def _left(http: Request) -> None:
         pass
 
 
-async def _in_time(frames: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _in_time(frames: Iterable[bytes]) -> AsyncGenerator[bytes]:
     for frame in frames:
         yield frame
 
@@ -281,14 +298,15 @@ def _failing(answer: Answer, failure: Refusal) -> Iterator[bytes]:
 
 
 async def _paced(
-    first: Payload, payloads: AsyncIterator[Payload], answer: Answer, pace: float
-) -> AsyncIterator[bytes]:
-    yield answer.frame(first)
+    first: Payload, payloads: AsyncGenerator[Payload], answer: Answer, pace: float
+) -> AsyncGenerator[bytes]:
     try:
-        async for payload in payloads:
-            if pace:
-                await asyncio.sleep(pace)
-            yield answer.frame(payload)
+        async with aclosing(payloads):
+            yield answer.frame(first)
+            async for payload in payloads:
+                if pace:
+                    await asyncio.sleep(pace)
+                yield answer.frame(payload)
     except Exception as error:  # noqa: BLE001  # a mind is foreign code, and 200 has been sent
         yield answer.error_frame(answer.written + 1, _broken(error))
         return

@@ -8,13 +8,14 @@ Codes are the native ones; a wire that has others translates those that it knows
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from langchain_qwen_ci.emulator.rules import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from langchain_qwen_ci.emulator.wire import Answer
 
@@ -117,31 +118,32 @@ def at_once(fault: Fault | None) -> Fault | None:
 
 
 async def spoilt(
-    frames: AsyncIterator[bytes], fault: Fault | None, answer: Answer
-) -> AsyncIterator[bytes]:
+    frames: AsyncGenerator[bytes], fault: Fault | None, answer: Answer
+) -> AsyncGenerator[bytes]:
     """The frames of an answer, until a fault strikes."""
-    after = getattr(fault, "after", None)
-    sent = 0
-    async for frame in frames:
-        if sent != after:
-            yield frame
-            sent += 1
-            continue
-        match fault:
-            case Stall(_, seconds):
-                await asyncio.sleep(seconds)
+    async with aclosing(frames):
+        after = getattr(fault, "after", None)
+        sent = 0
+        async for frame in frames:
+            if sent != after:
                 yield frame
                 sent += 1
-            case Garbage(_, data):
-                yield data + b"\n\n"
-                return
-            case ErrorFrame():
-                yield answer.error_frame(sent + 1, fault.refusal)
-                return
-            case Cut(_, bytes_into_next):
-                yield frame[:bytes_into_next]
-                return
-            case Reset():
-                # The frames before are on their way only after the loop has had a turn.
-                await asyncio.sleep(0)
-                raise ConnectionBroken
+                continue
+            match fault:
+                case Stall(_, seconds):
+                    await asyncio.sleep(seconds)
+                    yield frame
+                    sent += 1
+                case Garbage(_, data):
+                    yield data + b"\n\n"
+                    return
+                case ErrorFrame():
+                    yield answer.error_frame(sent + 1, fault.refusal)
+                    return
+                case Cut(_, bytes_into_next):
+                    yield frame[:bytes_into_next]
+                    return
+                case Reset():
+                    # The frames before are on their way only after the loop has had a turn.
+                    await asyncio.sleep(0)
+                    raise ConnectionBroken

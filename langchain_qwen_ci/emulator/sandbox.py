@@ -94,9 +94,10 @@ class Session:
         await self.close()
 
     async def close(self) -> None:
-        """Give the worker back. Closing twice does nothing."""
+        """Give the worker back, even if it is cancelled meanwhile: its client has left then, and
+        the next one needs the worker. Closing twice does nothing."""
         self._sandbox.sessions.discard(self)
-        await self._taken.aclose()
+        await asyncio.shield(self._taken.aclose())
 
     async def run(self, code: str) -> Result:
         """Run code as a REPL would: what it prints, then its last value unless that is None."""

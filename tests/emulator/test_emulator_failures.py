@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -155,3 +156,34 @@ def test_a_long_question_does_not_hold_the_server_up(qwen_emulator):
         began = time.monotonic()
         assert post(qwen_emulator, content).status_code == 200
         assert time.monotonic() - began < 1
+
+
+@pytest.fixture
+def no_garbage_collection():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_clients_that_leave_a_stream_free_the_workers_that_it_has_taken():
+    left = threading.Semaphore(0)
+
+    class Endless:
+        def answer(self, question):
+            try:
+                result = yield Run("6 * 7")
+                while question.text == "go on":
+                    yield Say("again ")
+                yield Say(f"It is {result.output}.")
+            finally:
+                left.release()
+
+    with EmulatorServer(mind=Endless(), pace=0.001) as server:
+        url = server.url + RESPONSES
+        for _ in range(16):  # as many as there are workers
+            with httpx.stream("POST", url, json=responses("go on"), headers=HEADERS) as stream:
+                assert any("again" in line for line in stream.iter_lines())
+            assert left.acquire(timeout=30)
+        response = httpx.post(url, json=responses("?", stream=False), headers=HEADERS)
+    assert response.json()["output"][-1]["content"][0]["text"] == "It is 42."

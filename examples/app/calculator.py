@@ -1,0 +1,70 @@
+"""Small talk is answered without the code interpreter; what is to be computed, with it.
+
+With DASHSCOPE_API_KEY set it asks the service, and without it an emulator that it starts.
+"""
+
+import atexit
+import os
+import re
+from typing import Literal
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+from langchain_qwen_ci import (
+    QWEN_RETRY_POLICY,
+    ChatQwenCodeInterpreter,
+    CodeExecution,
+    CodeInterpreterState,
+    QwenCodeInterpreterNode,
+)
+from langchain_qwen_ci.graph import Budget
+
+
+class Question(TypedDict):
+    """What a client sends. It cannot write the counts that the budget goes by."""
+
+    messages: list[AnyMessage]
+
+
+class Answer(TypedDict):
+    """What it gets."""
+
+    messages: list[AnyMessage]
+    code_executions: list[CodeExecution]
+    plugin_counts: dict[str, int]
+
+
+def qwen() -> ChatQwenCodeInterpreter:
+    if os.environ.get("DASHSCOPE_API_KEY"):
+        return ChatQwenCodeInterpreter(model="qwen3-max")
+    from langchain_qwen_ci.emulator import EmulatorServer  # noqa: PLC0415  # an extra
+
+    server = EmulatorServer(pace=0.02).start()
+    atexit.register(server.stop)
+    return ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
+
+
+COMPUTABLE = re.compile(r"\d|```|comput|calculat|divide|multipl|percent", re.IGNORECASE)
+
+
+def route(state: CodeInterpreterState) -> Literal["compute", "talk"]:
+    """By words, which costs nothing. A model could decide as well."""
+    return "compute" if COMPUTABLE.search(state["messages"][-1].text) else "talk"
+
+
+model = qwen()
+compute = QwenCodeInterpreterNode(
+    model,
+    name="compute",
+    system_prompt="Compute, do not guess.",
+    budget=Budget(executions=20),  # in one thread
+)
+talk = QwenCodeInterpreterNode(model.bind(enable_code_interpreter=False), name="talk")
+
+builder = StateGraph(CodeInterpreterState, input_schema=Question, output_schema=Answer)
+builder.add_node(compute, retry_policy=QWEN_RETRY_POLICY)
+builder.add_node(talk, retry_policy=QWEN_RETRY_POLICY)
+builder.add_conditional_edges(START, route)
+graph = builder.compile()  # the server brings the checkpointer
