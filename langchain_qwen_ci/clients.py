@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakSet
 
 import httpx
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # httpx's default of 100 connections makes the 101st stream wait for another to end.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+_SOON_SECONDS = 0.1
 
 
 class _Certificates:
@@ -65,14 +68,12 @@ class SharedClient:
 class ClientOfEachLoop:
     """An async client works in the event loop that first used it, and in no other.
 
-    So every loop gets its own. It lives in an async generator: asyncio closes those when a loop
-    ends (`asyncio.run` does), and with the generator the client and its sockets.
+    So every loop gets its own. It is closed when its owner is no longer there, and at the latest
+    when the loop ends: `_Loop` sees to that.
     """
 
     def __init__(self) -> None:
-        self._lives: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient]]
-        ] = WeakKeyDictionary()
+        self._clients: dict[asyncio.AbstractEventLoop, _AsyncClient] = {}
 
     async def get(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -81,21 +82,77 @@ class ClientOfEachLoop:
         certificates = await _CERTIFICATES.aread()
         if client := self._open_in(loop):  # another call has built it in the meantime
             return client
-        life = _client_life(certificates)
-        client = await anext(life)
-        self._lives[loop] = (client, life)
+        for ended in [known for known in self._clients if known.is_closed()]:
+            del self._clients[ended]
+        client = _AsyncClient(verify=certificates, limits=_LIMITS)
+        self._clients[loop] = client
+        weakref.finalize(self, client.close_soon, loop)
+        await _Loop.running(loop).keep(client)
         return client
 
     def _open_in(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient | None:
-        client, _ = self._lives.get(loop, (None, None))
+        client = self._clients.get(loop)
         return None if client is None or client.is_closed else client
 
     async def close(self) -> None:
-        _, life = self._lives.pop(asyncio.get_running_loop(), (None, None))
-        if life is not None:
-            await life.aclose()
+        if client := self._clients.pop(asyncio.get_running_loop(), None):
+            await client.closed()
 
 
-async def _client_life(certificates: ssl.SSLContext) -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(verify=certificates, limits=_LIMITS) as client:
-        yield client
+class _AsyncClient(httpx.AsyncClient):
+    """A client that several may want to close, and that is closed once."""
+
+    _closing: asyncio.Future[None] | None = None
+
+    def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close it from wherever its owner went, which may be another thread.
+
+        Not at once: owners go when a program ends, and what asyncio finds unfinished then it
+        cancels. A loop that ends sooner closes it by itself.
+        """
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(loop.call_later, _SOON_SECONDS, self._begin_to_close)
+
+    async def closed(self) -> None:
+        """Close it, or wait until whoever is doing so is done."""
+        await asyncio.shield(self._begin_to_close())
+
+    def _begin_to_close(self) -> asyncio.Future[None]:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self.aclose())
+        return self._closing
+
+
+class _Loop:
+    """The open clients of one event loop, to be closed when it ends.
+
+    asyncio tells the end of a loop to async generators only (`asyncio.run` does, and pytest's
+    loops do), so one of those stands by. It is held here, by nobody's call: one that dies with its
+    owner just before the loop ends would be closed too late.
+    """
+
+    _known: ClassVar[dict[asyncio.AbstractEventLoop, _Loop]] = {}
+
+    def __init__(self) -> None:
+        self._clients: WeakSet[_AsyncClient] = WeakSet()
+        self._end: AsyncGenerator[None] | None = None
+
+    @classmethod
+    def running(cls, loop: asyncio.AbstractEventLoop) -> _Loop:
+        for ended in [known for known in cls._known.copy() if known.is_closed()]:
+            cls._known.pop(ended, None)
+        return cls._known.setdefault(loop, cls())
+
+    async def keep(self, client: _AsyncClient) -> None:
+        self._clients.add(client)
+        if self._end is None:
+            self._end = self._until_the_end()
+            await anext(self._end)
+
+    async def _until_the_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._known.pop(asyncio.get_running_loop(), None)
+            clients = tuple(self._clients)
+            await asyncio.gather(*(client.closed() for client in clients), return_exceptions=True)
