@@ -67,10 +67,9 @@ def conversation(url: str, version: str | None = None, asking: str = "alone") ->
     return builder
 
 
-def at_once(url: str) -> Any:
+def at_once(model: ChatQwenCodeInterpreter) -> Any:
     """A graph that asks the first question several times, in one step."""
     builder = StateGraph(CodeInterpreterState)
-    model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
     builder.add_node(QwenCodeInterpreterNode(model))
     question = {"messages": [HumanMessage(QUESTIONS[0])]}
     sends = [Send("code_interpreter", question) for _ in range(AT_ONCE)]
