@@ -73,7 +73,7 @@ class ClientOfEachLoop:
     """
 
     def __init__(self) -> None:
-        self._clients: dict[asyncio.AbstractEventLoop, _AsyncClient] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, _Kept] = {}
 
     async def get(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -84,25 +84,27 @@ class ClientOfEachLoop:
             return client
         for ended in [known for known in self._clients if known.is_closed()]:
             del self._clients[ended]
-        client = _AsyncClient(verify=certificates, limits=_LIMITS)
-        self._clients[loop] = client
-        weakref.finalize(self, client.close_soon, loop)
-        await _Loop.running(loop).keep(client)
-        return client
+        kept = _Kept(httpx.AsyncClient(verify=certificates, limits=_LIMITS))
+        self._clients[loop] = kept
+        weakref.finalize(self, kept.close_soon, loop)
+        await _Loop.running(loop).keep(kept)
+        return kept.client
 
     def _open_in(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient | None:
-        client = self._clients.get(loop)
-        return None if client is None or client.is_closed else client
+        kept = self._clients.get(loop)
+        return None if kept is None or kept.client.is_closed else kept.client
 
     async def close(self) -> None:
-        if client := self._clients.pop(asyncio.get_running_loop(), None):
-            await client.closed()
+        if kept := self._clients.pop(asyncio.get_running_loop(), None):
+            await kept.closed()
 
 
-class _AsyncClient(httpx.AsyncClient):
+class _Kept:
     """A client that several may want to close, and that is closed once."""
 
-    _closing: asyncio.Future[None] | None = None
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+        self._closing: asyncio.Future[None] | None = None
 
     def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close it from wherever its owner went, which may be another thread.
@@ -119,7 +121,7 @@ class _AsyncClient(httpx.AsyncClient):
 
     def _begin_to_close(self) -> asyncio.Future[None]:
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self.aclose())
+            self._closing = asyncio.ensure_future(self.client.aclose())
         return self._closing
 
 
@@ -134,7 +136,7 @@ class _Loop:
     _known: ClassVar[dict[asyncio.AbstractEventLoop, _Loop]] = {}
 
     def __init__(self) -> None:
-        self._clients: WeakSet[_AsyncClient] = WeakSet()
+        self._clients: WeakSet[_Kept] = WeakSet()
         self._end: AsyncGenerator[None] | None = None
 
     @classmethod
@@ -143,8 +145,8 @@ class _Loop:
             cls._known.pop(ended, None)
         return cls._known.setdefault(loop, cls())
 
-    async def keep(self, client: _AsyncClient) -> None:
-        self._clients.add(client)
+    async def keep(self, kept: _Kept) -> None:
+        self._clients.add(kept)
         if self._end is None:
             self._end = self._until_the_end()
             await anext(self._end)
@@ -154,5 +156,5 @@ class _Loop:
             yield
         finally:
             self._known.pop(asyncio.get_running_loop(), None)
-            clients = tuple(self._clients)
-            await asyncio.gather(*(client.closed() for client in clients), return_exceptions=True)
+            closing = [kept.closed() for kept in tuple(self._clients)]
+            await asyncio.gather(*closing, return_exceptions=True)

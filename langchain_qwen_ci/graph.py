@@ -30,6 +30,7 @@ from langchain_qwen_ci.graph_state import (
 from langchain_qwen_ci.history import prepared
 from langchain_qwen_ci.live import CodeExecutionEvent, CodeExecutionsTransformer, live_executions
 from langchain_qwen_ci.messages import to_prompt
+from langchain_qwen_ci.metadata import plugin_counts
 from langchain_qwen_ci.tools import Tools
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Budget:
     `max_code_executions`.
 
     Attributes:
-        executions: calls of the interpreter, by the state's `plugin_counts`.
+        executions: calls of the interpreter, by the state's `plugin_counts`; in a graph within a
+            graph, which counts its own, by the messages of the state where those tell of more.
         tokens: by the usage of the messages of Qwen models that the state holds.
     """
 
@@ -93,7 +95,8 @@ class Budget:
         self, counts: Mapping[str, int], messages: Sequence[Any]
     ) -> QwenBudgetError | None:
         """The limit that the thread has reached, if it has."""
-        runs = counts.get("code_interpreter", 0)
+        told = sum(plugin_counts(message).get("code_interpreter", 0) for message in messages)
+        runs = max(told, counts.get("code_interpreter", 0))
         if self.executions is not None and runs >= self.executions:
             return QwenBudgetError(limit="executions", allowed=self.executions, used=runs)
         tokens = sum(map(_tokens, messages))

@@ -2,9 +2,9 @@
 
 Records in state are plain dictionaries: checkpointers keep those as they are.
 
-Both channels take it when something comes twice. A subgraph gives back all of the state that it
-shares with its parent, what it was given with what it added, and the parent reduces that once more.
-So counts remember which message brought each of them.
+Both channels take it when something comes twice. A graph within a graph is given the state that it
+shares with the one around it, and gives all of it back, to be reduced once more. So counts remember
+which message brought each of them, and a graph does not take over the counts of one around it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from langchain_core.messages import AnyMessage  # noqa: TC002  # LangGraph reads the hints
 from langgraph.channels import BinaryOperatorAggregate
+from langgraph.config import get_config
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict
 
@@ -47,18 +48,31 @@ def _key(execution: Mapping[str, Any]) -> tuple[str | None, str]:
 
 
 class PluginCounts(dict[str, int]):
-    """Counts by plugin that know their sources: `sources[message id]` is what a message brought."""
+    """Counts by plugin that know where they come from. Serializers keep the plain counts of it.
 
-    def __init__(self, sources: Mapping[str, Mapping[str, int]]) -> None:
+    Attributes:
+        sources: what each message brought, by its id.
+        depth: if a graph's state holds them, how many graphs that one runs within.
+    """
+
+    def __init__(self, sources: Mapping[str, Mapping[str, int]], depth: int | None = None) -> None:
         names = {name: None for counts in sources.values() for name in counts}
         super().__init__(
             {name: sum(counts.get(name, 0) for counts in sources.values()) for name in names}
         )
         self.sources = {source: dict(counts) for source, counts in sources.items()}
+        self.depth = depth
 
 
 def add_counts(known: dict[str, int], new: dict[str, int]) -> dict[str, int]:
-    """The reducer of `plugin_counts`: sums. What comes from a message that is known counts once."""
+    """The reducer of `plugin_counts`: sums. What comes from a message that is known counts once.
+
+    Counts of a graph around this one stay out: whatever this one has counted can then be added
+    there, even by a run that goes on from a checkpoint and finds nothing but numbers.
+    """
+    depth = getattr(new, "depth", None)
+    if depth is not None and depth < _depth():
+        return known
     return PluginCounts({**_sources(known), **_sources(new)})
 
 
@@ -69,11 +83,17 @@ def _sources(counts: dict[str, int] | None) -> dict[str, dict[str, int]]:
     return {str(uuid4()): counts} if counts else {}
 
 
-class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
-    """Sums by `add_counts`, and keeps the sources in checkpoints, as plain dictionaries.
+def _depth() -> int:
+    """How many graphs the one that runs here runs within."""
+    try:
+        around = get_config().get("configurable", {}).get("checkpoint_ns")
+    except RuntimeError:
+        return 0
+    return len(around.split("|")) if around else 0
 
-    Counts alone would forget them there: a subgraph that is interrupted would come back without.
-    """
+
+class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
+    """Sums by `add_counts`, and keeps the sources in checkpoints, as plain dictionaries."""
 
     def __init__(
         self,
@@ -81,6 +101,9 @@ class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
         operator: Callable[[dict[str, int], dict[str, int]], dict[str, int]] = add_counts,
     ) -> None:
         super().__init__(typ, operator)
+
+    def get(self) -> dict[str, int]:
+        return PluginCounts(_sources(super().get()), _depth())
 
     def update(self, values: Sequence[dict[str, int]]) -> bool:
         changed = super().update(values)
@@ -105,7 +128,8 @@ class CodeInterpreterChannels(TypedDict, total=False):
     """Every program that ran in this thread, in order."""
 
     plugin_counts: Annotated[dict[str, int], PluginCountsChannel]
-    """Calls of each plugin in this thread: `{"code_interpreter": 2}`."""
+    """Calls of each plugin in this thread: `{"code_interpreter": 2}`. A graph within a graph counts
+    its own, and the one around it adds them."""
 
 
 class CodeInterpreterState(MessagesState, CodeInterpreterChannels):

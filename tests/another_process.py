@@ -35,26 +35,29 @@ def another_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def _run(task: dict[str, Any]) -> None:
-    from conversation import at_once, conversation  # noqa: PLC0415  # for this process alone
+    # For this process alone: the one that starts it may do without.
     from kept import comparable, saver  # noqa: PLC0415
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: PLC0415
 
     with saver(task["place"], JsonPlusSerializer()) as checkpointer:
         for run in task["runs"]:
-            builder = (
-                at_once(task["url"])
-                if run.get("at_once")
-                else conversation(task["url"], run.get("version"), run.get("asking", "alone"))
-            )
-            graph = builder.compile(checkpointer)
+            graph = _builder(task["url"], run).compile(checkpointer)
             config = {"configurable": {"thread_id": run["thread"]}}
-            durability = run.get("durability", "async")
-            for event in graph.stream(
-                _input(run), config, stream_mode="custom", durability=durability
-            ):
+            options = {"stream_mode": "custom", "durability": run.get("durability", "async")}
+            for event in graph.stream(_input(run), config, **options):
                 if event["event"] == "started":
                     print("runs code", flush=True)
             print(json.dumps(comparable(graph.get_state(config).values)), flush=True)
+
+
+def _builder(url: str, run: dict[str, Any]) -> Any:
+    from conversation import at_once, conversation  # noqa: PLC0415
+
+    from langchain_qwen_ci import ChatQwenCodeInterpreter  # noqa: PLC0415
+
+    if run.get("at_once"):
+        return at_once(ChatQwenCodeInterpreter(base_url=url, api_key="any"))
+    return conversation(url, run.get("version"), run.get("asking", "alone"))
 
 
 def _input(run: dict[str, Any]) -> Any:

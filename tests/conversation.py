@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -54,10 +55,7 @@ def conversation(url: str, version: str | None = None, asking: str = "alone") ->
         version: the model's `output_version`.
         asking: which plain node asks.
     """
-    models = [
-        ChatQwenCodeInterpreter(api=api, base_url=url, api_key="any", output_version=version)
-        for api in ("dashscope", "responses")
-    ]
+    models = _models(url, version)
     builder = StateGraph(CodeInterpreterState)
     builder.add_node("ask", ASKING[asking])
     builder.add_node(QwenCodeInterpreterNode(lambda state, _: models[len(state["messages"]) > 1]))
@@ -67,10 +65,17 @@ def conversation(url: str, version: str | None = None, asking: str = "alone") ->
     return builder
 
 
-def at_once(url: str) -> Any:
+@functools.cache  # a model holds its connections, so that they are closed when a loop ends
+def _models(url: str, version: str | None) -> list[ChatQwenCodeInterpreter]:
+    return [
+        ChatQwenCodeInterpreter(api=api, base_url=url, api_key="any", output_version=version)
+        for api in ("dashscope", "responses")
+    ]
+
+
+def at_once(model: ChatQwenCodeInterpreter) -> Any:
     """A graph that asks the first question several times, in one step."""
     builder = StateGraph(CodeInterpreterState)
-    model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
     builder.add_node(QwenCodeInterpreterNode(model))
     question = {"messages": [HumanMessage(QUESTIONS[0])]}
     sends = [Send("code_interpreter", question) for _ in range(AT_ONCE)]

@@ -24,7 +24,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, CodeInterpreterState, QwenCodeInterpreterNode
-from langchain_qwen_ci.emulator import EmulatorServer, Stall
+from langchain_qwen_ci.emulator import EmulatorServer, ErrorFrame, Stall
+from langchain_qwen_ci.errors import QwenAPIError
+from langchain_qwen_ci.graph import Budget
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -247,6 +249,58 @@ def test_graphs_within_a_graph_count_once(
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_that_a_node_calls_counts_once(place: str, model: ChatQwenCodeInterpreter):
+    inner = visits(model)
+
+    def call(state: CodeInterpreterState) -> Any:
+        return inner.invoke(state)
+
+    config = thread()
+    with saver(place) as checkpointer:
+        graph = within(model, call, call).compile(checkpointer)
+        graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
+        _counts_every_execution_once(graph.get_state(config).values, 4)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_within_a_graph_counts_once_if_the_one_beside_it_fails(place: str):
+    """The writes of the one that succeeded are then taken from where they are kept."""
+    faults = (None, None, ErrorFrame(after=7))
+    with EmulatorServer(mind=Answers(), faults=faults) as server, saver(place) as checkpointer:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
+        graph = within(model, visits(model), visits(model)).compile(checkpointer)
+        config = thread()
+        with pytest.raises(QwenAPIError):
+            graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
+        graph.invoke(None, config)
+        _counts_every_execution_once(graph.get_state(config).values, 4)
+        assert len(server.requests) == 5
+
+
+def test_a_state_may_be_carried_by_hand(model: ChatQwenCodeInterpreter):
+    """What a graph ends with can be given to another run, whole or through JSON."""
+    graph = visits(model)
+    state: dict[str, Any] = {"messages": [], "plugin_counts": {}}
+    for kept in (state, None, None):
+        counts = kept["plugin_counts"] if kept else json.loads(json.dumps(state["plugin_counts"]))
+        messages = [*state["messages"], HumanMessage(QUESTIONS[0])]
+        state = graph.invoke({**state, "messages": messages, "plugin_counts": counts})
+    state = graph.invoke({**state, "messages": [*state["messages"], HumanMessage(QUESTIONS[0])]})
+    _counts_every_execution_once(state, 4)
+
+
+def test_a_budget_holds_for_a_graph_within_a_graph(model: ChatQwenCodeInterpreter):
+    inner = StateGraph(CodeInterpreterState)
+    inner.add_node(QwenCodeInterpreterNode(model, budget=Budget(executions=2)))
+    inner.add_edge(START, "code_interpreter")
+    graph = within(model, inner.compile()).compile()
+    state = graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]})
+    errors = [message.response_metadata.get("error") for message in state["messages"]]
+    assert [error and error["used"] for error in errors] == [None, None, None, 2, None, None]
+    assert state["plugin_counts"] == {"code_interpreter": 4}
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwenCodeInterpreter):
     builder = within(model, visits(model, pause=True))
     config = thread()
@@ -264,8 +318,10 @@ def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwe
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-async def test_visits_of_one_step_are_summed(place: str, durability: str, url: str):
-    builder = at_once(url)
+async def test_visits_of_one_step_are_summed(
+    place: str, durability: str, model: ChatQwenCodeInterpreter
+):
+    builder = at_once(model)
     async with async_saver(place) as checkpointer:
         graph = builder.compile(checkpointer)
         config = thread()
@@ -353,7 +409,8 @@ def test_what_was_answered_before_the_kill_is_not_asked_again_in_its_step(place:
             _wait_for_writes(checkpointer, config, AT_ONCE - 1)
             process.kill()
         assert len(server.requests) == AT_ONCE
-        graph = at_once(server.url).compile(checkpointer)
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
+        graph = at_once(model).compile(checkpointer)
         graph.invoke(None, config)
         assert len(server.requests) == AT_ONCE + 1
         _counts_every_execution_once(graph.get_state(config).values, AT_ONCE)
