@@ -268,7 +268,7 @@ def test_state_and_history_are_plain_data(client, thread, app):
     assert "unregistered type" not in app.log  # what msgpack says of classes of our own
 
 
-def test_a_client_cannot_widen_its_budget(client, thread, emulator):
+def test_no_question_widens_the_budget(client, thread, emulator):
     emulator.told.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
     output = client.runs.wait(thread, GRAPH, input=said("Compute a lot."))
     assert output["plugin_counts"] == {"code_interpreter": 20}

@@ -23,7 +23,7 @@ from langchain_qwen_ci.graph import Budget, CodeExecutionsTransformer
 
 
 class Question(TypedDict):
-    """What a client sends. It cannot write the counts that the budget goes by."""
+    """What a client sends: none of the counts that the budget goes by."""
 
     messages: list[AnyMessage]
 
