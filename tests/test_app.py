@@ -225,6 +225,25 @@ def test_executions_are_told_before_the_text_of_the_answer(client, thread):
         assert event["execution"]["code"] == "7**5"
 
 
+def test_a_v3_stream_tells_of_blocks_and_executions_in_their_order(client):
+    with client.threads.stream(assistant_id=GRAPH) as stream:
+        stream.run.start(input=said(FIFTH_POWER))
+        events = [event["params"]["data"] for event in stream.subscribe(["messages", "custom"])]
+        output = stream.output
+    opened = [data for data in events if data["event"] in ("content-block-start", "started")]
+    assert [data.get("content", data)["type"] for data in opened] == [
+        "reasoning",
+        "server_tool_call_chunk",
+        "code_execution",
+        "reasoning",
+        "text",
+    ]
+    assert [data["event"] for data in events if data.get("type")] == ["started", "ended"]
+    assert output["messages"][-1]["content"] == "7**5 = 16807."  # a string, as in other runs
+    assert codes(output) == ["7**5"]
+    assert output["plugin_counts"] == {"code_interpreter": 1}
+
+
 # Threads.
 
 
@@ -249,7 +268,7 @@ def test_state_and_history_are_plain_data(client, thread, app):
     assert "unregistered type" not in app.log  # what msgpack says of classes of our own
 
 
-def test_a_client_cannot_widen_its_budget(client, thread, emulator):
+def test_no_question_widens_the_budget(client, thread, emulator):
     emulator.told.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
     output = client.runs.wait(thread, GRAPH, input=said("Compute a lot."))
     assert output["plugin_counts"] == {"code_interpreter": 20}

@@ -19,11 +19,11 @@ from langchain_qwen_ci import (
     CodeInterpreterState,
     QwenCodeInterpreterNode,
 )
-from langchain_qwen_ci.graph import Budget
+from langchain_qwen_ci.graph import Budget, CodeExecutionsTransformer
 
 
 class Question(TypedDict):
-    """What a client sends. It cannot write the counts that the budget goes by."""
+    """What a client sends: none of the counts that the budget goes by."""
 
     messages: list[AnyMessage]
 
@@ -67,4 +67,5 @@ builder = StateGraph(CodeInterpreterState, input_schema=Question, output_schema=
 builder.add_node(compute, retry_policy=QWEN_RETRY_POLICY)
 builder.add_node(talk, retry_policy=QWEN_RETRY_POLICY)
 builder.add_conditional_edges(START, route)
-graph = builder.compile()  # the server brings the checkpointer
+# The server brings the checkpointer. The transformer has v3 streams tell of executions, too.
+graph = builder.compile(transformers=[CodeExecutionsTransformer])
