@@ -23,6 +23,7 @@ from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph_state import (
     CodeInterpreterState,
     NodeInput,
+    StateExecution,
     add_counts,
     channels_of,
     merge_executions,
@@ -54,6 +55,7 @@ __all__ = [
     "CodeExecutionsTransformer",
     "CodeInterpreterState",
     "QwenCodeInterpreterNode",
+    "StateExecution",
     "add_counts",
     "merge_executions",
 ]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import httpx
@@ -153,9 +152,8 @@ def test_a_long_question_does_not_hold_the_server_up(qwen_emulator):
         '{"properties":' * 9000,
     ):
         content = BODY | {"input": {"messages": [{"role": "user", "content": text}]}}
-        began = time.monotonic()
+        # Read in a time that grows with its square, each would take longer than httpx waits.
         assert post(qwen_emulator, content).status_code == 200
-        assert time.monotonic() - began < 1
 
 
 @pytest.fixture
