@@ -9,12 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
-from langchain_core.language_models import BaseChatModel
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils import secret_from_env
-from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from langchain_qwen_ci import catalogue, token_estimate
@@ -22,36 +17,30 @@ from langchain_qwen_ci._version import __version__
 from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.blocks import PROVIDER
 from langchain_qwen_ci.call import Call
-from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
-from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
 from langchain_qwen_ci.tools import Tools, as_function, without_secrets
-from langchain_qwen_ci.tracing import abegun, begun, execution_runs, run_finder, running
+from langchain_qwen_ci.tracing import execution_runs
 from langchain_qwen_ci.transport import Destination, Transport
+from langchain_qwen_ci.ways_in import WaysIn
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.responses import ResponsesWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from langchain_core.callbacks import (
-        AsyncCallbackManagerForLLMRun,
-        CallbackManagerForLLMRun,
-    )
     from langchain_core.language_models import LangSmithParams, LanguageModelInput
     from langchain_core.language_models.model_profile import ModelProfile
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
-    from langchain_protocol.protocol import MessagesData
     from pydantic import BaseModel
 
     from langchain_qwen_ci.structured_output import Method
-    from langchain_qwen_ci.tracing import Parent, RunFinder
+    from langchain_qwen_ci.tracing import Parent
     from langchain_qwen_ci.wire import Wire
 
 _WIRES: dict[catalogue.Api, Wire] = {
@@ -61,7 +50,7 @@ _WIRES: dict[catalogue.Api, Wire] = {
 }
 
 
-class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
+class ChatQwenCodeInterpreter(WaysIn, Parameters):
     """A Qwen model that may write Python and run it in the service's sandbox.
 
     Example:
@@ -119,10 +108,6 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
 
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
-
-    trace_code_executions: bool = True
-    """Whether every execution is a tool run of its own, under the model's run, for LangSmith and
-    other listeners."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
 
@@ -280,162 +265,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         """An estimate; see `token_estimate.of_prompt`."""
         return token_estimate.of_prompt(to_prompt(messages), list(map(as_function, tools or ())))
 
-    # Where LangChain does not tell `_stream` which run it is, it is found out here.
-
-    def stream(
-        self,
-        input: LanguageModelInput,  # noqa: A002  # as LangChain calls it
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:
-        config = ensure_config(config)
-        finder = self._finder(CallbackManager, config)
-        if finder is None:
-            return super().stream(input, config, stop=stop, **kwargs)
-        return begun(finder, super().stream(input, finder.heard(config), stop=stop, **kwargs))
-
-    def astream(
-        self,
-        input: LanguageModelInput,  # noqa: A002  # as LangChain calls it
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:
-        config = ensure_config(config)
-        finder = self._finder(AsyncCallbackManager, config)
-        if finder is None:
-            return super().astream(input, config, stop=stop, **kwargs)
-        return abegun(finder, super().astream(input, finder.heard(config), stop=stop, **kwargs))
-
-    def _finder(
-        self, kind: type[CallbackManager | AsyncCallbackManager], config: RunnableConfig
-    ) -> RunFinder | None:
-        return run_finder(kind, config) if self.trace_code_executions else None
-
-    def _generate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with running(run_manager):
-            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
-
-    async def _agenerate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with running(run_manager):
-            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
-
-    # The ways in.
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs, run_manager)
-        with call.events() as events:
-            if run_manager and run_manager.handlers:
-                encoder = chunk_encoder(call.answer, self.output_version)
-                for event in events:
-                    if chunk := encoder.feed(event):
-                        heard = _identified(chunk, run_manager)
-                        run_manager.on_llm_new_token(str(chunk.text), chunk=heard)
-            else:
-                for event in events:
-                    call.answer.add(event)
-        return _result(call.answer.message(self.output_version))
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs, run_manager)
-        async with call.aevents() as events:
-            if run_manager and run_manager.handlers:
-                encoder = chunk_encoder(call.answer, self.output_version)
-                async for event in events:
-                    if chunk := encoder.feed(event):
-                        heard = _identified(chunk, run_manager)
-                        await run_manager.on_llm_new_token(str(chunk.text), chunk=heard)
-            else:
-                async for event in events:
-                    call.answer.add(event)
-        return _result(call.answer.message(self.output_version))
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        # LangChain's own `stream` tells the run about every chunk.
-        call = self._begin(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.answer, self.output_version)
-        with call.events() as events:
-            for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        # LangChain's own `astream` tells the run about every chunk.
-        call = self._begin(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.answer, self.output_version)
-        async with call.aevents() as events:
-            async for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
-
-    def _stream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[MessagesData]:
-        """LangChain's hook behind `stream_events(version="v3")` and graphs that stream by it."""
-        call = self._begin(messages, stop, kwargs, run_manager)
-        encoder = ProtocolEvents(call.answer, _message_id(run_manager))
-        with call.events() as events:
-            for event in events:
-                yield from encoder.feed(event)
-
-    async def _astream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[MessagesData]:
-        call = self._begin(messages, stop, kwargs, run_manager)
-        encoder = ProtocolEvents(call.answer, _message_id(run_manager))
-        async with call.aevents() as events:
-            async for event in events:
-                for told in encoder.feed(event):
-                    yield told
-
-    # What they share.
+    # What every way in begins with.
 
     def _begin(
         self,
@@ -510,21 +340,3 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
-
-
-def _message_id(
-    run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
-) -> str | None:
-    """The id by which LangChain knows the message of a run."""
-    return f"{LC_ID_PREFIX}-{run.run_id}" if run else None
-
-
-def _identified(
-    chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
-) -> ChatGenerationChunk:
-    chunk.id = _message_id(run)
-    return ChatGenerationChunk(message=chunk)
-
-
-def _result(message: AIMessage) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=message)])
