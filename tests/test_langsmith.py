@@ -1,0 +1,347 @@
+"""What LangSmith receives, by its own client and over HTTP, by every way in."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import START, StateGraph
+from langsmith import traceable
+from langsmith_server import LangSmith, Run, forget, langsmith_server
+
+from langchain_qwen_ci import (
+    ChatQwenCodeInterpreter,
+    CodeInterpreterState,
+    QwenCodeInterpreterNode,
+)
+from langchain_qwen_ci.agents import code_interpreter_tool
+from langchain_qwen_ci.emulator import Call, Cut, EmulatorServer, ErrorFrame, Say, Status, Think
+from langchain_qwen_ci.emulator import Run as Code
+from langchain_qwen_ci.errors import QwenAuthenticationError, QwenError, QwenServerError
+
+__all__ = ["langsmith_server"]  # a fixture is found where it is named
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+TURN = [Think("I compute."), Code("6 * 7"), Think("Again."), Code("1 / 0"), Say("It is 42.")]
+
+
+class Mind:
+    """Runs two programs where it can; else it calls the tool that can, and reports."""
+
+    def answer(self, question):
+        if question.code_interpreter:
+            yield from (step for step in TURN)  # a list could not be sent results
+        elif question.messages[-1].role == "tool":
+            yield Say("They say 42.")
+        else:
+            yield Call("code_interpreter", {"task": "Six times seven."})
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with EmulatorServer(mind=Mind()) as server:
+        yield server
+
+
+Make = Callable[..., ChatQwenCodeInterpreter]
+
+
+@pytest.fixture
+def make(emulator) -> Make:
+    """Makes models of the emulator."""
+    return lambda **fields: ChatQwenCodeInterpreter(
+        **{"base_url": emulator.url, "api_key": "any", "api": "responses", **fields}
+    )
+
+
+async def _astream(model: Any) -> None:
+    async for _ in model.astream("?"):
+        pass
+
+
+async def _av3(model: Any) -> None:
+    await (await model.astream_events("?", version="v3"))
+
+
+def _traceable(make: Make) -> None:
+    traceable(lambda question: make().invoke(question).text, name="mine")("?")
+
+
+def _graph(make: Make) -> Any:
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("one", QwenCodeInterpreterNode(make(), name="one"))
+    builder.add_node("two", QwenCodeInterpreterNode(make(), name="two"))
+    builder.add_edge(START, "one")
+    builder.add_edge("one", "two")
+    return builder.compile()
+
+
+def _agent(make: Make) -> None:
+    tools = [code_interpreter_tool(make())]
+    agent = create_agent(make(enable_code_interpreter=False), tools, name="agent")
+    agent.invoke({"messages": [("user", "?")]})
+
+
+GIVEN = {"messages": [("user", "?")]}
+WAYS: dict[str, Callable[[Make], Any]] = {
+    "invoke": lambda make: make().invoke("?"),
+    "ainvoke": lambda make: asyncio.run(make().ainvoke("?")),
+    "stream": lambda make: list(make().stream("?")),
+    "astream": lambda make: asyncio.run(_astream(make())),
+    "v3": lambda make: make().stream_events("?", version="v3").output,
+    "async v3": lambda make: asyncio.run(_av3(make())),
+    "batch": lambda make: make().batch(["?", "?"]),
+    "chain": lambda make: (RunnableLambda(str) | make()).invoke("?"),
+    "traceable": _traceable,
+    "graph": lambda make: _graph(make).invoke(GIVEN),
+    "async graph": lambda make: asyncio.run(_graph(make).ainvoke(GIVEN)),
+    "graph, v3": lambda make: _graph(make).stream_events(GIVEN, version="v3").output,
+    "agent": _agent,
+}
+every_way = pytest.mark.parametrize("way", WAYS)
+
+MODEL = [
+    "llm ChatQwenCodeInterpreter",
+    "  tool code_interpreter",
+    "  tool code_interpreter",
+]
+
+
+def deeper(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+GRAPH = [
+    "chain LangGraph",
+    "  chain one",
+    *deeper(deeper(MODEL)),
+    "  chain two",
+    *deeper(deeper(MODEL)),
+]
+TREES = {
+    **dict.fromkeys(WAYS, MODEL),
+    "batch": MODEL * 2,
+    "chain": ["chain RunnableSequence", "  chain str", *deeper(MODEL)],
+    "traceable": ["chain mine", *deeper(MODEL)],
+    "graph": GRAPH,
+    "async graph": GRAPH,
+    "graph, v3": GRAPH,
+    "agent": [
+        "chain agent",
+        "  chain model",
+        "    llm ChatQwenCodeInterpreter",
+        "  chain tools",
+        "    tool code_interpreter",
+        *deeper(deeper(deeper(MODEL))),
+        "  chain model",
+        "    llm ChatQwenCodeInterpreter",
+    ],
+}
+
+
+def outline(runs: list[Run]) -> list[str]:
+    return [
+        line
+        for run in runs
+        for line in (f"{run.run_type} {run.name}", *deeper(outline(run.children)))
+    ]
+
+
+def check_order(run: Run) -> None:
+    """Runs end, lie within those above them, and are sorted by what LangSmith sorts by."""
+    begun, ended = run.span
+    assert begun <= ended
+    for child in run.children:
+        assert child.trace_id == run.trace_id
+        assert child.dotted_order.startswith(f"{run.dotted_order}.")
+        child_begun, child_ended = child.span
+        assert begun <= child_begun
+        assert child_ended <= ended
+        check_order(child)
+    for earlier, later in zip(run.children, run.children[1:], strict=False):
+        assert earlier.span[1] <= later.span[0]
+
+
+def models(runs: list[Run]) -> list[Run]:
+    """The runs of models that had the interpreter."""
+    found = [model for run in runs for model in run.below("llm")]
+    return [model for model in found if model.children]
+
+
+@every_way
+@pytest.mark.parametrize("api", ["dashscope", "responses"])
+def test_the_tree(langsmith_server: LangSmith, make: Make, way: str, api: str):
+    WAYS[way](lambda **fields: make(**{"api": api, **fields}))
+    roots = langsmith_server.roots()
+    assert outline(roots) == TREES[way]
+    for root in roots:
+        check_order(root)
+        assert root.session_name == "tests"
+    for model in models(roots):
+        check_model(model, api)
+        check_programs(model, api)
+
+
+def check_model(model: Run, api: str) -> None:
+    """One model's run: what it was asked, what it answered, and what that took."""
+    ((asked, *_),) = model.inputs["messages"]
+    assert asked["kwargs"]["content"] in ("?", "Six times seven.")
+    message = model.message
+    content = message["content"]
+    text = content if isinstance(content, str) else content[-1]["text"]
+    assert text == "It is 42."
+    assert message["additional_kwargs"]["reasoning_content"] == "I compute.Again."
+    told = message["response_metadata"]
+    assert [run["code"] for run in told["code_executions"]] == ["6 * 7", "1 / 0"]
+    assert told["plugins"] == {"code_interpreter": {"count": 2}}
+    assert (told["model_name"], told["finish_reason"]) == ("qwen3-max", "stop")
+    assert model.usage == message["usage_metadata"]
+    assert model.usage["output_token_details"]["reasoning"] == 3
+    if api == "dashscope":
+        spent = told["inference_usage"]
+        assert len(spent) == 3
+        for kind in ("input_tokens", "output_tokens"):
+            assert sum(one[kind] for one in spent) == model.usage[kind]
+    assert model.error is None
+    assert model.metadata["ls_provider"] == "qwen"
+    assert model.metadata["ls_model_type"] == "chat"
+    assert model.metadata["ls_model_name"] == "qwen3-max"
+    assert {"langchain-core", "langchain-qwen-ci"} <= model.metadata["lc_versions"].keys()
+
+
+def check_programs(model: Run, api: str) -> None:
+    executions = model.message["response_metadata"]["code_executions"]
+    good, bad = model.children
+    assert [good.inputs, bad.inputs] == [{"code": "6 * 7"}, {"code": "1 / 0"}]
+    assert [run.extra["tool_call_id"] for run in (good, bad)] == [run["id"] for run in executions]
+    assert good.error is None
+    if api == "dashscope":  # which tells no output, and so no failure
+        assert good.outputs == bad.outputs == {"output": {"status": "completed"}}
+    else:
+        assert good.outputs == {"output": {"status": "completed", "output": "42"}}
+        assert bad.error.startswith("Traceback (most recent call last):\n")
+        assert "    1 / 0\n" in bad.error
+        assert "\nZeroDivisionError: division by zero" in bad.error
+
+
+@every_way
+def test_tokens_are_counted_once_for_each_run_of_a_model(
+    langsmith_server: LangSmith, make: Make, way: str
+):
+    WAYS[way](make)
+    runs = [run for root in langsmith_server.roots() for run in root.everything()]
+    counted = [run for run in runs if run.usage]
+    assert counted == [run for run in runs if run.run_type == "llm"]
+    for run in counted:
+        assert run.usage == run.message["usage_metadata"]
+        assert run.usage["total_tokens"] == run.usage["input_tokens"] + run.usage["output_tokens"]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "v3", "async v3"])
+def test_what_one_call_asks_for_otherwise(langsmith_server: LangSmith, make: Make, way: str):
+    asks = {"model": "qwen3.5-plus", "temperature": 0.5, "max_tokens": 640, "stop": ["stop!"]}
+    WAYS[way](lambda **fields: make(temperature=0.1, **fields).bind(**asks))
+    root = langsmith_server.root()
+    assert root.metadata["ls_model_name"] == "qwen3.5-plus"
+    assert root.message["response_metadata"]["model_name"] == "qwen3.5-plus"
+    assert root.metadata["ls_temperature"] == 0.5
+    assert root.metadata["ls_max_tokens"] == 640
+    assert root.metadata["ls_stop"] == ["stop!"]
+
+
+def test_a_cached_answer_runs_nothing(langsmith_server: LangSmith, make: Make):
+    model = make(cache=InMemoryCache())
+    model.invoke("?")
+    model.invoke("?")
+    assert outline(langsmith_server.roots()) == [*MODEL, MODEL[0]]
+
+
+@every_way
+def test_executions_can_be_left_out(langsmith_server: LangSmith, make: Make, way: str):
+    WAYS[way](lambda **fields: make(trace_code_executions=False, **fields))
+    roots = langsmith_server.roots()
+    assert outline(roots)
+    for model in [model for root in roots for model in root.below("llm")]:
+        assert model.children == []
+
+
+@every_way
+def test_nothing_is_posted_unless_it_is_wished(
+    langsmith_server: LangSmith, make: Make, way: str, monkeypatch
+):
+    monkeypatch.setenv("LANGSMITH_TRACING", "false")
+    forget()
+    WAYS[way](make)
+    assert langsmith_server.posted == b""
+
+
+BREAKS = {"cut": Cut, "error frame": ErrorFrame}
+# Frames after which the first words of the answer have come.
+WORDS = {"dashscope": 11, "responses": 25}
+BREAKING_WAYS = [way for way in WAYS if way not in ("batch", "agent")]
+
+
+@pytest.mark.parametrize("way", BREAKING_WAYS)
+@pytest.mark.parametrize("fault", BREAKS)
+@pytest.mark.parametrize("api", WORDS)
+def test_what_had_arrived_is_in_the_trace_and_on_the_error(
+    langsmith_server: LangSmith, make: Make, emulator, way: str, fault: str, api: str
+):
+    emulator.order(BREAKS[fault](after=WORDS[api]))
+    with pytest.raises(QwenError) as caught:
+        WAYS[way](lambda **fields: make(api=api, **fields))
+    partial = caught.value.partial
+    (model,) = [model for root in langsmith_server.roots() for model in root.below("llm")]
+    assert type(caught.value).__name__ in model.error
+    told = model.outputs["generations"][-1][0]["message"]["kwargs"]["response_metadata"]
+    arrived = told["body"]
+    assert arrived["text"] == partial.text == "It is"
+    assert arrived["reasoning"] == "I compute.Again."
+    assert arrived["reasoning"] == partial.additional_kwargs["reasoning_content"]
+    assert arrived["code_executions"] == partial.response_metadata["code_executions"]
+    assert [run["code"] for run in arrived["code_executions"]] == ["6 * 7", "1 / 0"]
+    assert arrived.get("usage") == partial.usage_metadata
+    if api == "dashscope":  # Responses tells usage at the end only
+        assert arrived["usage"]["total_tokens"] > 0
+        assert arrived["plugin_counts"] == {"code_interpreter": 2}
+    assert arrived["request_id"] == partial.response_metadata["request_id"]
+    assert told["headers"] == {}
+
+
+@pytest.mark.parametrize("way", BREAKING_WAYS)
+def test_a_program_that_was_running_is_an_error_in_the_trace(
+    langsmith_server: LangSmith, make: Make, emulator, way: str
+):
+    emulator.order(Cut(after=9))
+    with pytest.raises(QwenError):
+        WAYS[way](make)
+    (tool,) = [tool for root in langsmith_server.roots() for tool in root.below("tool")]
+    assert tool.inputs == {"code": "6 * 7"}
+    assert "The answer broke off" in tool.error
+
+
+def test_an_error_before_anything_had_arrived_has_no_response(make: Make, emulator):
+    emulator.order(Status(401, code="InvalidApiKey"))
+    with pytest.raises(QwenAuthenticationError) as caught:
+        make().invoke("?")
+    assert caught.value.partial is None
+    assert not hasattr(caught.value, "response")
+
+
+def test_the_response_of_an_error_is_in_no_pickle(make: Make, emulator):
+    emulator.order(ErrorFrame(after=11))
+    with pytest.raises(QwenServerError) as caught:
+        make(api="dashscope").invoke("?")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert error.partial.text == "It is"
+    assert error.response.status_code == 500
+    assert error.response.json() == caught.value.response.json()
+    assert "response" not in vars(error)
+    assert repr(error) == repr(caught.value)
