@@ -124,7 +124,12 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     """Whether every execution is a tool run of its own, under the model's run, for LangSmith and
     other listeners."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # all fields are the input of a check, and so the key is
+    )
 
     _transport: Transport | None = PrivateAttr(default=None)
 
