@@ -28,7 +28,7 @@ from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.structured_output import StructuredOutput
-from langchain_qwen_ci.tools import Tools, as_function, without_secrets
+from langchain_qwen_ci.tools import Tools, as_function, hidden, without_secrets
 from langchain_qwen_ci.tracing import abegun, begun, execution_runs, run_finder, running
 from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
@@ -96,8 +96,9 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
     """Such as "cn-beijing" or "ap-southeast-1"; see `catalogue.REGIONS`. Default:
     `DASHSCOPE_REGION`, then cn-beijing."""
 
-    workspace: str | None = None
-    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too."""
+    workspace: str | None = Field(default=None, repr=False)
+    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too. As
+    little shown or serialised as the key."""
 
     base_url: str | None = None
     """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
@@ -181,7 +182,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": "DASHSCOPE_API_KEY"}
+        return {"api_key": "DASHSCOPE_API_KEY", "workspace": "DASHSCOPE_WORKSPACE"}
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
             given.refuse_functions()
         functions = [as_function(tool, strict=strict) for tool in given.functions]
-        if bound := [*given.server, *functions]:
+        if bound := [*map(hidden, given.server), *functions]:
             kwargs["tools"] = bound
         if bound and tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
@@ -505,9 +506,10 @@ class ChatQwenCodeInterpreter(BaseChatModel, Parameters):
             await self._transport.aclose()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickles leave the machine: they hold no key, no headers and no connections."""
+        """Pickles leave the machine: they hold no key, no workspace, no headers, no connections."""
         state = super().__getstate__()
-        left_out = {"api_key": None, "http_client": None, "http_async_client": None}
+        names = ("api_key", "workspace", "http_client", "http_async_client")
+        left_out: dict[str, Any] = dict.fromkeys(names)
         state["__dict__"] = {**state["__dict__"], **left_out, "default_headers": {}}
         state["__pydantic_private__"] = {"_transport": None}
         return state

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import traceback
 
 import native
 import pytest
+import responses_wire
+from langchain_core.load import dumps, loads
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 SECRET = "sk-very-secret"
 ANSWER = native.STREAMS["one run"].body
@@ -56,3 +62,54 @@ def test_what_is_wrong_with_a_model_is_said_without_its_key(wrong):
     with pytest.raises(ValueError, match="error") as caught:
         ChatQwenCodeInterpreter(**wrong, api_key=SECRET)
     assert SECRET not in everything_of(caught.value)
+
+
+MCP = {
+    "type": "mcp",
+    "server_label": "maps",
+    "server_url": "https://maps.example",
+    "headers": {"Authorization": SECRET},
+    "authorization": SECRET,
+}
+
+
+def test_keys_of_mcp_servers_are_sent_and_not_shown(service):
+    served = service(responses_wire.STREAMS["one run"].body)
+    bound = served.model(api="responses").bind_tools([MCP])
+    for one in (bound, bound.bind(temperature=0.5), copy.copy(bound), bound.with_retry()):
+        shown = [repr(one), str(one), dumps(one)]
+        assert all("maps.example" in text for text in shown)
+        assert not any(SECRET in text for text in shown)
+        one.invoke("Hi")
+    assert all(MCP in body["tools"] for body in served.bodies)
+    assert MCP["authorization"] == SECRET  # the caller's own is as it was
+
+
+def test_a_pickle_has_lost_them_and_says_so(service):
+    served = service(responses_wire.STREAMS["one run"].body)
+    pickled = pickle.dumps(ChatQwenCodeInterpreter(api="responses").bind_tools([MCP]))
+    assert b"maps.example" in pickled
+    assert SECRET.encode() not in pickled
+    bound = pickle.loads(pickled)
+    bound.bound.http_client = served.model().http_client
+    with pytest.raises(QwenInputError, match="bind the tool again"):
+        bound.invoke("Hi")
+    assert served.requests == []
+
+
+def test_a_workspace_is_sent_and_not_shown(service, monkeypatch):
+    served = service(ANSWER)
+    model = served.model(workspace="ws-secret")
+    model.invoke("Hi")
+    assert served.requests[0].headers["x-dashscope-workspace"] == "ws-secret"
+    assert "ws-secret" not in repr(model) + str(model) + dumps(model)
+    assert b"ws-secret" not in pickle.dumps(model)
+    read = loads(
+        dumps(model),
+        secrets_map={"DASHSCOPE_API_KEY": "sk-other", "DASHSCOPE_WORKSPACE": "ws-other"},
+        valid_namespaces=["langchain_qwen_ci"],
+        allowed_objects=[ChatQwenCodeInterpreter],
+    )
+    assert read.workspace == "ws-other"
+    model.http_client = model.http_async_client = None  # which cannot be copied
+    assert copy.deepcopy(model).workspace == copy.copy(model).workspace == "ws-secret"
