@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import pickle
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
+import langsmith
+import native
 import pytest
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.load import dumps
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
 from langsmith import traceable
@@ -24,6 +33,7 @@ from langchain_qwen_ci.agents import code_interpreter_tool
 from langchain_qwen_ci.emulator import Call, Cut, EmulatorServer, ErrorFrame, Say, Status, Think
 from langchain_qwen_ci.emulator import Run as Code
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenError, QwenServerError
+from langchain_qwen_ci.prices import Price, with_costs
 
 __all__ = ["langsmith_server"]  # a fixture is found where it is named
 
@@ -38,10 +48,10 @@ class Mind:
     def answer(self, question):
         if question.code_interpreter:
             yield from (step for step in TURN)  # a list could not be sent results
-        elif question.messages[-1].role == "tool":
-            yield Say("They say 42.")
-        else:
+        elif question.tools and question.messages[-1].role != "tool":
             yield Call("code_interpreter", {"task": "Six times seven."})
+        else:
+            yield Say("They say 42.")
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +355,151 @@ def test_the_response_of_an_error_is_in_no_pickle(make: Make, emulator):
     assert error.response.json() == caught.value.response.json()
     assert "response" not in vars(error)
     assert repr(error) == repr(caught.value)
+
+
+SECRETS = {
+    "api_key": "sk-very-secret",
+    "header": "token-of-a-gateway",
+    "proxy": "password-of-a-proxy",
+    "workspace": "ws-nobodys-business",
+    "mcp": "key-of-an-mcp-server",
+}
+MCP = {
+    "type": "mcp",
+    "server_label": "maps",
+    "server_url": "https://maps.example",
+    "headers": {"Authorization": SECRETS["mcp"]},
+    "authorization": SECRETS["mcp"],
+}
+FAULTS = (None, Cut(after=9), ErrorFrame(after=9), Status(401, code="InvalidApiKey"))
+
+
+@pytest.fixture
+def with_secrets(make: Make) -> Iterator[Make]:
+    """Makes models that hold all of them."""
+    proxy = f"http://user:{SECRETS['proxy']}@127.0.0.1:9"
+    mounts = {"http://other.example": httpx.HTTPTransport(proxy=proxy)}
+    with httpx.Client(mounts=mounts) as client:
+        fields = {
+            "api_key": SECRETS["api_key"],
+            "default_headers": {"X-Token": SECRETS["header"]},
+            "workspace": SECRETS["workspace"],
+            "http_client": client,
+        }
+        yield lambda **more: make(**fields, **more)
+
+
+def _agent_with_mcp(make: Make) -> None:
+    create_agent(make(enable_code_interpreter=False), [MCP]).invoke(GIVEN)
+
+
+HOLDERS: dict[str, Callable[[Make], Any]] = {
+    **WAYS,
+    **{
+        f"{name}, mcp": lambda make, way=way: way(lambda **more: make(**more).bind_tools([MCP]))
+        for name, way in WAYS.items()
+    },
+    "agent, mcp": _agent_with_mcp,
+}
+
+
+@pytest.mark.parametrize("way", HOLDERS)
+def test_no_secret_is_posted_or_shown(
+    langsmith_server: LangSmith, with_secrets: Make, emulator, way: str, caplog, capfd
+):
+    caplog.set_level(logging.DEBUG)
+    emulator.requests.clear()
+    shown = []
+    for fault in FAULTS:
+        if fault:
+            emulator.order(fault)
+        try:
+            HOLDERS[way](with_secrets)
+        except QwenError as error:
+            shown += [repr(error), *traceback.format_exception(error), repr(error.partial)]
+            shown += [repr(pickle.dumps(error)), dumps(error.partial)]
+    assert len(shown) >= 3 * 4
+    posted = langsmith_server.posted.decode()
+    assert "6 * 7" in posted or "agent, mcp" in way
+    shown += [posted, caplog.text, *capfd.readouterr()]
+    for secret in SECRETS.values():
+        assert not [text for text in shown if secret in text]
+    # They were there to be shown.
+    (sent, *_) = emulator.requests
+    assert sent.headers["x-token"] == SECRETS["header"]
+    assert sent.headers["x-dashscope-workspace"] == SECRETS["workspace"]
+    assert (MCP in sent.body.get("tools", [])) == way.endswith(", mcp")
+
+
+def test_no_secret_is_in_what_is_written_of_a_model(with_secrets: Make):
+    model = with_secrets()
+    made = [model, model.bind_tools([MCP]), RunnableLambda(str) | model.bind_tools([MCP])]
+    written = [text for one in made for text in (repr(one), str(one), dumps(one))]
+    written += [repr(pickle.dumps(one)) for one in made[:2]]
+    for secret in SECRETS.values():
+        assert not [text for text in written if secret in text]
+
+
+PRICES = {"qwen3-max": Price(input=1.0, output=10.0, cached_input=0.25)}
+
+
+def _by_tier(model: str, usage: Any) -> Price | None:
+    return PRICES["qwen3-max"] if usage["input_tokens"] < 32_000 else None
+
+
+def _pay(prices: Any) -> None:
+    langsmith.configure(client=langsmith.Client(hide_metadata=with_costs(prices)))
+
+
+@pytest.fixture(params=[PRICES, _by_tier], ids=["table", "function"])
+def priced(request, langsmith_server: LangSmith) -> Iterator[LangSmith]:
+    """A LangSmith whose client fills in costs."""
+    _pay(request.param)
+    yield langsmith_server
+    langsmith.configure(client=None)
+
+
+@every_way
+def test_costs_are_posted_and_in_no_message(priced: LangSmith, make: Make, way: str):
+    WAYS[way](make)
+    runs = [run for root in priced.roots() for run in root.everything()]
+    assert [run for run in runs if run.usage] == [run for run in runs if run.run_type == "llm"]
+    for run in (run for run in runs if run.usage):
+        read, wrote = run.usage["input_tokens"], run.usage["output_tokens"]
+        assert run.usage["input_cost"] == pytest.approx(read / 1e6)
+        assert run.usage["output_cost"] == pytest.approx(wrote / 1e5)
+        assert run.usage["total_cost"] == pytest.approx(read / 1e6 + wrote / 1e5)
+        assert run.usage == {**run.usage, **run.message["usage_metadata"]}
+        assert not [name for name in run.message["usage_metadata"] if "cost" in name]
+    for run in runs:
+        assert "cost" not in json.dumps([run.inputs, run.outputs])
+
+
+def test_the_message_that_is_returned_has_no_costs(priced: LangSmith, make: Make):
+    message = make().invoke("?")
+    assert priced.root().usage["total_cost"] > 0
+    assert not [name for name in message.usage_metadata if "cost" in name]
+
+
+def test_runs_of_others_have_no_costs_of_ours(priced: LangSmith):
+    usage = {"input_tokens": 9, "output_tokens": 9, "total_tokens": 18}
+    answers = iter([AIMessage("Hi", usage_metadata=usage)])
+    GenericFakeChatModel(messages=answers, name="qwen3-max").invoke("?")
+    assert priced.root().usage == usage
+
+
+@pytest.mark.parametrize("prices", [{"another": PRICES["qwen3-max"]}, lambda model, usage: None])
+def test_a_model_without_a_price_has_no_costs(priced: LangSmith, make: Make, prices: Any):
+    _pay(prices)
+    message = make().invoke("?")
+    assert priced.root().usage == message.usage_metadata
+
+
+def test_cached_tokens_have_a_price_of_their_own(priced: LangSmith, service):
+    used = native.usage(1000, 100, prompt_tokens_details={"cached_tokens": 400})
+    body = native.stream(native.frame(said="Hi", finish="stop", used=used))
+    service(body).model().invoke("?")
+    usage = priced.root().usage
+    assert usage["input_token_details"] == {"cache_read": 400}
+    assert usage["input_cost"] == pytest.approx((600 * 1.0 + 400 * 0.25) / 1e6)
+    assert usage["output_cost"] == pytest.approx(100 * 10.0 / 1e6)
