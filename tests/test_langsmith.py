@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import pickle
@@ -10,7 +9,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import langsmith
 import native
 import pytest
@@ -20,140 +18,29 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
-from langgraph.graph import START, StateGraph
-from langsmith import traceable
 from langsmith_server import LangSmith, Run, forget, langsmith_server
-
-from langchain_qwen_ci import (
-    ChatQwenCodeInterpreter,
-    CodeInterpreterState,
-    QwenCodeInterpreterNode,
+from traced_ways import (
+    GIVEN,
+    MCP,
+    MODEL,
+    SECRETS,
+    TREES,
+    WAYS,
+    Make,
+    deeper,
+    emulator,
+    every_way,
+    make,
+    with_secrets,
 )
-from langchain_qwen_ci.agents import code_interpreter_tool
-from langchain_qwen_ci.emulator import Call, Cut, EmulatorServer, ErrorFrame, Say, Status, Think
-from langchain_qwen_ci.emulator import Run as Code
+
+from langchain_qwen_ci.emulator import Cut, ErrorFrame, Status
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenError, QwenServerError
 from langchain_qwen_ci.prices import Price, with_costs
 
-__all__ = ["langsmith_server"]  # a fixture is found where it is named
+__all__ = ["emulator", "langsmith_server", "make", "with_secrets"]  # fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-
-TURN = [Think("I compute."), Code("6 * 7"), Think("Again."), Code("1 / 0"), Say("It is 42.")]
-
-
-class Mind:
-    """Runs two programs where it can; else it calls the tool that can, and reports."""
-
-    def answer(self, question):
-        if question.code_interpreter:
-            yield from (step for step in TURN)  # a list could not be sent results
-        elif question.tools and question.messages[-1].role != "tool":
-            yield Call("code_interpreter", {"task": "Six times seven."})
-        else:
-            yield Say("They say 42.")
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with EmulatorServer(mind=Mind()) as server:
-        yield server
-
-
-Make = Callable[..., ChatQwenCodeInterpreter]
-
-
-@pytest.fixture
-def make(emulator) -> Make:
-    """Makes models of the emulator."""
-    return lambda **fields: ChatQwenCodeInterpreter(
-        **{"base_url": emulator.url, "api_key": "any", "api": "responses", **fields}
-    )
-
-
-async def _astream(model: Any) -> None:
-    async for _ in model.astream("?"):
-        pass
-
-
-async def _av3(model: Any) -> None:
-    await (await model.astream_events("?", version="v3"))
-
-
-def _traceable(make: Make) -> None:
-    traceable(lambda question: make().invoke(question).text, name="mine")("?")
-
-
-def _graph(make: Make) -> Any:
-    builder = StateGraph(CodeInterpreterState)
-    builder.add_node("one", QwenCodeInterpreterNode(make(), name="one"))
-    builder.add_node("two", QwenCodeInterpreterNode(make(), name="two"))
-    builder.add_edge(START, "one")
-    builder.add_edge("one", "two")
-    return builder.compile()
-
-
-def _agent(make: Make) -> None:
-    tools = [code_interpreter_tool(make())]
-    agent = create_agent(make(enable_code_interpreter=False), tools, name="agent")
-    agent.invoke({"messages": [("user", "?")]})
-
-
-GIVEN = {"messages": [("user", "?")]}
-WAYS: dict[str, Callable[[Make], Any]] = {
-    "invoke": lambda make: make().invoke("?"),
-    "ainvoke": lambda make: asyncio.run(make().ainvoke("?")),
-    "stream": lambda make: list(make().stream("?")),
-    "astream": lambda make: asyncio.run(_astream(make())),
-    "v3": lambda make: make().stream_events("?", version="v3").output,
-    "async v3": lambda make: asyncio.run(_av3(make())),
-    "batch": lambda make: make().batch(["?", "?"]),
-    "chain": lambda make: (RunnableLambda(str) | make()).invoke("?"),
-    "traceable": _traceable,
-    "graph": lambda make: _graph(make).invoke(GIVEN),
-    "async graph": lambda make: asyncio.run(_graph(make).ainvoke(GIVEN)),
-    "graph, v3": lambda make: _graph(make).stream_events(GIVEN, version="v3").output,
-    "agent": _agent,
-}
-every_way = pytest.mark.parametrize("way", WAYS)
-
-MODEL = [
-    "llm ChatQwenCodeInterpreter",
-    "  tool code_interpreter",
-    "  tool code_interpreter",
-]
-
-
-def deeper(lines: list[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
-
-
-GRAPH = [
-    "chain LangGraph",
-    "  chain one",
-    *deeper(deeper(MODEL)),
-    "  chain two",
-    *deeper(deeper(MODEL)),
-]
-TREES = {
-    **dict.fromkeys(WAYS, MODEL),
-    "batch": MODEL * 2,
-    "chain": ["chain RunnableSequence", "  chain str", *deeper(MODEL)],
-    "traceable": ["chain mine", *deeper(MODEL)],
-    "graph": GRAPH,
-    "async graph": GRAPH,
-    "graph, v3": GRAPH,
-    "agent": [
-        "chain agent",
-        "  chain model",
-        "    llm ChatQwenCodeInterpreter",
-        "  chain tools",
-        "    tool code_interpreter",
-        *deeper(deeper(deeper(MODEL))),
-        "  chain model",
-        "    llm ChatQwenCodeInterpreter",
-    ],
-}
 
 
 def outline(runs: list[Run]) -> list[str]:
@@ -232,6 +119,8 @@ def check_programs(model: Run, api: str) -> None:
     assert [good.inputs, bad.inputs] == [{"code": "6 * 7"}, {"code": "1 / 0"}]
     assert [run.extra["tool_call_id"] for run in (good, bad)] == [run["id"] for run in executions]
     assert good.error is None
+    for run in (good, bad):  # which is no model's
+        assert not {"ls_provider", "ls_model_name", "usage_metadata"} & run.metadata.keys()
     if api == "dashscope":  # which tells no output, and so no failure
         assert good.outputs == bad.outputs == {"output": {"status": "completed"}}
     else:
@@ -357,36 +246,7 @@ def test_the_response_of_an_error_is_in_no_pickle(make: Make, emulator):
     assert repr(error) == repr(caught.value)
 
 
-SECRETS = {
-    "api_key": "sk-very-secret",
-    "header": "token-of-a-gateway",
-    "proxy": "password-of-a-proxy",
-    "workspace": "ws-nobodys-business",
-    "mcp": "key-of-an-mcp-server",
-}
-MCP = {
-    "type": "mcp",
-    "server_label": "maps",
-    "server_url": "https://maps.example",
-    "headers": {"Authorization": SECRETS["mcp"]},
-    "authorization": SECRETS["mcp"],
-}
 FAULTS = (None, Cut(after=9), ErrorFrame(after=9), Status(401, code="InvalidApiKey"))
-
-
-@pytest.fixture
-def with_secrets(make: Make) -> Iterator[Make]:
-    """Makes models that hold all of them."""
-    proxy = f"http://user:{SECRETS['proxy']}@127.0.0.1:9"
-    mounts = {"http://other.example": httpx.HTTPTransport(proxy=proxy)}
-    with httpx.Client(mounts=mounts) as client:
-        fields = {
-            "api_key": SECRETS["api_key"],
-            "default_headers": {"X-Token": SECRETS["header"]},
-            "workspace": SECRETS["workspace"],
-            "http_client": client,
-        }
-        yield lambda **more: make(**fields, **more)
 
 
 def _agent_with_mcp(make: Make) -> None:
