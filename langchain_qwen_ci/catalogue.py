@@ -260,7 +260,7 @@ def host_of(base_url: str) -> str:
     if not re.match(r"https?://[^/?#]+[^?#]*$", url):
         raise ValueError(
             f"base_url {base_url!r} must be like https://host or https://host/api/v1."
-            if "@" not in base_url
+            if not {"@", "?"} & set(base_url)  # which may be followed or preceded by a secret
             else "base_url must be like https://host or https://host/api/v1."
         )
     if "@" in url:

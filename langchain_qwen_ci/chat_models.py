@@ -21,7 +21,7 @@ from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
 from langchain_qwen_ci.structured_output import StructuredOutput
-from langchain_qwen_ci.tools import Tools, as_function, without_secrets
+from langchain_qwen_ci.tools import Tools, as_function, hidden, without_secrets
 from langchain_qwen_ci.tracing import execution_runs
 from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.ways_in import WaysIn
@@ -85,8 +85,9 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
     """Such as "cn-beijing" or "ap-southeast-1"; see `catalogue.REGIONS`. Default:
     `DASHSCOPE_REGION`, then cn-beijing."""
 
-    workspace: str | None = None
-    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too."""
+    workspace: str | None = Field(default=None, repr=False)
+    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too. As
+    little shown or serialised as the key."""
 
     base_url: str | None = None
     """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
@@ -109,7 +110,12 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # all fields are the input of a check, and so the key is
+    )
 
     _transport: Transport | None = PrivateAttr(default=None)
 
@@ -161,7 +167,7 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": "DASHSCOPE_API_KEY"}
+        return {"api_key": "DASHSCOPE_API_KEY", "workspace": "DASHSCOPE_WORKSPACE"}
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -213,7 +219,7 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
             given.refuse_functions()
         functions = [as_function(tool, strict=strict) for tool in given.functions]
-        if bound := [*given.server, *functions]:
+        if bound := [*map(hidden, given.server), *functions]:
             kwargs["tools"] = bound
         if bound and tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
@@ -330,9 +336,10 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
             await self._transport.aclose()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickles leave the machine: they hold no key, no headers and no connections."""
+        """Pickles leave the machine: they hold no key, no workspace, no headers, no connections."""
         state = super().__getstate__()
-        left_out = {"api_key": None, "http_client": None, "http_async_client": None}
+        names = ("api_key", "workspace", "http_client", "http_async_client")
+        left_out: dict[str, Any] = dict.fromkeys(names)
         state["__dict__"] = {**state["__dict__"], **left_out, "default_headers": {}}
         state["__pydantic_private__"] = {"_transport": None}
         return state

@@ -27,7 +27,7 @@ first one had no effect: once a stream has begun, code may have run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.exceptions import (
     ModelAPIError,
@@ -41,7 +41,11 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
+from langchain_qwen_ci.metadata import code_executions, plugin_counts
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.messages import AIMessage
 
 
@@ -50,6 +54,45 @@ class QwenError(ModelError):
 
     partial: AIMessage | None = None
     """What had arrived before the failure: text, reasoning, code, usage. None if nothing had."""
+
+    @property
+    def response(self) -> Arrived:
+        """For traces; read `partial` instead.
+
+        Raises:
+            AttributeError: nothing had arrived.
+        """
+        if self.partial is None:
+            raise AttributeError("Nothing had arrived.")
+        return Arrived(self.partial, getattr(self, "status_code", None))
+
+
+class Arrived:
+    """What had arrived before an error, in the shape of an HTTP response.
+
+    LangChain records the `response` that an error has in the trace of the model's run, by every
+    way that the call was made. What was received is otherwise recorded for `stream` alone.
+    """
+
+    def __init__(self, partial: AIMessage, status_code: int | None) -> None:
+        self._partial = partial
+        self.status_code = status_code
+        # Those of the service are of no use to a reader, and what gateways add may be secret.
+        self.headers: Mapping[str, str] = {}
+
+    def json(self) -> dict[str, Any]:
+        """The partial message as plain data, without what is empty."""
+        message = self._partial
+        told = {
+            "text": str(message.text),
+            "reasoning": message.additional_kwargs.get("reasoning_content"),
+            "code_executions": code_executions(message),
+            "plugin_counts": plugin_counts(message),
+            "tool_calls": message.tool_calls,
+            "usage": message.usage_metadata,
+            "request_id": message.response_metadata.get("request_id"),
+        }
+        return {name: value for name, value in told.items() if value}
 
 
 class QwenInputError(QwenError, ModelInvalidRequestError, ValueError):

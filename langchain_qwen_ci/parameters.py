@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from langchain_qwen_ci import catalogue
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.limits import Limits
-from langchain_qwen_ci.tools import Tools, as_function, as_tool_choice
+from langchain_qwen_ci.tools import Tools, as_function, as_tool_choice, revealed
 from langchain_qwen_ci.wire.prompt import Options
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def resolve(wishes: Wishes, api: catalogue.Api) -> Options:
         enable_thinking=think,
         preserve_thinking=bool(chosen.preserve_thinking),
         functions=functions,
-        server_tools=tools.server,
+        server_tools=tuple(map(revealed, tools.server)),
         session_cache=bool(chosen.session_cache),
         parameters=parameters,
     )

@@ -24,6 +24,35 @@ _SECRET = frozenset({"headers", "authorization"})
 _TYPES_OF_FUNCTIONS = frozenset({"function", "object"})
 
 
+class Hidden:
+    """A secret of a tool of the service, which only a request shows."""
+
+    def __init__(self, value: object = None) -> None:
+        self._value = value
+
+    def reveal(self) -> object:
+        """The secret.
+
+        Raises:
+            QwenInputError: it was lost.
+        """
+        if self._value is None:
+            raise QwenInputError("Pickles hold no keys of tools: bind the tool again.")
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> tuple[type[Hidden], tuple[()]]:
+        return Hidden, ()
+
+    def __copy__(self) -> Hidden:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Hidden:
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What was given as tools.
@@ -78,6 +107,21 @@ class Tools:
             )
         if "web_extractor" in names and "web_search" not in names:  # measured: response.failed
             raise QwenInputError("web_extractor works with web_search only: pass both.")
+
+
+def hidden(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool of the service as a binding keeps it, which may be printed or serialised."""
+    return {
+        name: Hidden(value) if name in _SECRET and not isinstance(value, Hidden) else value
+        for name, value in tool.items()
+    }
+
+
+def revealed(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool of the service as it is sent."""
+    return {
+        name: value.reveal() if isinstance(value, Hidden) else value for name, value in tool.items()
+    }
 
 
 def without_secrets(tool: object) -> object:

@@ -16,6 +16,7 @@ from langchain_core.callbacks import (
     BaseCallbackHandler,
     CallbackManager,
 )
+from langchain_core.language_models import LangSmithParams
 
 from langchain_qwen_ci.blocks import INTERPRETER
 from langchain_qwen_ci.call import Watcher
@@ -118,8 +119,17 @@ class ExecutionRuns(Watcher):
             child.set_handlers(self._parent.inheritable_handlers)
             child.add_tags(self._parent.inheritable_tags)
             child.add_tags([_NO_STREAM], inherit=False)
-            child.add_metadata(self._parent.inheritable_metadata)
+            child.add_metadata(_of_any_run(self._parent.inheritable_metadata))
         return cast("M", self._manager)
+
+
+def _of_any_run(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Without what says that a run is a model's: those who count and pay models go by it."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name not in LangSmithParams.__annotations__
+    }
 
 
 def _start(execution: CodeExecution) -> tuple[dict[str, str], str]:

@@ -25,6 +25,7 @@ from langchain_qwen_ci.errors import (
     QwenAuthenticationError,
     QwenConnectionError,
     QwenError,
+    QwenInputError,
     QwenStreamError,
     QwenTimeoutError,
 )
@@ -212,11 +213,17 @@ class Destination:
         """The HTTP request, with the key.
 
         Raises:
-            QwenAuthenticationError: there is no key.
+            QwenAuthenticationError: there is no key, or it cannot be one.
+            QwenInputError: another header cannot be sent.
         """
-        key = self.api_key.get_secret_value() if self.api_key else ""
+        key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key:
             raise QwenAuthenticationError("There is no API key.")
+        if not _fits_a_header(key):
+            raise QwenAuthenticationError("The API key has characters that no key has.")
+        for name, value in self.headers.items():
+            if not _fits_a_header(value):
+                raise QwenInputError(f"default_headers[{name!r}] cannot be sent as a header.")
         return client.build_request(
             "POST",
             f"{self.host}{sent.path}",
@@ -238,6 +245,11 @@ class Destination:
         """The head of a response has come: from here on the timeout is the one between chunks."""
         response.request.extensions["timeout"]["read"] = self.chunk_timeout
         return Reply(response.status_code, response.headers)
+
+
+def _fits_a_header(value: str) -> bool:
+    """Whether it can be sent. What is below here says no by showing the value in its error."""
+    return value.isascii() and value.replace("\t", " ").isprintable() and value == value.strip()
 
 
 class Transport:
