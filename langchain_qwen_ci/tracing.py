@@ -56,8 +56,8 @@ class CodeExecutionError(Exception):
     """A program ended with a traceback, which is the message."""
 
     def __repr__(self) -> str:
-        """As a trace shows it: the traceback as it was printed."""
-        return str(self)
+        """As a trace shows it: the traceback as it was printed. LangChain sets its own behind."""
+        return f"{self}\n\n"
 
 
 class ExecutionRuns(Watcher):

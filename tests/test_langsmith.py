@@ -181,6 +181,18 @@ def test_nothing_is_posted_unless_it_is_wished(
     assert langsmith_server.posted == b""
 
 
+@pytest.mark.parametrize("hidden", ["INPUTS", "OUTPUTS"])
+def test_what_langsmith_is_told_to_hide_is_hidden_of_programs(
+    langsmith_server: LangSmith, make: Make, monkeypatch, hidden: str
+):
+    monkeypatch.setenv(f"LANGSMITH_HIDE_{hidden}", "true")
+    forget()
+    make(trace_code_executions=True).invoke("?")
+    for program in langsmith_server.root().children:
+        assert (program.inputs == {}) == (hidden == "INPUTS")
+        assert (program.outputs == {}) == (hidden == "OUTPUTS" or bool(program.error))
+
+
 BREAKS = {"cut": Cut, "error frame": ErrorFrame}
 # Frames after which the first words of the answer have come.
 WORDS = {"dashscope": 11, "responses": 25}

@@ -90,14 +90,20 @@ def _read(span: ReadableSpan, attribute: str) -> Any:
     return json.loads(str(span.attributes[f"gen_ai.{attribute}"]))
 
 
+def _errors(span: ReadableSpan) -> str:
+    """The exceptions that a span records. Its status cannot be relied on: LangSmith's client sets
+    it to OK when a run begins, if it exports that before the end, and OK is final."""
+    return "".join(str(event.attributes["exception.message"]) for event in span.events)
+
+
 def test_code_and_tokens_are_attributes(spans: Spans, make: Make):
     message = make().invoke("?")
     good, bad = spans.of_kind("tool")
     assert _read(good, "prompt") == {"code": "6 * 7"}
     assert _read(good, "completion") == {"output": {"status": "completed", "output": "42"}}
     assert _read(bad, "prompt") == {"code": "1 / 0"}
-    assert (good.status.is_ok, bad.status.is_ok) == (True, False)
-    assert "ZeroDivisionError: division by zero" in str(bad.events[0].attributes)
+    assert _errors(good) == ""
+    assert "\nZeroDivisionError: division by zero" in _errors(bad)
     (model,) = spans.of_kind("llm")
     told = model.attributes
     assert (told["gen_ai.system"], told["gen_ai.request.model"]) == ("qwen", "qwen3-max")
@@ -113,7 +119,7 @@ def test_what_had_arrived_before_an_error_is_an_attribute(spans: Spans, make: Ma
     with pytest.raises(QwenError):
         make().invoke("?")
     (model,) = spans.of_kind("llm")
-    assert not model.status.is_ok
+    assert "QwenAPIError" in _errors(model)
     assert '"text":"It is"' in str(model.attributes["gen_ai.completion"])
 
 
