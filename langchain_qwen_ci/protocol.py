@@ -14,7 +14,6 @@ from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
     Event,
-    Finished,
     ReasoningDelta,
     ServerToolCalled,
     ServerToolReturned,
@@ -131,8 +130,15 @@ class ProtocolEvents:
         index, self._next = self._next, self._next + 1
         return {"event": "content-block-start", "index": index, "content": block}
 
-    def _end(self, event: Finished) -> Iterator[dict[str, Any]]:
-        del event
+    def end(self) -> Iterator[MessagesData]:
+        """The last protocol events, when all of the answer has been read.
+
+        Not with `Finished`: LangChain stops reading at the end of the message, and a connection
+        whose answer has not been read to its end is not used again.
+        """
+        yield from cast("Iterator[MessagesData]", self._ends())
+
+    def _ends(self) -> Iterator[dict[str, Any]]:
         yield from self._end_text()
         # Parallel calls may come in turns, piece by piece: they are closed together.
         for index, call in zip(self._calls.values(), self._answer.calls, strict=True):
@@ -153,7 +159,6 @@ class ProtocolEvents:
         ServerToolCalled: _server_call,
         ServerToolReturned: _result,
         ToolCallDelta: _call,
-        Finished: _end,
     }
 
 

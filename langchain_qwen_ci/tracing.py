@@ -20,7 +20,7 @@ from langchain_core.language_models import LangSmithParams
 
 from langchain_qwen_ci.blocks import INTERPRETER
 from langchain_qwen_ci.call import Watcher
-from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished
+from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -37,6 +37,7 @@ M = TypeVar("M", CallbackManager, AsyncCallbackManager)
 
 # LangGraph leaves runs with this tag out of its stream of tools: these are the service's own.
 _NO_STREAM = "nostream"
+_IN_METADATA = ("plugins", "inference_usage")
 
 
 class Parent(Protocol):
@@ -50,6 +51,8 @@ class Parent(Protocol):
     def inheritable_tags(self) -> list[str]: ...
     @property
     def inheritable_metadata(self) -> dict[str, Any]: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
 
 
 class CodeExecutionError(Exception):
@@ -69,6 +72,7 @@ class ExecutionRuns(Watcher):
         self._runs: dict[str, Any] = {}
 
     def see(self, event: Event, answer: Answer) -> None:
+        self._note(event, answer)
         if execution := self._begins(event, answer):
             run = self._child(CallbackManager).on_tool_start(
                 *_start(execution), **_about(execution)
@@ -82,6 +86,7 @@ class ExecutionRuns(Watcher):
                 run.on_tool_end(_result(execution))
 
     async def asee(self, event: Event, answer: Answer) -> None:
+        self._note(event, answer)
         if execution := self._begins(event, answer):
             child = self._child(AsyncCallbackManager)
             run = await child.on_tool_start(*_start(execution), **_about(execution))
@@ -100,6 +105,16 @@ class ExecutionRuns(Watcher):
     async def abroken(self, error: BaseException) -> None:
         while self._runs:
             await self._runs.popitem()[1].on_tool_error(error)
+
+    def _note(self, event: Event, answer: Answer) -> None:
+        """What an answer has cost, in the metadata of the model's run: traces are searched by it.
+
+        LangChain gives one dictionary to all that listens, and it is sent when the run ends.
+        """
+        if isinstance(event, Finished):
+            told = answer.response_metadata
+            kept: dict[str, Any] = {name: told[name] for name in _IN_METADATA if name in told}
+            self._parent.metadata.update(kept)
 
     def _begins(self, event: Event, answer: Answer) -> CodeExecution | None:
         """An execution that begins with this event: not before there is code to show."""
@@ -173,12 +188,20 @@ class RunFinder(BaseCallbackHandler):
     def __init__(self, manager: CallbackManager | AsyncCallbackManager) -> None:
         self._manager = manager
         self._run_id: UUID | None = None
+        self.metadata: dict[str, Any] = {}  # of the run
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[Any], *, run_id: UUID, **kwargs: Any
+        self,
+        serialized: dict[str, Any],
+        messages: list[Any],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         del serialized, messages, kwargs
         self._run_id = run_id
+        self.metadata = {} if metadata is None else metadata
 
     @property
     def run_id(self) -> UUID:

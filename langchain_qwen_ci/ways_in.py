@@ -190,6 +190,7 @@ class WaysIn(BaseChatModel):
         with call.events() as events:
             for event in events:
                 yield from encoder.feed(event)
+        yield from encoder.end()
 
     async def _astream_chat_model_events(
         self,
@@ -204,6 +205,8 @@ class WaysIn(BaseChatModel):
             async for event in events:
                 for told in encoder.feed(event):
                     yield told
+        for told in encoder.end():
+            yield told
 
 
 def _message_id(

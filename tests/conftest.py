@@ -22,9 +22,11 @@ class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._pieces = pieces
         self._breaks = breaks
         self.closed = False
+        self.read_to_the_end = False
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._pieces
+        self.read_to_the_end = True
         if self._breaks:
             raise self._breaks
 

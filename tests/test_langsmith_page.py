@@ -34,7 +34,15 @@ TURN = [
     Say("The mean is 5."),
 ]
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_METADATA = ("ls_provider", "ls_model_type", "ls_model_name", "ls_temperature", "usage_metadata")
+_METADATA = (
+    "ls_provider",
+    "ls_model_type",
+    "ls_model_name",
+    "ls_temperature",
+    "plugins",
+    "inference_usage",
+    "usage_metadata",
+)
 
 
 def drawn(run: Run) -> str:

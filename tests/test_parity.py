@@ -142,6 +142,16 @@ def test_bytes_one_by_one_make_no_difference(name: str):
     assert fields(asyncio.run(model_for(stream, Pieces(*pieces)).ainvoke(QUESTION))) == whole
 
 
+@pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
+@pytest.mark.parametrize("name", ["one run", "responses: one run", "chat_completions: an answer"])
+def test_an_answer_is_read_to_its_end_so_that_its_connection_serves_again(name: str, way: str):
+    stream = CORPUS.get(name) or STREAMS[name]
+    body = Pieces(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
+    {**WAYS, **PROTOCOL}[way](model_for(stream, body))
+    assert body.read_to_the_end
+    assert body.closed
+
+
 @pytest.mark.parametrize("name", CORPUS)
 def test_chunks_show_what_the_message_will_hold(name: str):
     """Nothing is held back to the end: the pieces before the last chunk are the whole text."""

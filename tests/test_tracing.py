@@ -107,6 +107,19 @@ def test_without_outputs_an_execution_ends_when_the_model_goes_on(url):
 
 
 @every_way
+def test_what_an_answer_has_cost_is_in_the_metadata_of_its_run(url, way):
+    """There traces can be searched by it."""
+    run = traced(lambda config: way(qwen(url, api="dashscope"), config))
+    metadata = run.extra["metadata"]
+    assert metadata["plugins"] == {"code_interpreter": {"count": 2}}
+    assert len(metadata["inference_usage"]) == 3
+    assert not {"plugins", "inference_usage"} & run.child_runs[0].extra["metadata"].keys()
+    told = traced(lambda config: way(qwen(url, api="responses"), config)).extra["metadata"]
+    assert told["plugins"] == {"code_interpreter": {"count": 2}}
+    assert "inference_usage" not in told
+
+
+@every_way
 def test_chat_completions_has_nothing_to_show(url, way):
     run = traced(lambda config: way(qwen(url, api="chat_completions"), config))
     assert run.child_runs == []
