@@ -51,8 +51,6 @@ class Parent(Protocol):
     def inheritable_tags(self) -> list[str]: ...
     @property
     def inheritable_metadata(self) -> dict[str, Any]: ...
-    @property
-    def metadata(self) -> dict[str, Any]: ...
 
 
 class CodeExecutionError(Exception):
@@ -107,14 +105,15 @@ class ExecutionRuns(Watcher):
             await self._runs.popitem()[1].on_tool_error(error)
 
     def _note(self, event: Event, answer: Answer) -> None:
-        """What an answer has cost, in the metadata of the model's run: traces are searched by it.
-
-        LangChain gives one dictionary to all that listens, and it is sent when the run ends.
-        """
-        if isinstance(event, Finished):
-            told = answer.response_metadata
-            kept: dict[str, Any] = {name: told[name] for name in _IN_METADATA if name in told}
-            self._parent.metadata.update(kept)
+        """Put what an answer has cost into the metadata of the model's run, to search traces by."""
+        if not isinstance(event, Finished):
+            return
+        told = answer.response_metadata
+        kept = {name: told[name] for name in _IN_METADATA if name in told}
+        for tracer in self._parent.inheritable_handlers:
+            # LangChain's tracers keep their runs there until they end.
+            if run := getattr(tracer, "run_map", {}).get(str(self._parent.run_id)):
+                run.add_metadata(kept)
 
     def _begins(self, event: Event, answer: Answer) -> CodeExecution | None:
         """An execution that begins with this event: not before there is code to show."""
@@ -188,7 +187,6 @@ class RunFinder(BaseCallbackHandler):
     def __init__(self, manager: CallbackManager | AsyncCallbackManager) -> None:
         self._manager = manager
         self._run_id: UUID | None = None
-        self.metadata: dict[str, Any] = {}  # of the run
 
     def on_chat_model_start(
         self,
@@ -196,12 +194,10 @@ class RunFinder(BaseCallbackHandler):
         messages: list[Any],
         *,
         run_id: UUID,
-        metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         del serialized, messages, kwargs
         self._run_id = run_id
-        self.metadata = {} if metadata is None else metadata
 
     @property
     def run_id(self) -> UUID:
