@@ -6,7 +6,7 @@ import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 from uuid import uuid4
 
 from langchain_core.exceptions import ModelError
@@ -29,7 +29,12 @@ from langchain_qwen_ci.graph_state import (
     merge_executions,
 )
 from langchain_qwen_ci.history import prepared
-from langchain_qwen_ci.live import CodeExecutionEvent, CodeExecutionsTransformer, live_executions
+from langchain_qwen_ci.live import (
+    CodeExecutionEvent,
+    CodeExecutionsTransformer,
+    live_executions,
+    within_a_graph,
+)
 from langchain_qwen_ci.messages import to_prompt
 from langchain_qwen_ci.metadata import plugin_counts
 from langchain_qwen_ci.tools import Tools
@@ -45,8 +50,6 @@ if TYPE_CHECKING:
     ChatModel = Runnable[Any, AIMessage]
     ModelChoice = ChatModel | Callable[[Any, Runtime[Any]], ChatModel]
     ErrorPolicy = Literal["raise", "message"]
-
-T = TypeVar("T")
 
 __all__ = [
     "QWEN_RETRY_POLICY",
@@ -246,7 +249,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
     def _chosen(self, state: Any) -> ChatModel:
         """What the function chooses; the rule about tools holds for it, too."""
         choose = cast("Callable[[Any, Runtime[Any] | None], ChatModel]", self._model)
-        model = choose(state, _within_a_graph(get_runtime))
+        model = choose(state, within_a_graph(get_runtime))
         _refuse_bound_tools(model)
         return model
 
@@ -353,11 +356,3 @@ def _identity(model: ModelChoice) -> str:
 def _of(state: Any, key: str) -> Any:
     """A channel of a state that is a dictionary, or an object."""
     return state.get(key) if isinstance(state, dict) else getattr(state, key, None)
-
-
-def _within_a_graph(get: Callable[..., T]) -> T | None:
-    """What a running graph knows; None where there is none."""
-    try:
-        return get()
-    except (RuntimeError, KeyError):
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from langgraph.config import get_stream_writer
 from langgraph.stream import StreamChannel, StreamTransformer
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.answer import Answer
     from langchain_qwen_ci.metadata import CodeExecution
     from langchain_qwen_ci.wire.events import Event
+
+T = TypeVar("T")
 
 TYPE: Literal["code_execution"] = "code_execution"
 
@@ -58,13 +60,18 @@ class LiveExecutions(Watcher):
         self._write(CodeExecutionEvent(type=TYPE, event=what, node=self._node, execution=execution))
 
 
+def within_a_graph(get: Callable[..., T]) -> T | None:
+    """What a running graph knows; None where there is none."""
+    try:
+        return get()
+    except (RuntimeError, KeyError):
+        return None
+
+
 @contextmanager
 def live_executions(node: str, *, on: bool = True) -> Iterator[None]:
     """Tell the running graph of every execution of the calls made inside, if there is a graph."""
-    try:
-        write = get_stream_writer() if on else None
-    except (RuntimeError, KeyError):
-        write = None
+    write = within_a_graph(get_stream_writer) if on else None
     with watched(LiveExecutions(node, write)) if write else nullcontext():
         yield
 
