@@ -19,6 +19,7 @@ from langgraph.types import Command, RetryPolicy
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci.answer import as_text
+from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER
 from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph_state import (
     CodeInterpreterState,
@@ -100,8 +101,8 @@ class Budget:
         self, counts: Mapping[str, int], messages: Sequence[Any]
     ) -> QwenBudgetError | None:
         """The limit that the thread has reached, if it has."""
-        told = sum(plugin_counts(message).get("code_interpreter", 0) for message in messages)
-        runs = max(told, counts.get("code_interpreter", 0))
+        told = sum(plugin_counts(message).get(INTERPRETER, 0) for message in messages)
+        runs = max(told, counts.get(INTERPRETER, 0))
         if self.executions is not None and runs >= self.executions:
             return QwenBudgetError(limit="executions", allowed=self.executions, used=runs)
         tokens = sum(map(_tokens, messages))
@@ -111,7 +112,7 @@ class Budget:
 
 
 def _tokens(message: BaseMessage) -> int:
-    ours = getattr(message, "response_metadata", {}).get("model_provider") == "qwen"
+    ours = getattr(message, "response_metadata", {}).get("model_provider") == PROVIDER
     usage = getattr(message, "usage_metadata", None)
     return usage["total_tokens"] if ours and usage else 0
 
@@ -307,7 +308,7 @@ class _Turn:
 
 def _outcome(error: QwenError) -> AIMessage:
     """An error as a message: what had arrived, and what went wrong."""
-    partial = error.partial or AIMessage("", response_metadata={"model_provider": "qwen"})
+    partial = error.partial or AIMessage("", response_metadata={"model_provider": PROVIDER})
     told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, QwenBudgetError):
         told |= {"limit": error.limit, "allowed": error.allowed, "used": error.used}

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_qwen_ci.blocks import PROVIDER
+
 _TOKENS = 1_000_000
 
 
@@ -53,7 +55,7 @@ def with_costs(prices: Prices) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
     def fill_in(metadata: dict[str, Any]) -> dict[str, Any]:
         usage, model = metadata.get("usage_metadata"), metadata.get("ls_model_name")
-        if metadata.get("ls_provider") != "qwen" or not usage or not model:
+        if metadata.get("ls_provider") != PROVIDER or not usage or not model:
             return metadata
         price = price_of(model, usage)
         return (

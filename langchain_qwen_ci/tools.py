@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from langchain_qwen_ci.blocks import INTERPRETER
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_INTERPRETER = "code_interpreter"
 # Where the keys to an MCP server stand.
 _SECRET = frozenset({"headers", "authorization"})
 # A dictionary with another type is a tool of the service: they come faster than versions of this
@@ -73,8 +73,8 @@ class Tools:
         tools = [{"type": tool} if isinstance(tool, str) else tool for tool in tools]
         server = [tool for tool in tools if _is_server_tool(tool)]
         return cls(
-            interpreter=any(tool["type"] == _INTERPRETER for tool in server),
-            server=tuple(tool for tool in server if tool["type"] != _INTERPRETER),
+            interpreter=any(tool["type"] == INTERPRETER for tool in server),
+            server=tuple(tool for tool in server if tool["type"] != INTERPRETER),
             functions=tuple(tool for tool in tools if not _is_server_tool(tool)),
         )
 
