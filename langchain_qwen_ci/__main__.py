@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
 from langchain_qwen_ci.catalogue import Api
 from langchain_qwen_ci.errors import QwenError
+from langchain_qwen_ci.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (QwenError, ValueError, ImportError) as error:
-        print(f"{type(error).__name__}: {_plain(str(error))}", file=sys.stderr)
+        print(f"{type(error).__name__}: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning without the place in the code, which is nothing to the user of a program."""
-    print(f"Warning: {_plain(str(message))}", file=sys.stderr)
+    print(f"Warning: {printable(str(message))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +141,8 @@ class _Json:
             "model": message.response_metadata.get("model_name"),
             "request_id": message.response_metadata.get("request_id"),
         }
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        # What steers a terminal stands inside of strings, where JSON takes an escape as well.
+        print(printable(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
 def _screen() -> Screen:
@@ -168,18 +170,18 @@ class _Plain:
 
     def end(self, message: AIMessage) -> None:
         self._write("\n\n")
-        self._facts(_facts(message))
+        self._facts(printable(_facts(message)))
 
     def _block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text} | {"type": "text", "text": text}:
-                self._write(_plain(text))
+                self._write(printable(text))
             case {"type": "server_tool_call", "args": {"code": code}} if code:
-                self._code(_plain(code))
+                self._code(printable(code))
             case {"type": "server_tool_call_chunk", "args": piece}:
-                self._code(_plain(json.loads(f'"{piece}"')))
+                self._code(printable(json.loads(f'"{piece}"')))
             case {"type": "server_tool_result", "output": str(output)}:
-                self._output(_plain(output))
+                self._output(printable(output))
 
     def _code(self, code: str) -> None:
         self._write(f">>> {code}\n")
@@ -204,7 +206,7 @@ class _Rich(_Plain):
     def _block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text}:
-                self._console.print(_plain(text), end="", style="dim", markup=False)
+                self._console.print(printable(text), end="", style="dim", markup=False)
             case _:
                 super()._block(block)
 
@@ -234,11 +236,6 @@ def _facts(message: AIMessage) -> str:
         facts.append(f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{thinking}")
     facts.append(message.response_metadata.get("finish_reason") or "broken off")
     return " · ".join(facts)
-
-
-def _plain(text: str) -> str:
-    """Without control characters: what a model wrote must not steer the terminal."""
-    return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
 
 
 if __name__ == "__main__":

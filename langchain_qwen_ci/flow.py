@@ -232,16 +232,13 @@ def _refused(wire: Wire, request: WireRequest, reply: Reply) -> Generator[Comman
 
 def _redirected(reply: Reply) -> QwenAPIError:
     """The key is for the host that was configured, so no redirect is followed."""
-    with suppress(KeyError, httpx.InvalidURL):
-        url = httpx.URL(reply.headers["location"])
-        if url.host:  # the path may hold a secret
-            return QwenInvalidRequestError(
-                f"The service redirects to {url.scheme}://{url.host}, which is not followed: if "
-                "that is where your key belongs, set base_url to it.",
-                status_code=reply.status_code,
-            )
+    url = httpx.URL(reply.headers.get("location", ""))  # httpx has read it before
+    # The path may hold a secret.
+    where = f"to {url.scheme}://{url.host}, which is not followed: if that is where your key "
     return QwenInvalidRequestError(
-        "The service redirects, which is not followed: check base_url.",
+        f"The service redirects {where}belongs, set base_url to it."
+        if url.host
+        else "The service redirects, which is not followed: check base_url.",
         status_code=reply.status_code,
     )
 

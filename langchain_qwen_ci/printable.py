@@ -21,4 +21,6 @@ def _steers(sign: str) -> bool:
 
 
 def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode()
+    """As JSON writes it, so that what was JSON still is."""
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -119,14 +119,18 @@ def test_what_arrived_before_a_failure_is_shown(form: list[str]):
 
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
 def test_control_characters_do_not_reach_the_terminal(api: str):
-    evil = "\x1b]0;owned\x07\x1b[2J"
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
     turn = [Think(evil), Run(f"print('{evil}')"), Say(f"{evil}done")]
-    with EmulatorServer(mind=Script(turn)) as server:
+    with EmulatorServer(mind=Script(turn, turn)) as server:
         done = against(server, "--api", api, "?")
+        document = against(server, "--api", api, "--json", "?").stdout
     assert "done" in done.stdout
-    assert "\x07" not in done.stdout
-    assert "\x1b]" not in done.stdout
-    assert "\x1b[2J" not in done.stdout
+    assert "\\u001b]0;owned\\u0007" in done.stdout
+    for shown in (done.stdout, document):
+        assert not {"\x07", "\x9b", "\u202e"} & set(shown)
+        assert "\x1b]" not in shown
+        assert "\x1b[2J" not in shown
+    assert json.loads(document)["answer"] == f"{evil}done"  # for a program it is what it was
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[Any]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import traceback
 
+import httpx
 import native
 import pytest
 import responses_wire
 from langchain_core.load import dumps, loads
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
-from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
+from langchain_qwen_ci.emulator import EmulatorServer
+from langchain_qwen_ci.errors import (
+    QwenAPIError,
+    QwenAuthenticationError,
+    QwenError,
+    QwenInputError,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -113,3 +121,87 @@ def test_a_workspace_is_sent_and_not_shown(service, monkeypatch):
     assert read.workspace == "ws-other"
     model.http_client = model.http_async_client = None  # which cannot be copied
     assert copy.deepcopy(model).workspace == copy.copy(model).workspace == "ws-secret"
+
+
+FAR = [
+    "http://10.0.0.1",
+    "http://gate.example:8000",
+    "http://127.0.0.1.example",
+    "http://[fe80::1]",
+]
+HERE = ["http://127.0.0.1:1", "http://127.8.8.8", "http://localhost:8000/api/v1", "http://[::1]:1"]
+
+
+@pytest.mark.parametrize("url", FAR)
+def test_a_key_goes_by_plain_http_to_this_machine_only(service, url, monkeypatch):
+    with pytest.raises(ValueError, match="allow_plain_http=True") as caught:
+        ChatQwenCodeInterpreter(base_url=url, api_key=SECRET)
+    assert SECRET not in everything_of(caught.value)
+    served = service(ANSWER)
+    model = served.model()
+    model.base_url = url
+    with pytest.raises(ValueError, match="allow_plain_http=True"):
+        model.invoke("Hi")
+    assert served.requests == []
+    served.model(base_url=url, allow_plain_http=True).invoke("Hi")
+    assert len(served.requests) == 1
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", url)
+    with pytest.raises(ValueError, match="allow_plain_http=True"):
+        ChatQwenCodeInterpreter(api_key=SECRET)
+
+
+@pytest.mark.parametrize("url", HERE)
+def test_to_this_machine_it_may(service, url):
+    served = service(ANSWER)
+    served.model(base_url=url).invoke("Hi")
+    assert len(served.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        (f"https://thief.example/{SECRET}", "redirects to https://thief.example, which"),
+        ("/elsewhere", "check base_url"),
+        (None, "check base_url"),
+    ],
+)
+def test_a_key_follows_no_redirect(service, status, location, said):
+    headers = {"location": location} if location else {}
+    served = service(lambda: httpx.Response(status, headers=headers, content=b"moved"))
+    client = httpx.Client(transport=httpx.MockTransport(served), follow_redirects=True)
+    with pytest.raises(QwenAPIError, match=said) as caught:
+        served.model(http_client=client, api_key=SECRET).invoke("Hi")
+    assert [request.url.host for request in served.requests] == ["127.0.0.1"]
+    assert caught.value.status_code == status
+    assert not caught.value.is_retryable
+    assert SECRET not in everything_of(caught.value)
+
+
+def test_what_runs_here_is_not_reached_by_a_proxy(monkeypatch):
+    """It would see the key, and reach another machine's port."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with EmulatorServer() as server:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key=SECRET)
+        assert "42" in model.invoke("What is 6 * 7?").content
+        assert "42" in asyncio.run(model.ainvoke("What is 6 * 7?")).content
+
+
+STEERING = "\x1b]0;owned\x07 \x9b31m \u202e \r\x08"
+
+
+def test_what_the_service_says_cannot_steer_a_terminal(service):
+    refusal = {"code": f"Bad{STEERING}", "message": f"No.{STEERING}\nReally.", "request_id": "\x1b"}
+    answers = [
+        lambda: httpx.Response(400, json=refusal),
+        lambda: httpx.Response(502, content=f"<html>{STEERING}".encode()),
+        f"data:{STEERING}\n\n".encode(),
+    ]
+    for answer in answers:
+        with pytest.raises(QwenError) as caught:
+            service(answer).model(max_retries=0).invoke("Hi")
+        shown = "".join(traceback.format_exception_only(caught.value))
+        assert not {"\x1b", "\x9b", "\u202e", "\r", "\x08", "\x07"} & set(shown)
+        assert "owned" in shown
+    assert caught.value.partial is None
