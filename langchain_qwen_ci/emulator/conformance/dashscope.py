@@ -224,8 +224,10 @@ async def code_stays(subject: Subject) -> None:
     before: list[str] = []
     for payload in await _answer(subject):
         codes = _codes(payload)
-        kept = len(codes) >= len(before) and all(map(str.startswith, codes, before))
-        if not kept:  # an entry may come empty, and be filled later
+        # An entry may come empty, and be filled later.
+        if len(codes) < len(before) or any(
+            shown_before not in ("", now) for shown_before, now in zip(before, codes, strict=False)
+        ):
             raise BrokenFactError(f"{shown(before)} was shown, and then {shown(codes)}")
         before = codes
 

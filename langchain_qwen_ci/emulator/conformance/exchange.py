@@ -133,7 +133,7 @@ class Subject:
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise NoAnswerError("The answer is compressed, which was not asked for.")
-            async for piece in response.aiter_raw():
+            async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > _MOST_BYTES:
                     raise NoAnswerError(f"The answer is longer than {_MOST_BYTES} bytes.")

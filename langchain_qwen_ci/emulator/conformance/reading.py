@@ -176,7 +176,8 @@ def frames_of(reply: Reply) -> list[Frame]:
         NoAnswerError: an error came in its place, or nothing.
     """
     frames = _frames(reply.text)
-    if reply.status != _OK or not any(frame.values("data") for frame in frames):
+    told = [value for frame in frames for value in frame.values("data")]
+    if reply.status != _OK or not set(told) - {"", "[DONE]"}:
         raise NoAnswerError(f"HTTP {reply.status} in place of a stream: {reply.text}")
     return frames
 

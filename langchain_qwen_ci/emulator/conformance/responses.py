@@ -268,7 +268,7 @@ async def message(subject: Subject) -> None:
         for part in list_at(item, "content"):
             words_at(part, "text")
             if at(part, "type") not in ("output_text", "text"):
-                raise BrokenFactError(f"the type of a part is {shown(part)}")
+                raise BrokenFactError(f"the type of a part is {shown(at(part, 'type'))}")
 
 
 @CHECKS.must("recorded", "The text of reasoning stands in its summary.")
