@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import httpx
 
 from langchain_qwen_ci import catalogue
-from langchain_qwen_ci.emulator.conformance import chat_completions, dashscope, responses
+from langchain_qwen_ci.emulator.conformance import (
+    chat_completions,
+    dashscope,
+    dashscope_refusals,
+    responses,
+    responses_refusals,
+)
 from langchain_qwen_ci.emulator.conformance.checks import Check, Verdict, verdict
 from langchain_qwen_ci.emulator.conformance.exchange import Subject
 
@@ -30,9 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "Check", "Verdict", "judge"]
 
+SECONDS = 300.0  # about the service's own limit
 CHECKS: tuple[Check, ...] = (
     *dashscope.CHECKS.all,
+    *dashscope_refusals.CHECKS.all,
     *responses.CHECKS.all,
+    *responses_refusals.CHECKS.all,
     *chat_completions.CHECKS.all,
 )
 
@@ -44,7 +53,7 @@ def judge(  # noqa: PLR0913  # options of a run, all by name
     model: str = "qwen3-max",
     endpoint: Endpoint | None = None,
     checks: Sequence[Check] = CHECKS,
-    timeout: float = 120.0,
+    timeout: float = SECONDS,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Iterator[Verdict]:
     """Make checks, and give each verdict as soon as it is known.

@@ -18,7 +18,7 @@ import httpx
 
 from langchain_qwen_ci.catalogue import Api, Endpoint
 from langchain_qwen_ci.emulator import EmulatorServer
-from langchain_qwen_ci.emulator.conformance import CHECKS, Verdict, judge
+from langchain_qwen_ci.emulator.conformance import CHECKS, SECONDS, Verdict, judge
 from langchain_qwen_ci.emulator.conformance.checks import Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_qwen_ci.emulator.conformance",
         description="Judge an endpoint that claims to be Qwen's code-interpreter service. "
-        f"Its key is taken from {_KEY}. Every wire costs about ten answers.",
+        f"Its key is taken from {_KEY}. Every wire costs about six answers.",
     )
     parser.add_argument("--base-url", help="the endpoint (default: the emulator, started for it)")
     parser.add_argument("--api", choices=get_args(Api), help="this wire only")
@@ -76,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
         help="this check only, like dashscope/frames; may be repeated",
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=120.0, help="of an answer, in seconds (default: 120)"
+        "--timeout",
+        type=_seconds,
+        default=SECONDS,
+        help=f"of an answer, in seconds (default: {SECONDS:g})",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     return parser

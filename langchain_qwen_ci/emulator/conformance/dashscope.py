@@ -1,4 +1,4 @@
-"""The facts of DashScope's native wire."""
+"""The facts of DashScope's native wire: its answers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from langchain_qwen_ci.emulator.conformance.reading import (
     must_be,
     must_be_framed,
     must_be_numbered,
-    must_be_refused,
     must_come_in_pieces,
     must_end_by_itself,
     must_have_no_spaces,
     must_have_request_id,
     must_not_fall,
-    native_error,
     object_at,
     shown,
     text_at,
@@ -42,13 +40,13 @@ if TYPE_CHECKING:
 
 CHECKS = Checks("dashscope")
 
-_TEXT, _MULTIMODAL = "text-generation", "multimodal-generation"
+TEXT, MULTIMODAL = "text-generation", "multimodal-generation"
 _STREAMS = {"X-DashScope-SSE": "enable", "Accept": "text/event-stream"}
-_PLAIN: dict[str, Any] = {"enable_code_interpreter": False, "enable_thinking": False}
+PLAIN: dict[str, Any] = {"enable_code_interpreter": False, "enable_thinking": False}
 _CHOICE = ("output", "choices", 0)
 
 
-def _request(
+def request_of(
     subject: Subject,
     messages: Sequence[Any],
     *,
@@ -58,7 +56,7 @@ def _request(
 ) -> Request:
     """A request that streams with the interpreter on, but for what is said otherwise."""
     path = path or subject.endpoint
-    if path == _MULTIMODAL:  # whose content is a list of parts
+    if path == MULTIMODAL:  # whose content is a list of parts
         messages = [{**said, "content": [{"text": said["content"]}]} for said in messages]
     body = {
         "model": model or subject.model,
@@ -74,20 +72,20 @@ def _request(
     return Request(f"/api/v1/services/aigc/{path}/generation", body, _STREAMS)
 
 
-def _user(text: str) -> list[Any]:
+def user(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-def _question(subject: Subject, **more: Any) -> Request:
-    return _request(subject, _user(asking.QUESTION), **more)
+def question_of(subject: Subject, **more: Any) -> Request:
+    return request_of(subject, user(asking.QUESTION), **more)
 
 
-def _unstreamed(request: Request) -> Request:
+def unstreamed(request: Request) -> Request:
     return Request(request.path, request.body)
 
 
 async def _reply(subject: Subject) -> Reply:
-    return await subject.reply(_question(subject))
+    return await subject.reply(question_of(subject))
 
 
 async def _answer(subject: Subject) -> list[dict[str, Any]]:
@@ -101,12 +99,8 @@ async def _answer(subject: Subject) -> list[dict[str, Any]]:
 
 async def _document(subject: Subject, **parameters: Any) -> dict[str, Any]:
     """An answer without stream, interpreter and thinking."""
-    request = _request(subject, _user(asking.PLAIN), **_PLAIN, **parameters)
-    return document_of(await subject.reply(_unstreamed(request)))
-
-
-async def _refusal(subject: Subject, request: Request) -> tuple[int, str, str]:
-    return native_error(await subject.reply(request))
+    request = request_of(subject, user(asking.PLAIN), **PLAIN, **parameters)
+    return document_of(await subject.reply(unstreamed(request)))
 
 
 def _texts(payload: dict[str, Any]) -> tuple[str, str]:
@@ -199,7 +193,7 @@ async def reasoning(subject: Subject) -> None:
 
 @CHECKS.must("recorded", "On the text path content and reasoning_content are strings, always.")
 async def strings(subject: Subject) -> None:
-    _only_on_the_text_path(subject)
+    only_on_the_text_path(subject)
     for payload in await _answer(subject):
         text_at(payload, *_CHOICE, "message", "content")
         text_at(payload, *_CHOICE, "message", "reasoning_content")
@@ -207,7 +201,7 @@ async def strings(subject: Subject) -> None:
 
 @CHECKS.should("recorded", "On the text path the last frame has no text.")
 async def empty_end(subject: Subject) -> None:
-    _only_on_the_text_path(subject)
+    only_on_the_text_path(subject)
     must_be(_texts((await _answer(subject))[-1]), ("", ""), "the text of the last frame")
 
 
@@ -298,7 +292,7 @@ async def request_id_header(subject: Subject) -> None:
 
 @CHECKS.must("documented", "A conversation of several turns is taken.")
 async def conversation(subject: Subject) -> None:
-    reply = await subject.reply(_request(subject, asking.CONVERSATION))
+    reply = await subject.reply(request_of(subject, asking.CONVERSATION))
     last = frames_of(reply)[-1].data
     must_be(at(last, *_CHOICE, "finish_reason"), "stop", "finish_reason at the end")
 
@@ -315,7 +309,7 @@ async def document(subject: Subject) -> None:
 
 @CHECKS.should("recorded", "Accept: text/event-stream alone streams as well.")
 async def accept_header(subject: Subject) -> None:
-    request = _request(subject, _user(asking.PLAIN), **_PLAIN)
+    request = request_of(subject, user(asking.PLAIN), **PLAIN)
     headers = {"Accept": "text/event-stream"}
     frames_of(await _streamed(subject, Request(request.path, request.body, headers)))
 
@@ -341,71 +335,6 @@ async def stop(subject: Subject) -> None:
         raise BrokenFactError(f"{asking.STOP} is in {shown(said)}")
 
 
-@CHECKS.must("documented", "The interpreter without a stream is refused with HTTP 400.")
-async def interpreter_streams(subject: Subject) -> None:
-    must_be_refused(await _refusal(subject, _unstreamed(_question(subject))), 400)
-
-
-@CHECKS.must("documented", "Functions beside the interpreter are refused with HTTP 400.")
-async def interpreter_stands_alone(subject: Subject) -> None:
-    request = _question(subject, tools=[asking.FUNCTION_TOOL])
-    must_be_refused(await _refusal(subject, request), 400)
-
-
-@CHECKS.must("documented", "A model that needs thinking runs no code without it: HTTP 400.")
-async def interpreter_thinks(subject: Subject) -> None:
-    asking.must_need_thinking(subject.model)
-    must_be_refused(await _refusal(subject, _question(subject, enable_thinking=False)), 400)
-
-
-@CHECKS.must("documented", "Thinking without incremental_output is refused with HTTP 400.")
-async def thinking_is_incremental(subject: Subject) -> None:
-    request = _question(subject, incremental_output=False, enable_code_interpreter=False)
-    must_be_refused(await _refusal(subject, request), 400, "InvalidParameter")
-
-
-@CHECKS.must("documented", 'Thinking wants result_format "message": else HTTP 400.')
-async def thinking_is_in_messages(subject: Subject) -> None:
-    request = _question(subject, result_format="text", enable_code_interpreter=False)
-    must_be_refused(await _refusal(subject, request), 400, "InvalidParameter")
-
-
-@CHECKS.should("reported", 'The path that does not serve the model answers HTTP 400, "url error".')
-async def wrong_path(subject: Subject) -> None:
-    other = _MULTIMODAL if subject.endpoint == _TEXT else _TEXT
-    found = await _refusal(subject, _question(subject, path=other))
-    must_be_refused(found, 400, "InvalidParameter")
-    if "url error" not in found[2]:
-        raise BrokenFactError(f"the message is {shown(found[2])}")
-
-
-@CHECKS.must("recorded", "The text path refuses content that is a list: HTTP 400.")
-async def list_content(subject: Subject) -> None:
-    _only_on_the_text_path(subject)
-    content: Any = [{"text": asking.PLAIN}]
-    request = _request(subject, [{"role": "user", "content": content}], **_PLAIN)
-    must_be_refused(await _refusal(subject, request), 400, "InvalidParameter")
-
-
-@CHECKS.must("recorded", "An error is code, message and request_id, with HTTP 400 or in a frame.")
-async def error_body(subject: Subject) -> None:
-    request = _request(subject, [{"role": "nobody", "content": asking.PLAIN}])
-    must_be_refused(await _refusal(subject, request), 400, "InvalidParameter")
-
-
-@CHECKS.must("recorded", "A wrong key is HTTP 401, InvalidApiKey.")
-async def wrong_key(subject: Subject) -> None:
-    request = _question(subject)
-    wrong = Request(request.path, request.body, request.headers, key=asking.WRONG_KEY)
-    must_be_refused(await _refusal(subject, wrong), 401, "InvalidApiKey")
-
-
-@CHECKS.should("documented", "An unknown model is HTTP 404, ModelNotFound or Model.NotExist.")
-async def unknown_model(subject: Subject) -> None:
-    found = await _refusal(subject, _question(subject, model=asking.NO_MODEL))
-    must_be_refused(found, 404, "ModelNotFound", "Model.NotExist")
-
-
-def _only_on_the_text_path(subject: Subject) -> None:
-    if subject.endpoint != _TEXT:
+def only_on_the_text_path(subject: Subject) -> None:
+    if subject.endpoint != TEXT:
         raise NotApplicableError(f"{subject.model} is not served by the text path")

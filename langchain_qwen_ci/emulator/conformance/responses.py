@@ -1,7 +1,4 @@
-"""The facts of the Responses wire.
-
-Whether functions may stand beside the interpreter is no fact here: sources disagree.
-"""
+"""The facts of the Responses wire: its answers."""
 
 from __future__ import annotations
 
@@ -21,12 +18,10 @@ from langchain_qwen_ci.emulator.conformance.reading import (
     must_be,
     must_be_framed,
     must_be_numbered,
-    must_be_refused,
     must_come_in_pieces,
     must_end_by_itself,
     must_have_no_spaces,
     must_have_request_id,
-    native_error,
     object_at,
     shown,
     text_at,
@@ -40,8 +35,8 @@ if TYPE_CHECKING:
 
 CHECKS = Checks("responses")
 
-_PATH = "/compatible-mode/v1/responses"
-_OLDER_PATH = f"/api/v2/apps/protocols{_PATH}"
+PATH = "/compatible-mode/v1/responses"
+_OLDER_PATH = f"/api/v2/apps/protocols{PATH}"
 _INTERPRETER = {"type": "code_interpreter"}
 _ENDS = ("response.completed", "response.failed", "response.incomplete")
 _ADDED, _DONE = "response.output_item.added", "response.output_item.done"
@@ -56,8 +51,8 @@ _REASONING = tuple(
 )
 
 
-def _request(
-    subject: Subject, given: str | list[Any], *, path: str = _PATH, **more: Any
+def request_of(
+    subject: Subject, given: str | list[Any], *, path: str = PATH, **more: Any
 ) -> Request:
     """A request that streams with the interpreter on, but for what is said otherwise."""
     body = {
@@ -71,15 +66,15 @@ def _request(
     return Request(path, body)
 
 
-def _plain(subject: Subject, given: str | list[Any] = asking.PLAIN, **more: Any) -> Request:
+def plain_of(subject: Subject, given: str | list[Any] = asking.PLAIN, **more: Any) -> Request:
     """A request for one document, without interpreter and thinking."""
-    return _request(
+    return request_of(
         subject, given, **{"tools": [], "enable_thinking": False, "stream": False, **more}
     )
 
 
 async def _reply(subject: Subject) -> Reply:
-    return await subject.reply(_request(subject, asking.QUESTION))
+    return await subject.reply(request_of(subject, asking.QUESTION))
 
 
 async def _answer(subject: Subject) -> list[dict[str, Any]]:
@@ -102,10 +97,6 @@ async def _document(subject: Subject, request: Request) -> dict[str, Any]:
 
 async def _answered(subject: Subject, request: Request) -> None:
     must_be(at(await _document(subject, request), "status"), "completed", "status")
-
-
-async def _refusal(subject: Subject, request: Request) -> tuple[int, str, str]:
-    return native_error(await subject.reply(request))
 
 
 def _done(events: Iterable[dict[str, Any]], kind: str = "") -> list[Any]:
@@ -310,7 +301,8 @@ async def fence(subject: Subject) -> None:
             raise BrokenFactError(f"the logs are {shown(logs)}")
 
 
-@CHECKS.must("documented", "response.completed repeats the items, in their order.")
+# The documentation says so, and shortens its samples until they do not.
+@CHECKS.should("documented", "response.completed repeats the items, in their order.")
 async def repeated_items(subject: Subject) -> None:
     output = list_at(await _whole(subject), "output")
     told = [at(item, "id") for item in _done(await _answer(subject))]
@@ -352,18 +344,19 @@ async def details(subject: Subject) -> None:
 
 @CHECKS.should("documented", "usage.x_tools is absent where nothing ran.")
 async def no_count(subject: Subject) -> None:
-    if "x_tools" in object_at(await _document(subject, _plain(subject)), "usage"):
+    if "x_tools" in object_at(await _document(subject, plain_of(subject)), "usage"):
         raise BrokenFactError("x_tools is there")
 
 
-@CHECKS.must("documented", "Answers have the header x-request-id.")
+# Documented for the native wire.
+@CHECKS.should("documented", "Answers have the header x-request-id.")
 async def request_id_header(subject: Subject) -> None:
     must_have_request_id(await _reply(subject))
 
 
 @CHECKS.must("documented", "The interpreter works without a stream, too.")
 async def document(subject: Subject) -> None:
-    found = await _document(subject, _request(subject, asking.QUESTION, stream=False))
+    found = await _document(subject, request_of(subject, asking.QUESTION, stream=False))
     must_be(at(found, "object"), "response", "the object")
     must_be(at(found, "status"), "completed", "status")
     for run in _runs(list_at(found, "output")):
@@ -373,77 +366,27 @@ async def document(subject: Subject) -> None:
 
 @CHECKS.must("documented", "A conversation of several turns is taken.")
 async def conversation(subject: Subject) -> None:
-    await _answered(subject, _plain(subject, list(asking.CONVERSATION)))
+    await _answered(subject, plain_of(subject, list(asking.CONVERSATION)))
 
 
 @CHECKS.must("documented", "previous_response_id goes on from an answer.")
 async def previous_response(subject: Subject) -> None:
-    before = words_at(await _document(subject, _plain(subject)), "id")
-    await _answered(subject, _plain(subject, "Go on.", previous_response_id=before))
+    before = words_at(await _document(subject, plain_of(subject)), "id")
+    await _answered(subject, plain_of(subject, "Go on.", previous_response_id=before))
 
 
 @CHECKS.should("documented", "The older path answers as well.")
 async def older_path(subject: Subject) -> None:
-    reply = await subject.reply(_plain(subject, path=_OLDER_PATH))
+    reply = await subject.reply(plain_of(subject, path=_OLDER_PATH))
     must_be(reply.status, 200, "the HTTP status")
     must_be(at(json_object(reply.text), "status"), "completed", "status")
 
 
 @CHECKS.must("documented", "max_output_tokens ends an answer, which is then incomplete.")
 async def max_tokens(subject: Subject) -> None:
-    request = _plain(subject, max_output_tokens=asking.FEWEST_TOKENS, stream=True)
+    request = plain_of(subject, max_output_tokens=asking.FEWEST_TOKENS, stream=True)
     last = frames_of(await subject.reply(request))[-1].data
     must_be(at(last, "type"), "response.incomplete", "the last event")
     must_be(at(last, "response", "status"), "incomplete", "status")
     reason = at(last, "response", "incomplete_details", "reason")
     must_be(reason, "max_output_tokens", "the reason")
-
-
-@CHECKS.should("documented", "max_output_tokens below 16 is refused with HTTP 400.")
-async def fewest_tokens(subject: Subject) -> None:
-    request = _plain(subject, max_output_tokens=asking.FEWEST_TOKENS - 1)
-    must_be_refused(await _refusal(subject, request), 400)
-
-
-@CHECKS.should("reported", "A model that needs thinking says so in a response.failed, HTTP 200.")
-async def interpreter_thinks(subject: Subject) -> None:
-    asking.must_need_thinking(subject.model)
-    reply = await subject.reply(_request(subject, asking.QUESTION, enable_thinking=False))
-    _must_have_failed(reply, "enable_thinking")
-
-
-@CHECKS.should("reported", "web_extractor without web_search ends in a response.failed, HTTP 200.")
-async def extractor_searches(subject: Subject) -> None:
-    tools = [{"type": "web_extractor"}]
-    reply = await subject.reply(_request(subject, asking.PLAIN, tools=tools))
-    _must_have_failed(reply, "web_search")
-
-
-def _must_have_failed(reply: Reply, word: str) -> None:
-    """Whether a stream ends in a failure, whose text has this word."""
-    must_be(reply.status, 200, "the HTTP status")
-    last = frames_of(reply)[-1].data
-    must_be(at(last, "type"), "response.failed", "the last event")
-    must_be(at(last, "response", "status"), "failed", "status")
-    if word not in text_at(last, "response", "error", "message"):
-        raise BrokenFactError(f"the error is {shown(at(last, 'response', 'error'))}")
-
-
-@CHECKS.must("documented", "An error before an answer is code, message and request_id: HTTP 400.")
-async def error_body(subject: Subject) -> None:
-    body = {**_plain(subject).body}
-    del body["model"]
-    must_be_refused(await _refusal(subject, Request(_PATH, body)), 400, "InvalidParameter")
-
-
-@CHECKS.must("documented", "A wrong key is HTTP 401, InvalidApiKey.")
-async def wrong_key(subject: Subject) -> None:
-    wrong = Request(_PATH, _plain(subject).body, key=asking.WRONG_KEY)
-    must_be_refused(await _refusal(subject, wrong), 401, "InvalidApiKey")
-
-
-@CHECKS.should("documented", "An unknown model is refused with HTTP 400 or 404.")
-async def unknown_model(subject: Subject) -> None:
-    status, code_told, said = await _refusal(subject, _plain(subject, model=asking.NO_MODEL))
-    if status not in (400, 404):
-        raise BrokenFactError(f"HTTP {status}, {code_told}: {said}")
