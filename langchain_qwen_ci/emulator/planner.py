@@ -29,7 +29,11 @@ _HELP = (
     "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
     "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
 )
-_OFF = "The code interpreter is off, so I answer without running anything."
+# Longer than the shortest answer that Responses can be limited to.
+_OFF = (
+    "The code interpreter is off, so I answer without running anything. Ask again with it switched "
+    "on, and I compute what you want."
+)
 # Words that say nothing of what a function is for.
 _EMPTY_WORDS = frozenset(
     re.findall(
