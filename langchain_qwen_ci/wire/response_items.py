@@ -30,7 +30,9 @@ from langchain_qwen_ci.wire.events import (
 Payload = dict[str, Any]
 
 _FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
-_IMAGE_LINK = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+# Neither text nor link may open another one: every character is looked at once, even in logs that
+# are nothing but beginnings of links.
+_IMAGE_LINK = re.compile(r"!\[[^\[\]]*\]\(([^()\s]+)\)")
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILED = ("failed", "incomplete")
 _NO_FIELDS = frozenset({"id", "type", "status"})
