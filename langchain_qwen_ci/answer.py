@@ -12,10 +12,11 @@ the reasoning and the text at which it happened. From it `content_blocks` is reb
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
-from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
 from langchain_qwen_ci.blocks import INTERPRETER, PROVIDER
@@ -47,6 +48,40 @@ if TYPE_CHECKING:
 _WITHOUT_INDEX = ("tool_call", "invalid_tool_call")
 
 
+@dataclass(slots=True)
+class _Program:
+    """A program's record, its entry in the trail, and the code that both of them still lack.
+
+    It is added when somebody asks: adding each piece to a string copies all before it.
+    """
+
+    record: CodeExecution
+    entry: dict[str, Any]
+    pieces: list[str] = field(default_factory=list)
+
+    def join(self) -> None:
+        if self.pieces:
+            more = "".join(self.pieces)
+            self.pieces.clear()
+            self.record["code"] += more
+            self.entry["code"] += more
+
+
+@dataclass(slots=True)
+class _FunctionCall:
+    """A function call, as LangChain adds it up from the chunks of a stream."""
+
+    index: int
+    call_id: str | None = None
+    name: str | None = None
+    pieces: list[str] = field(default_factory=list)
+
+    def whole(self) -> ToolCallChunk:
+        return tool_call_chunk(
+            name=self.name, args="".join(self.pieces), id=self.call_id, index=self.index
+        )
+
+
 class Answer:
     """What a model has done so far; complete after `Finished`."""
 
@@ -56,7 +91,7 @@ class Answer:
         self._begin()
 
     def _begin(self) -> None:
-        self.trail: list[dict[str, Any]] = []
+        self._trail: list[dict[str, Any]] = []
         self._metadata: dict[str, Any] = {
             "model_provider": PROVIDER,
             "model_name": self.model_name,
@@ -67,7 +102,8 @@ class Answer:
         self._text_length = 0
         self._spoke = False  # since the last entry of the trail
         self._executions: dict[str, CodeExecution] = {}
-        self._calls: list[ToolCallChunk] = []
+        self._programs: dict[str, _Program] = {}
+        self._calls: dict[int, _FunctionCall] = {}
         self._tokens: TokensUsed | None = None
 
     def add(self, event: Event) -> dict[str, Any] | None:
@@ -91,31 +127,32 @@ class Answer:
         self._spoke = True
 
     def _take_code(self, event: CodeDelta) -> dict[str, Any]:
-        execution = self._executions.get(event.call_id)
-        if execution is None:
-            self._executions[event.call_id] = CodeExecution(
-                id=event.call_id, code=event.code, status="in_progress"
-            )
-            return self._mark({"id": event.call_id, "code": event.code})
-        execution["code"] += event.code
-        entry = next(entry for entry in self.trail if entry.get("id") == event.call_id)
-        entry["code"] += event.code
-        return {"index": entry["index"], "code": event.code}
+        program = self._programs.get(event.call_id)
+        if program is None:
+            record = CodeExecution(id=event.call_id, code=event.code, status="in_progress")
+            self._executions[event.call_id] = record
+            entry = self._mark({"id": event.call_id, "code": event.code})
+            self._programs[event.call_id] = _Program(record, self._trail[-1])
+            return entry
+        program.pieces.append(event.code)
+        return {"index": program.entry["index"], "code": event.code}
 
     def _mark(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Open an entry of the trail here. Chunks merge entries by their `index`."""
         self._spoke = False
         entry = {
-            "index": len(self.trail),
+            "index": len(self._trail),
             "reasoning_offset": self._reasoning_length,
             "text_offset": self._text_length,
             **fields,
         }
-        self.trail.append(entry)
+        self._trail.append(entry)
         return dict(entry)
 
     def _replace_code(self, event: CodeReplaced) -> None:
-        self._executions[event.call_id]["code"] = event.code
+        program = self._programs[event.call_id]
+        program.join()
+        program.record["code"] = event.code
 
     def _finish_code(self, event: CodeFinished) -> dict[str, Any] | None:
         execution = self._executions[event.call_id]
@@ -141,7 +178,10 @@ class Answer:
         return self._mark(result)
 
     def _take_call(self, event: ToolCallDelta) -> None:
-        self._calls.append(call_chunk(event))
+        call = self._calls.setdefault(event.index, _FunctionCall(event.index))
+        call.call_id = call.call_id or event.call_id
+        call.name = call.name or event.name
+        call.pieces.append(event.arguments)
 
     def _take_tokens(self, event: TokensUsed) -> None:
         self._tokens = event
@@ -180,6 +220,7 @@ class Answer:
     @property
     def response_metadata(self) -> dict[str, Any]:
         """What stands on the finished message; see `metadata` for its keys."""
+        self._join_programs()
         metadata = {
             **self._metadata,
             "code_executions": [dict(execution) for execution in self._executions.values()],
@@ -213,7 +254,7 @@ class Answer:
     def calls(self) -> list[dict[str, Any]]:
         """Blocks of the function calls so far, valid and invalid, in order."""
         alone = (
-            AIMessageChunk(content="", tool_call_chunks=[call]) for call in self._merged_calls()
+            AIMessageChunk(content="", tool_call_chunks=[call]) for call in self._whole_calls()
         )
         return [dict(call) for one in alone for call in (*one.tool_calls, *one.invalid_tool_calls)]
 
@@ -224,6 +265,7 @@ class Answer:
 
     def execution(self, call_id: str) -> CodeExecution:
         """The record of an execution as it stands now."""
+        self._programs[call_id].join()
         return CodeExecution(**self._executions[call_id])
 
     def message(self, output_version: str | None = None) -> AIMessage:
@@ -232,13 +274,14 @@ class Answer:
         Args:
             output_version: "v1" puts standard blocks into `content`, anything else the text.
         """
-        trail = {"trail": [dict(entry) for entry in self.trail]} if self.trail else {}
+        self._join_programs()
+        trail = {"trail": [dict(entry) for entry in self._trail]} if self._trail else {}
         message = AIMessageChunk(
             content="".join(self._text),
             additional_kwargs={**self.reasoning_kwargs, **trail},
             response_metadata=self.response_metadata,
             usage_metadata=self.usage_metadata,
-            tool_call_chunks=self._merged_calls(),
+            tool_call_chunks=self._whole_calls(),
             chunk_position="last",
         )
         whole = cast("AIMessage", message_chunk_to_message(message))
@@ -255,12 +298,12 @@ class Answer:
         message.response_metadata["output_version"] = "v1"
         return message
 
-    def _merged_calls(self) -> list[ToolCallChunk]:
-        """Added up as LangChain adds up the chunks of a stream, so that both give the same."""
-        if not self._calls:
-            return []
-        pieces = [AIMessageChunk(content="", tool_call_chunks=[call]) for call in self._calls]
-        return add_ai_message_chunks(*pieces).tool_call_chunks
+    def _join_programs(self) -> None:
+        for program in self._programs.values():
+            program.join()
+
+    def _whole_calls(self) -> list[ToolCallChunk]:
+        return [call.whole() for call in self._calls.values()]
 
     @contextmanager
     def kept_on_error(self) -> Iterator[None]:

@@ -20,11 +20,10 @@ from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
     Logprobs,
+    ToolCalls,
     document,
     finish_reason,
     refusal,
-    string_only,
-    tool_call,
 )
 from langchain_qwen_ci.wire.encoding import chat_message, content, json_body, switches
 from langchain_qwen_ci.wire.events import (
@@ -38,6 +37,7 @@ from langchain_qwen_ci.wire.events import (
 )
 from langchain_qwen_ci.wire.prompt import Text
 from langchain_qwen_ci.wire.tokens import counted
+from langchain_qwen_ci.wire.values import object_only, storable, string_only
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
@@ -93,6 +93,7 @@ class _ChatCompletionsReading:
         self.usage: dict[str, Any] = {}
         self._beside: dict[str, Any] = {}
         self._logprobs = Logprobs()
+        self._calls = ToolCalls()
 
     @property
     def begun(self) -> bool:
@@ -102,23 +103,24 @@ class _ChatCompletionsReading:
     def finished(self) -> bool:
         return self._reason is not None
 
-    def read(self, frame: Frame) -> list[Event]:
+    def read(self, frame: Frame, events: list[Event]) -> None:
         if frame.data.strip() == _DONE:
-            return self.end() if self.finished else []
+            events += self.end()
+            return
         payload = from_json(frame.data)
         if payload.get("error") or frame.event == "error" or _is_refusal(payload):
             raise refusal(payload, frame.status)
-        events: list[Event] = []
         if not self._request_id:
             self._request_id = str(payload.get("id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
-        self.usage = payload.get("usage") or self.usage
+        if usage := payload.get("usage"):
+            self.usage = object_only(usage)
         for name in _BESIDE_CHOICES:
-            if value := payload.get(name):
-                self._beside[name] = value
+            value = payload.get(name)
+            if value and value != self._beside.get(name):
+                self._beside[name] = storable(value)
         if choices := payload.get("choices"):
             self._take(choices[0], events)
-        return events
 
     def _take(self, choice: dict[str, Any], events: list[Event]) -> None:
         # An answer that is no stream has a whole message where a chunk has a delta.
@@ -127,7 +129,7 @@ class _ChatCompletionsReading:
             events.append(ReasoningDelta(string_only(thought)))
         if said := delta.get("content"):
             events.append(TextDelta(string_only(said)))
-        events.extend(map(tool_call, delta.get("tool_calls") or ()))
+        events.extend(map(self._calls.piece, delta.get("tool_calls") or ()))
         self._logprobs.take(choice)
         if reason := choice.get("finish_reason"):
             self._reason = finish_reason(reason)

@@ -23,11 +23,10 @@ from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
     Logprobs,
+    ToolCalls,
     document,
     finish_reason,
     refusal,
-    string_only,
-    tool_call,
 )
 from langchain_qwen_ci.wire.encoding import chat_message, json_body, switches
 from langchain_qwen_ci.wire.events import (
@@ -44,6 +43,7 @@ from langchain_qwen_ci.wire.events import (
 )
 from langchain_qwen_ci.wire.prompt import Text
 from langchain_qwen_ci.wire.tokens import counted, tokens_used
+from langchain_qwen_ci.wire.values import storable, string_only
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
@@ -117,9 +117,12 @@ class _DashScopeReading:
         self._known_bytes = b""  # of `tool_info` as last read, with its key
         self._unremembered = False
         self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
-        self._running: set[int] = set()  # positions that the model has not spoken after
+        # Positions that the model has not gone on after: with code, and still to be filled in.
+        self._running: set[int] = set()
+        self._empty: set[int] = set()
         self._search_info: Any = None
         self._logprobs = Logprobs()
+        self._calls = ToolCalls()
         self.usage: dict[str, Any] = {}
         self._counted: dict[str, Any] = {}  # usage when the last inference ended
 
@@ -131,20 +134,18 @@ class _DashScopeReading:
     def over(self) -> bool:
         return self.finished
 
-    def read(self, frame: Frame) -> list[Event]:
-        events = self._read(frame)
+    def read(self, frame: Frame, events: list[Event]) -> None:
+        self._read(frame, events)
         self._remember_tool_info(frame.data)
-        return events
 
     def end(self) -> list[Event]:
         return []
 
-    def _read(self, frame: Frame) -> list[Event]:
+    def _read(self, frame: Frame, events: list[Event]) -> None:
         payload = from_json(self._without_known_tool_info(frame.data))
         output = payload.get("output")
         if frame.event == "error" or (not output and payload.get("code")):
             raise _refusal(self._request, payload, frame.status)
-        events: list[Event] = []
         if not self._request_id:
             self._request_id = str(payload.get("request_id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
@@ -152,7 +153,6 @@ class _DashScopeReading:
             self._take_usage(usage, events)
         if output:
             self._take_output(output, events)
-        return events
 
     def _take_output(self, output: dict[str, Any], events: list[Event]) -> None:
         choices = output.get("choices")
@@ -168,9 +168,11 @@ class _DashScopeReading:
         if said := _said(message.get("content")):
             self._end_runs(events)
             events.append(TextDelta(said))
-        events.extend(map(tool_call, message.get("tool_calls") or ()))
+        events.extend(map(self._calls.piece, message.get("tool_calls") or ()))
         self._logprobs.take(choice)
-        self._search_info = output.get("search_info") or self._search_info
+        search_info = output.get("search_info")
+        if search_info and search_info != self._search_info:
+            self._search_info = storable(search_info)
         reason = choice.get("finish_reason")
         if reason and reason != "null":
             self._finish(reason, events)
@@ -218,20 +220,22 @@ class _DashScopeReading:
             return
         self._codes[position] = code
         call_id = self._call_id(position)
-        if known is None:
-            self._running.add(position)
-            events.append(CodeDelta(call_id, code))
-        elif position in self._running and code.startswith(known):
-            events.append(CodeDelta(call_id, code[len(known) :]))
+        runs = known is None or position in self._running or position in self._empty
+        if runs:
+            self._running.discard(position)
+            self._empty.discard(position)
+            (self._running if code else self._empty).add(position)
+        if runs and code.startswith(known or ""):
+            events.append(CodeDelta(call_id, code[len(known or "") :]))
         else:
             events.append(CodeReplaced(call_id, code))
 
     def _end_runs(self, events: list[Event]) -> None:
         """The model goes on, so what it ran has ended. How it ended, this wire does not say."""
-        for position in sorted(self._running):
-            if self._codes[position]:  # an empty entry is still to be filled in
-                self._running.discard(position)
-                events.append(CodeFinished(self._call_id(position), "completed"))
+        events.extend(
+            CodeFinished(self._call_id(position), "completed") for position in sorted(self._running)
+        )
+        self._running.clear()
 
     def _call_id(self, position: int) -> str:
         """Entries have no ids; the request's id makes these unique across messages."""
@@ -251,25 +255,25 @@ class _DashScopeReading:
         before, now = tokens_used(self._counted), tokens_used(self.usage)
         self._counted = self.usage
         return InferenceEnded(
-            now.input_tokens - before.input_tokens, now.output_tokens - before.output_tokens
+            max(0, now.input_tokens - before.input_tokens),
+            max(0, now.output_tokens - before.output_tokens),
         )
 
-    def _finish(self, reason: str, events: list[Event]) -> None:
-        events.extend(
-            CodeFinished(self._call_id(position), "completed") for position in sorted(self._running)
-        )
-        self._running.clear()
+    def _finish(self, reason: object, events: list[Event]) -> None:
+        finished = Finished(finish_reason(reason))
+        self._running |= self._empty
+        self._end_runs(events)
         others = [entry for entry in self._tool_info if entry.get("type") != "code_interpreter"]
         if others:
             logger.debug("The service ran %d tools of unknown types.", len(others))
-            events.append(Extra("tool_info", others))
+            events.append(Extra("tool_info", storable(others)))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
         events += self._logprobs.told()
         if self.usage:
             events.append(self._inference())
         events += counted(self.usage)
-        events.append(Finished(finish_reason(reason)))
+        events.append(finished)
         self.finished = True
 
 

@@ -8,6 +8,7 @@ known before an error is told before it, and an answer without its end is no ans
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import from_json
@@ -16,6 +17,13 @@ from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
 from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
 from langchain_qwen_ci.wire.sse import FrameReader
 from langchain_qwen_ci.wire.tokens import counted
+from langchain_qwen_ci.wire.values import (
+    list_only,
+    printable,
+    storable,
+    string_only,
+    string_or_none,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +62,8 @@ class Reading(Protocol):
     def usage(self) -> dict[str, Any]:
         """Usage as last told by the service, which an answer that breaks off has cost, too."""
 
-    def read(self, frame: Frame) -> list[Event]:
-        """What a frame tells.
+    def read(self, frame: Frame, events: list[Event]) -> None:
+        """Append what a frame tells to `events`, as far as it can be read.
 
         Raises:
             QwenAPIError: it is an error of the service.
@@ -63,7 +71,8 @@ class Reading(Protocol):
         """
 
     def end(self) -> list[Event]:
-        """What is left to tell when the bytes of a finished answer end."""
+        """What is left to tell when the bytes of a finished answer end. It was read before, so
+        this cannot fail."""
 
 
 class FramedDecoder:
@@ -102,16 +111,19 @@ class FramedDecoder:
             logger.debug("A frame after the end of the answer is passed over.")
             return
         self._frames_read += 1
+        events: list[Event] = []
         try:
-            events = self._reading.read(frame)
+            self._reading.read(frame, events)
         except QwenAPIError:
+            yield from events
             yield from counted(self._reading.usage)
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
+            yield from events
             yield from counted(self._reading.usage)
             raise QwenStreamError(
-                f"Frame {self._frames_read} of the answer cannot be read ({error}): "
-                f"{shown(frame.data)}"
+                f"Frame {self._frames_read} of the answer cannot be read "
+                f"({shown(str(error).encode())}): {shown(frame.data)}"
             ) from error
         yield from events
 
@@ -124,57 +136,91 @@ class Logprobs:
 
     def take(self, choice: dict[str, Any]) -> None:
         if found := choice.get("logprobs"):
-            self._content += found.get("content") or ()
+            self._content += storable(list_only(found.get("content") or []))
 
     def told(self) -> list[Event]:
         """All of them, as they came; nothing if none did."""
         return [Extra("logprobs", {"content": self._content})] if self._content else []
 
 
-def string_only(value: object) -> str:
-    """A string as it is.
+class ToolCalls:
+    """Function calls in pieces. The first one names id and function; later ones send `"id": ""`
+    and more arguments.
+
+    Calls are numbered anew, in the order in which they begin: a service that gave two of them the
+    same index would have their arguments mixed.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[object, _Call] = {}  # by the service's index, the last one of it
+        self._begun = 0
+
+    def piece(self, told: dict[str, Any]) -> ToolCallDelta:
+        index, function = told.get("index") or 0, told.get("function") or {}
+        call_id, name = string_or_none(told.get("id")), string_or_none(function.get("name"))
+        arguments = string_only(function.get("arguments") or "")
+        call = self._calls.get(index)
+        if call is None or call_id not in (None, call.call_id or call_id):
+            self._calls[index] = call = _Call(self._begun)
+            self._begun += 1
+        return call.piece(call_id, name, arguments)
+
+
+@dataclass(slots=True)
+class _Call:
+    number: int
+    call_id: str | None = None
+    name: str | None = None
+
+    def piece(self, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
+        """Id and name are told once: LangChain would add a repeated name to itself."""
+        piece = ToolCallDelta(
+            self.number,
+            None if self.call_id else call_id,
+            None if self.name else name,
+            arguments,
+        )
+        self.call_id = self.call_id or call_id
+        self.name = self.name or name
+        return piece
+
+
+def finish_reason(reason: object) -> FinishReason:
+    """Why the model has stopped; one that is not known counts as "stop".
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is no string.
     """
-    if isinstance(value, str):
-        return value
-    raise TypeError(f"a string was expected, not {type(value).__name__}")
-
-
-def tool_call(call: dict[str, Any]) -> ToolCallDelta:
-    """A piece of a function call. The first names id and function; later ones send `"id": ""`
-    and more arguments."""
-    function = call.get("function") or {}
-    return ToolCallDelta(
-        index=int(call.get("index") or 0),
-        call_id=call.get("id") or None,
-        name=function.get("name") or None,
-        arguments=string_only(function.get("arguments") or ""),
-    )
-
-
-def finish_reason(reason: str) -> FinishReason:
-    """Why the model has stopped; one that is not known counts as "stop"."""
-    if reason in _FINISH_REASONS:
-        return _FINISH_REASONS[reason]
+    if string_only(reason) in _FINISH_REASONS:
+        return _FINISH_REASONS[string_only(reason)]
     logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
     return "stop"
 
 
 def refusal(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
     """The error that a body means: `{"code", "message", "request_id"}`, or OpenAI's
-    `{"error": {"code", "type", "message"}, "request_id"}`."""
+    `{"error": {"code", "type", "message"}, "request_id"}`; gateways also send
+    `{"error": "message"}`."""
     inner = payload.get("error")
     told = inner if isinstance(inner, dict) else payload
     code = told.get("code") or (told.get("type") if told is inner else None)
     request_id = payload.get("request_id") or told.get("request_id") or told.get("id")
     return api_error(
-        str(told.get("message") or "The service gives no reason."),
+        reason(told.get("message") or (inner if isinstance(inner, str) else None)),
         status_code=status_code,
-        code=str(code) if code else None,
-        request_id=str(request_id) if request_id else None,
+        code=name_of(code),
+        request_id=name_of(request_id),
     )
+
+
+def reason(message: object) -> str:
+    """The service's message in an error."""
+    return printable(str(message or "The service gives no reason."))
+
+
+def name_of(value: object) -> str | None:
+    """A code or an id in an error."""
+    return printable(str(value)) if value else None
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -194,4 +240,4 @@ def document(body: bytes) -> dict[str, Any]:
 def shown(data: bytes) -> str:
     """The beginning of some bytes, for an error to show."""
     text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return f"{text}…" if len(data) > _SHOWN_BYTES else text
+    return printable(f"{text}…" if len(data) > _SHOWN_BYTES else text)

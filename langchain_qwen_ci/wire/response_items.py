@@ -10,9 +10,8 @@ Each kind has a class here, which knows its events. What they have in common:
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from langchain_qwen_ci.wire.decoding import string_only
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -26,11 +25,17 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
     ToolCallDelta,
 )
+from langchain_qwen_ci.wire.values import storable, string_only, string_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Payload = dict[str, Any]
 
 _FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
-_IMAGE_LINK = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+# Neither text nor link may open another one: every character is looked at once, even in logs that
+# are nothing but beginnings of links.
+_IMAGE_LINK = re.compile(r"!\[[^\[\]]*\]\(([^()\s]+)\)")
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILED = ("failed", "incomplete")
 _NO_FIELDS = frozenset({"id", "type", "status"})
@@ -39,10 +44,10 @@ _NO_FIELDS = frozenset({"id", "type", "status"})
 class Items(Protocol):
     """One kind of item."""
 
-    def open(self, item: Payload) -> list[Event]:
+    def open(self, item: Payload) -> Iterable[Event]:
         """An item begins."""
 
-    def close(self, item: Payload) -> list[Event]:
+    def close(self, item: Payload) -> Iterable[Event]:
         """An item is complete. One that was not opened is told whole, one that is closed is not
         told again."""
 
@@ -119,30 +124,34 @@ class Messages:
 
 class Programs:
     def __init__(self) -> None:
-        self._codes: dict[str, str] = {}
+        self._codes: dict[str, list[str]] = {}  # in pieces
         self._running: dict[str, None] = {}  # in order
 
     def open(self, item: Payload) -> list[Event]:
-        self._running[_id(item)] = None
         return self._written(_id(item), item.get("code"))
 
     def delta(self, payload: Payload) -> list[Event]:
-        item_id = payload["item_id"]
-        return self._written(item_id, self._codes.get(item_id, "") + payload["delta"])
+        item_id, piece = string_only(payload["item_id"]), string_only(payload["delta"])
+        if item_id not in self._codes:
+            return self._written(item_id, piece)
+        if item_id not in self._running or not piece:
+            return []
+        self._codes[item_id].append(piece)
+        return [CodeDelta(item_id, piece)]
 
     def done(self, payload: Payload) -> list[Event]:
-        return self._written(payload["item_id"], payload.get("code"))
+        return self._written(string_only(payload["item_id"]), payload.get("code"))
 
-    def close(self, item: Payload) -> list[Event]:
+    def close(self, item: Payload) -> Iterator[Event]:
         item_id = _id(item)
         if item_id in self._codes and item_id not in self._running:
-            return []
-        written = self._written(item_id, item.get("code") or self._codes.get(item_id))
-        self._running.pop(item_id, None)
+            return
+        yield from self._written(item_id, item.get("code"))
         outputs = item.get("outputs")
         logs = None if outputs is None else _logs(outputs)
         images = _images(outputs or [], logs or "")
-        return [*written, CodeFinished(item_id, _status(item, logs or ""), logs, images)]
+        del self._running[item_id]
+        yield CodeFinished(item_id, _status(item, logs or ""), logs, images)
 
     def end(self) -> list[Event]:
         """What still runs when the answer ends has ended, too."""
@@ -150,13 +159,20 @@ class Programs:
         return [CodeFinished(item_id, "completed") for item_id in running]
 
     def _written(self, item_id: str, code: object) -> list[Event]:
-        """All code of a program, as far as it is written."""
-        known, now = self._codes.get(item_id), string_only(code or "")
-        if known is not None and now in ("", known):
+        """All code of a program, as far as it is written. Once it has run, no more is."""
+        now, pieces = string_only(code or ""), self._codes.get(item_id)
+        if pieces is None:
+            self._codes[item_id] = [now]
+            self._running[item_id] = None
+            return [CodeDelta(item_id, now)]
+        if not now or item_id not in self._running:
             return []
-        self._codes[item_id] = now
-        if known is None or now.startswith(known):
-            return [CodeDelta(item_id, now[len(known or "") :])]
+        known = "".join(pieces)
+        self._codes[item_id] = [now]
+        if now == known:
+            return []
+        if now.startswith(known):
+            return [CodeDelta(item_id, now[len(known) :])]
         return [CodeReplaced(item_id, now)]
 
 
@@ -171,13 +187,15 @@ class Functions:
     def called(self) -> bool:
         return bool(self._indexes)
 
-    def open(self, item: Payload) -> list[Event]:
+    def open(self, item: Payload) -> Iterator[Event]:
         item_id = _id(item)
         if item_id in self._indexes:
-            return []
+            return
+        call_id = string_or_none(item.get("call_id")) or item_id
+        name = string_or_none(item.get("name"))
         self._indexes[item_id] = index = len(self._indexes)
-        begun = ToolCallDelta(index, item.get("call_id") or item_id, item.get("name"), "")
-        return [begun, *self._rest(item_id, item)]
+        yield ToolCallDelta(index, call_id, name, "")
+        yield from self._rest(item_id, item)
 
     def delta(self, payload: Payload) -> list[Event]:
         item_id = payload["item_id"]
@@ -187,8 +205,9 @@ class Functions:
     def done(self, payload: Payload) -> list[Event]:
         return self._rest(payload["item_id"], payload)
 
-    def close(self, item: Payload) -> list[Event]:
-        return [*self.open(item), *self._rest(_id(item), item)]
+    def close(self, item: Payload) -> Iterator[Event]:
+        yield from self.open(item)
+        yield from self._rest(_id(item), item)
 
     def _rest(self, item_id: str, payload: Payload) -> list[Event]:
         rest = self._told.rest(item_id, payload.get("arguments"))
@@ -207,21 +226,22 @@ class ServerTools:
         item_id = _id(item)
         if item_id in self._args:
             return []
-        self._args[item_id] = args = _fields(item)
+        self._args[item_id] = args = storable(_fields(item))
         self._open.add(item_id)
         return [ServerToolCalled(item_id, item["type"].removesuffix("_call"), args)]
 
-    def close(self, item: Payload) -> list[Event]:
-        begun, item_id = self.open(item), _id(item)
+    def close(self, item: Payload) -> Iterator[Event]:
+        yield from self.open(item)
+        item_id = _id(item)
         if item_id not in self._open:
-            return []
+            return
         self._open.remove(item_id)
         # What was not there when the call began is its result; `output` alone needs no wrapping.
         args = self._args[item_id]
         found = {name: value for name, value in _fields(item).items() if args.get(name) != value}
         output = found["output"] if found.keys() == {"output"} else found
         status: ResultStatus = "error" if item.get("status") in _FAILED else "success"
-        return [*begun, ServerToolReturned(item_id, status, output)]
+        yield ServerToolReturned(item_id, status, storable(output))
 
 
 def _id(item: Payload) -> str:
@@ -245,7 +265,10 @@ def _images(outputs: list[Payload], logs: str) -> tuple[str, ...]:
     """URLs of what a program drew: links in its logs, or outputs of their own in OpenAI's shape.
     The service signs them for about twelve hours."""
     linked = _IMAGE_LINK.findall(logs)
-    return (*linked, *(output["url"] for output in outputs if output.get("type") == "image"))
+    return (
+        *linked,
+        *(string_only(output["url"]) for output in outputs if output.get("type") == "image"),
+    )
 
 
 def _status(item: Payload, logs: str) -> ExecutionStatus:

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.decoding import FramedDecoder, document, refusal, string_only
+from langchain_qwen_ci.wire.decoding import FramedDecoder, document, name_of, reason, refusal
 from langchain_qwen_ci.wire.encoding import content, json_body
 from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
 from langchain_qwen_ci.wire.prompt import Text
@@ -32,9 +32,10 @@ from langchain_qwen_ci.wire.response_items import (
     ServerTools,
 )
 from langchain_qwen_ci.wire.tokens import counted
+from langchain_qwen_ci.wire.values import object_only, string_only
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
     from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Turn
@@ -171,7 +172,7 @@ class _ResponsesReading:
             "code_interpreter_call": programs,
             "function_call": functions,
         }
-        self._take: dict[str, Callable[[Payload], list[Event]]] = {
+        self._take: dict[str, Callable[[Payload], Iterable[Event]]] = {
             "response.created": self._created,
             "response.queued": self._created,
             "response.in_progress": self._created,
@@ -201,7 +202,7 @@ class _ResponsesReading:
     def end(self) -> list[Event]:
         return []
 
-    def read(self, frame: Frame) -> list[Event]:
+    def read(self, frame: Frame, events: list[Event]) -> None:
         payload = from_json(frame.data)
         kind = payload.get("type") or frame.event
         if payload.get("object") == "response":  # an answer that is no stream
@@ -212,28 +213,31 @@ class _ResponsesReading:
         take = self._take.get(kind)
         if take is None:
             logger.debug("Event %r is passed over.", kind)
-            return []
-        events = take(payload)
-        return self._started(payload, events) if events and not self._request_id else events
+            return
+        for event in take(payload):
+            if not self._request_id:
+                events.append(self._started(payload))
+            events.append(event)
 
-    def _started(self, payload: Payload, events: list[Event]) -> list[Event]:
+    def _started(self, payload: Payload) -> ResponseStarted:
         """Not before something is told: `response.created` may be followed by a rate limit."""
-        response = payload.get("response") or {}
-        self._request_id = str(response.get("id") or self._response_id or uuid.uuid4().hex)
-        return [ResponseStarted(self._request_id), *events]
+        response = payload.get("response")
+        named = response.get("id") if isinstance(response, dict) else None
+        self._request_id = str(named or self._response_id or uuid.uuid4().hex)
+        return ResponseStarted(self._request_id)
 
     def _created(self, payload: Payload) -> list[Event]:
         self._response_id = str(payload["response"].get("id") or "")
         return []
 
-    def _added(self, payload: Payload) -> list[Event]:
+    def _added(self, payload: Payload) -> Iterable[Event]:
         items = self._items(payload["item"])
         return items.open(payload["item"]) if items else []
 
-    def _done(self, payload: Payload) -> list[Event]:
+    def _done(self, payload: Payload) -> Iterable[Event]:
         return self._closed(payload["item"])
 
-    def _closed(self, item: Payload) -> list[Event]:
+    def _closed(self, item: Payload) -> Iterable[Event]:
         items = self._items(item)
         return items.close(item) if items else []
 
@@ -246,27 +250,30 @@ class _ResponsesReading:
         logger.debug("An item of unknown type %r is passed over.", kind)
         return None
 
-    def _completed(self, payload: Payload) -> list[Event]:
+    def _completed(self, payload: Payload) -> Iterator[Event]:
         return self._finished(payload["response"], "stop")
 
-    def _incomplete(self, payload: Payload) -> list[Event]:
+    def _incomplete(self, payload: Payload) -> Iterator[Event]:
         details = payload["response"].get("incomplete_details") or {}
         reason = _INCOMPLETE.get(details.get("reason"), "length")
         return self._finished(payload["response"], reason)
 
-    def _finished(self, response: Payload, reason: FinishReason) -> list[Event]:
-        told = [event for item in response.get("output") or () for event in self._closed(item)]
-        ended = self._programs.end()
-        self.usage = response.get("usage") or self.usage
+    def _finished(self, response: Payload, reason: FinishReason) -> Iterator[Event]:
+        self._take_usage(response)
+        for item in response.get("output") or ():
+            yield from self._closed(item)
+        yield from self._programs.end()
+        yield from counted(self.usage)
         self.finished = True
-        if self._functions.called and reason == "stop":
-            reason = "tool_calls"
-        return [*told, *ended, *counted(self.usage), Finished(reason)]
+        yield Finished("tool_calls" if self._functions.called and reason == "stop" else reason)
 
     def _failed(self, payload: Payload) -> list[Event]:
-        response = payload["response"]
-        self.usage = response.get("usage") or self.usage
-        raise _failure(response)
+        self._take_usage(payload["response"])
+        raise _failure(payload["response"])
+
+    def _take_usage(self, response: Payload) -> None:
+        if usage := response.get("usage"):
+            self.usage = object_only(usage)
 
 
 def _is_refusal(kind: str, payload: Payload) -> bool:
@@ -274,12 +281,12 @@ def _is_refusal(kind: str, payload: Payload) -> bool:
 
 
 def _failure(response: Payload) -> QwenAPIError:
-    told = response.get("error") or {}
-    message = str(told.get("message") or "The service gives no reason.")
-    request_id = response.get("id")
-    if "rate limit" in message.lower():  # documented with code server_error
-        return QwenRateLimitError(message, code=told.get("code"), request_id=request_id)
-    named = _FAILURE.match(message)
-    code = named[2] if named else told.get("code")
-    payload = {"message": message, "code": code, "request_id": request_id}
+    told = object_only(response.get("error") or {})
+    message, code, request_id = told.get("message"), told.get("code"), response.get("id")
+    if "rate limit" in str(message).lower():  # documented with code server_error
+        return QwenRateLimitError(
+            reason(message), code=name_of(code), request_id=name_of(request_id)
+        )
+    named = _FAILURE.match(str(message))
+    payload = {"message": message, "code": named[2] if named else code, "request_id": request_id}
     return refusal(payload, int(named[1]) if named else None)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STATUS = b":HTTP_STATUS/"
+_DIGITS = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -85,6 +86,8 @@ class FrameReader:
         self._pieces.clear()
         head = head.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t\r\n")
         self._started = bool(head)
+        if not head:
+            self._pieces.append(b"\n")  # the mark stands at the very beginning or is none
         self._document = head.startswith((b"{", b"["))
         return head
 
@@ -120,7 +123,7 @@ class FrameReader:
             self._event = line[6:].strip().decode("utf-8", "replace")
         elif line.startswith(_STATUS):
             status = line[len(_STATUS) :].strip()
-            self._status = int(status) if status.isdigit() else None
+            self._status = int(status) if len(status) == _DIGITS and status.isdigit() else None
 
     def _dispatch(self) -> Frame | None:
         """The frame that a blank line ends; None for one without data, as the spec says."""

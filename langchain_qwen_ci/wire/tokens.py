@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.wire.events import TokensUsed
+from langchain_qwen_ci.wire.values import is_count, is_storable
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.wire.events import Event
@@ -16,7 +17,7 @@ def counted(usage: dict[str, Any]) -> list[Event]:
 
 
 def tokens_used(usage: dict[str, Any]) -> TokensUsed:
-    """`usage` as the service counts it, in neutral names. What is no whole number counts as 0.
+    """`usage` as the service counts it, in neutral names. What is no count counts as 0.
 
     The native API and Responses say input and output, Chat Completions prompt and completion;
     plugins are counted in `plugins`, on Responses in `x_tools`.
@@ -38,7 +39,15 @@ def tokens_used(usage: dict[str, Any]) -> TokensUsed:
 def _plugins(plugins: object) -> dict[str, dict[str, Any]] | None:
     if not isinstance(plugins, dict):
         return None
-    return {name: usage for name, usage in plugins.items() if isinstance(usage, dict)}
+    return {name: _plugin(usage) for name, usage in plugins.items() if isinstance(usage, dict)}
+
+
+def _plugin(usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _count(value) if name == "count" else value
+        for name, value in usage.items()
+        if is_storable(value) or name == "count"
+    }
 
 
 def _details(details: object) -> dict[str, int]:
@@ -49,9 +58,9 @@ def _details(details: object) -> dict[str, int]:
     return {
         "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
         for name, count in details.items()
-        if type(count) is int
+        if is_count(count)
     }
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int else 0
+    return value if is_count(value) else 0

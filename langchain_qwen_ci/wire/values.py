@@ -1,0 +1,107 @@
+"""Values of JSON, checked where a wire takes them: what it hands on, everything else may trust.
+
+Only what a wire keeps is checked, and where it is kept. A value that is used at once, such as an
+object whose fields are read, says by itself that it is none.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import Any, TypeGuard, TypeVar
+
+T = TypeVar("T")
+
+# LangGraph keeps messages as msgpack, whose whole numbers have 64 bits.
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+# Above it numbers of JSON are not exact (RFC 8259, 6): no count is as large.
+_LARGEST_COUNT = 2**53
+
+
+def string_only(value: object) -> str:
+    """A string as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"a string was expected, not {type(value).__name__}")
+
+
+def string_or_none(value: object) -> str | None:
+    """A string as it is; None for what is empty.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return string_only(value) if value else None
+
+
+def object_only(value: object) -> dict[str, Any]:
+    """An object of JSON as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, dict):
+        return value
+    raise TypeError(f"an object was expected, not {type(value).__name__}")
+
+
+def list_only(value: object) -> list[Any]:
+    """A list as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, list):
+        return value
+    raise TypeError(f"a list was expected, not {type(value).__name__}")
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether it is a number of tokens or calls."""
+    return type(value) is int and 0 <= value <= _LARGEST_COUNT
+
+
+def storable(value: T) -> T:
+    """A value that is handed on as it came.
+
+    Raises:
+        ValueError: it holds a number that cannot be stored.
+    """
+    if is_storable(value):
+        return value
+    raise ValueError("a number is too large")
+
+
+def is_storable(value: object) -> bool:
+    """Whether every number in it can be kept in a checkpoint and written as JSON: infinity cannot,
+    which `1e999` is read as."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, float):
+            if not math.isfinite(one):
+                return False
+        elif isinstance(one, int) and not _SMALLEST <= one <= _LARGEST:
+            return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Text for an error to show, in one line: what would act on a terminal, turn the direction of
+    writing, or pass for another line of a log is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char
+        if char.isprintable() or unicodedata.category(char) == "Zs"
+        else char.encode("unicode_escape").decode()
+        for char in text
+    )

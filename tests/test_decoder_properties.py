@@ -1,0 +1,332 @@
+"""Whatever bytes an endpoint sends: an answer, or an error of the tree with all that had arrived.
+
+The properties spoil the streams of the corpus; `PROPERTY_EXAMPLES=100000` makes a long run of it.
+Below them stand the inputs that once broke a promise, each as small as it could be made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import chat_wire
+import native
+import pytest
+import responses_wire
+from conftest import Service
+from corpus import CORPUS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from mutations import ERRORS, mutated, pieces
+from whole_way import WIRES, check, outcome
+
+from langchain_qwen_ci import code_executions, plugin_counts
+from langchain_qwen_ci.errors import QwenError, QwenRateLimitError, QwenStreamError
+from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.wire.events import ToolCallDelta
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
+]
+REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
+TOO_LARGE = 2**64  # for msgpack, in which LangGraph keeps messages
+INFINITE = float("inf")  # written as Infinity, and read as such
+
+examples = settings(
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+streams = some.sampled_from(sorted(CORPUS))
+chances = some.randoms(use_true_random=False)
+
+
+@examples
+@given(streams, chances)
+def test_a_spoilt_stream_keeps_every_promise(name, chance):
+    api = CORPUS[name].api
+    check(api, mutated(CORPUS[name].body, api, chance), lambda body: pieces(body, chance))
+
+
+@examples
+@given(some.sampled_from(sorted(WIRES)), some.binary(max_size=200), chances)
+def test_bytes_that_are_no_stream_keep_every_promise(api, body, chance):
+    check(api, body, lambda body: pieces(body, chance))
+
+
+@examples
+@given(some.sampled_from(sorted(ERRORS)), chances)
+def test_a_spoilt_error_keeps_every_promise(api, chance):
+    check(api, mutated(ERRORS[api], api, chance), lambda body: pieces(body, chance))
+
+
+@settings(examples, max_examples=examples.max_examples // 4)
+@given(streams, chances, some.sampled_from([None, "v1"]))
+def test_every_way_into_the_model_tells_the_same_of_a_spoilt_stream(name, chance, version):
+    api = CORPUS[name].api
+    body = mutated(CORPUS[name].body, api, chance)
+    model = Service([body]).model(api=api, max_retries=0, output_version=version)
+    ways = (
+        lambda: model.invoke("?"),
+        lambda: [chunk.text for chunk in model.stream("?")],
+        lambda: model.stream_events("?", version="v3").output,
+    )
+    errors = [_error(way) for way in ways]
+    assert len({type(error) for error in errors}) == 1
+    texts = {error.partial.text for error in errors if error and error.partial}
+    assert len(texts) <= 1
+
+
+def _error(way: Any) -> QwenError | None:
+    try:
+        way()
+    except QwenError as error:
+        return error
+    return None
+
+
+def native_call(**fields: Any) -> dict[str, Any]:
+    return native.frame(calls=[{"index": 0, "id": "a", "function": {"name": "f"}, **fields}])
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    return {"output": {"choices": [{"message": {}, **fields}]}, "request_id": "r"}
+
+
+def chat_call(**fields: Any) -> dict[str, Any]:
+    return chat_wire.chunk(
+        tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}, **fields}]
+    )
+
+
+def done(kind: str, **fields: Any) -> dict[str, Any]:
+    return responses_wire.event("output_item.done", item={"type": kind, "id": "msg_9", **fields})
+
+
+def printed(*outputs: Any) -> dict[str, Any]:
+    return done("code_interpreter_call", code="1", outputs=list(outputs))
+
+
+# Most of these once passed the wire that took them and broke what was made of it, or came out as an
+# error that is none of ours.
+UNREADABLE: dict[str, list[dict[str, Any]]] = {
+    "dashscope": [
+        native.frame(used=[1]),
+        choice(finish_reason=["stop"]),
+        choice(finish_reason=1),
+        choice(logprobs={"content": "abc"}),
+        choice(logprobs={"content": [{"logprob": -INFINITE}]}),
+        native_call(id=7),
+        native_call(id=["a"]),
+        native_call(index=[0]),
+        native_call(function={"name": {"f": 1}}),
+        native_call(function={"name": "f", "arguments": {"a": 1}}),
+        native.frame(search_info={"score": INFINITE}, finish="stop"),
+        native.frame(runs=[{"type": "telescope", "star": TOO_LARGE}], finish="stop"),
+        native.frame(runs=[None]),
+        {"output": {"choices": [None]}, "request_id": "r"},
+    ],
+    "responses": [
+        responses_wire.event("completed", response={"usage": "none"}),
+        responses_wire.event("failed", response={"usage": 7}),
+        done("function_call", call_id=7, name="f"),
+        done("function_call", name=["f"]),
+        done("web_search_call", action={"score": INFINITE}),
+        printed({"type": "image", "url": 7}),
+        printed({"type": "logs", "logs": 7}),
+        printed(None),
+        responses_wire.event("code_interpreter_call_code.delta", item_id=["a"], delta="1"),
+        responses_wire.event("code_interpreter_call_code.delta", item_id=7, delta="1"),
+    ],
+    "chat_completions": [
+        {**chat_wire.chunk(), "usage": "none"},
+        {**chat_wire.chunk(), "usage": 7},
+        {**chat_wire.chunk(), "search_info": {"score": INFINITE}},
+        {**chat_wire.chunk("stop"), "system_fingerprint": TOO_LARGE},
+        chat_wire.chunk(["stop"]),
+        chat_call(id=7),
+        chat_call(function={"name": ["f"]}),
+    ],
+}
+
+
+def after_before(api: str, payload: dict[str, Any]) -> bytes:
+    """A stream that has said "Before." and then sends this."""
+    if api == "dashscope":
+        return native.stream(native.frame(said="Before."), payload)
+    if api == "responses":
+        return responses_wire.stream(responses_wire.message("msg_1", "Before."), payload)
+    return chat_wire.stream(chat_wire.says("Before."), payload)
+
+
+@pytest.mark.parametrize(
+    ("api", "payload"), [(api, payload) for api in UNREADABLE for payload in UNREADABLE[api]]
+)
+def test_a_value_of_a_wrong_type_is_found_where_it_comes_in(service, api, payload):
+    body = after_before(api, payload)
+    with pytest.raises(QwenStreamError, match="cannot be read") as caught:
+        service(body).model(api=api).invoke("?")
+    assert caught.value.partial.content == "Before."
+    check(api, body, lambda body: [body])
+
+
+def test_what_of_a_frame_can_be_read_is_told_before_its_error():
+    spoilt = native.frame(thought="I think", said=[{"text": 7}], used=native.usage(9, 1))
+    partial = outcome("dashscope", [native.stream(spoilt)]).message
+    assert partial.additional_kwargs["reasoning_content"] == "I think"
+    assert partial.response_metadata["request_id"] == native.REQUEST_ID
+    whole = responses_wire.completed(
+        {}, responses_wire.message("msg_1", "Before."), [done("message", content=[7])]
+    )
+    assert outcome("responses", [responses_wire.stream(whole)]).message.content == "Before."
+
+
+@pytest.mark.parametrize("count", [-1, 0.5, True, "7", None, [], INFINITE, 2**53 + 1])
+def test_what_is_no_count_counts_as_none(service, count):
+    used = {
+        "input_tokens": count,
+        "output_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": count},
+        "plugins": {"code_interpreter": {"count": count}, "search": {"count": 1}},
+    }
+    body = native.stream(native.frame(said="Hi", finish="stop", used=used))
+    message = service(body).model().invoke("?")
+    assert message.usage_metadata == {"input_tokens": 0, "output_tokens": 3, "total_tokens": 3}
+    assert plugin_counts(message) == {"code_interpreter": 0, "search": 1}
+
+
+def test_of_a_plugin_only_what_can_be_stored_is_kept(service):
+    search = {"count": 1, "strategy": "turbo", "cost": INFINITE}
+    used = {**native.usage(1, 1), "plugins": {"search": search, "none": 7}}
+    body = native.stream(native.frame(said="Hi", finish="stop", used=used))
+    message = service(body).model().invoke("?")
+    assert message.response_metadata["plugins"] == {"search": {"count": 1, "strategy": "turbo"}}
+
+
+def test_input_tokens_that_shrink_are_no_negative_inference(service):
+    body = native.stream(
+        native.frame(thought="A.", used=native.usage(300, 9)),
+        native.frame(said="B.", finish="stop", used=native.usage(200, 3)),
+    )
+    message = service(body).model().invoke("?")
+    second = {"input_tokens": 0, "output_tokens": 0}
+    assert message.response_metadata["inference_usage"][1] == second
+
+
+@pytest.mark.parametrize("status", ["9" * 5000, "²", "-40", "4294967296", ""])
+def test_a_comment_that_names_no_status_names_none(service, status):
+    body = (
+        f":HTTP_STATUS/{status}\n".encode()
+        + native.error_frame(0, "Throttling", "Wait.").split(b"\n", 3)[3]
+    )
+    with pytest.raises(QwenError) as caught:
+        service(b"event:error\n" + body).model(max_retries=0).invoke("?")
+    assert type(caught.value) is QwenRateLimitError
+    assert caught.value.status_code is None
+
+
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_a_byte_order_mark_after_a_line_is_none_however_it_is_cut(cut):
+    body = b"\n\xef\xbb\xbfdata:{}\n\ndata:[]\n\n"
+    whole, parted = outcome("dashscope", [body]), outcome("dashscope", [body[:cut], body[cut:]])
+    assert str(parted.error) == str(whole.error)
+    assert "Frame 1 " in str(whole.error)
+
+
+@pytest.mark.parametrize("api", ["dashscope", "chat_completions"])
+def test_calls_that_share_an_index_stay_two_calls(service, api):
+    pieces_of_calls = [(0, "a", "add", '{"a": 1}'), (0, "b", "mul", '{"b"'), (0, "", None, ": 2}")]
+    if api == "dashscope":
+        frames = [native.frame(calls=[native._call(*piece)]) for piece in pieces_of_calls]
+        body = native.stream(*frames, native.frame(finish="tool_calls"))
+    else:
+        chunks = [chat_wire.calls(*piece) for piece in pieces_of_calls]
+        body = chat_wire.stream(*chunks, chat_wire.chunk("tool_calls"))
+    check(api, body, lambda body: [body])
+    message = service(body).model(api=api).invoke("?")
+    assert [(call["id"], call["name"], call["args"]) for call in message.tool_calls] == [
+        ("a", "add", {"a": 1}),
+        ("b", "mul", {"b": 2}),
+    ]
+
+
+@pytest.mark.parametrize("index", [10**30, "0", INFINITE, 0.5, -1])
+def test_calls_are_numbered_here_whatever_their_index(index):
+    body = chat_wire.stream(
+        chat_call(index=index), chat_call(index=index), chat_wire.chunk("tool_calls")
+    )
+    told = outcome("chat_completions", [body])
+    calls = [event for event in told.events if isinstance(event, ToolCallDelta)]
+    assert calls == [ToolCallDelta(0, "a", "f", ""), ToolCallDelta(0, None, None, "")]
+    assert [call["name"] for call in told.message.tool_calls] == ["f"]
+
+
+CODE = "code_interpreter_call_code"
+RUN = responses_wire.program("msg_1", "1+1", "2")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [*RUN, *RUN],  # opened and closed again
+        [*RUN, responses_wire.event(f"{CODE}.delta", item_id="msg_1", delta="+1"), RUN[-1]],
+        [*RUN, responses_wire.event(f"{CODE}.done", item_id="msg_1", code="3+3")],
+        [RUN[-1]],  # closed before it is opened
+        [RUN[-1], RUN[0]],
+        [responses_wire.event(f"{CODE}.delta", item_id="msg_1", delta="1+1"), RUN[-1]],
+        [RUN[0], *responses_wire.function("msg_1", "call_a", "add", "{}"), RUN[-1]],
+        [{**RUN[0], "item": {"type": "web_search_call", "id": "msg_1"}}, *RUN],
+    ],
+)
+def test_a_program_is_told_once_in_whatever_order_its_events_come(events):
+    body = responses_wire.stream(events, responses_wire.completed(responses_wire.used(1, 1)))
+    told = check("responses", body, lambda body: [body])
+    assert told.error is None
+    assert code_executions(told.message) == [
+        {"id": "msg_1", "code": "1+1", "status": "completed", "output": "2"}
+    ]
+
+
+def test_a_program_that_was_written_and_not_closed_ends_with_the_answer():
+    written = responses_wire.event(f"{CODE}.delta", item_id="msg_1", delta="1+1")
+    body = responses_wire.stream(written, responses_wire.completed(responses_wire.used(1, 1)))
+    told = check("responses", body, lambda body: [body])
+    assert code_executions(told.message) == [{"id": "msg_1", "code": "1+1", "status": "completed"}]
+
+
+def test_logs_that_are_nothing_but_beginnings_of_links(service):
+    """Searching them for links took minutes: each beginning was followed to the end."""
+    logs = "![](a" * 100_000 + " ![plot](https://oss.example/plot.png?a=1)"
+    item = responses_wire.program("msg_1", "plot()", logs)
+    body = responses_wire.story(item, usage=responses_wire.used(1, 1))
+    (execution,) = code_executions(service(body).model(api="responses").invoke("?"))
+    assert execution["images"] == ["https://oss.example/plot.png?a=1"]
+
+
+ACTS = "\x1b[2J\x1b]0;title\x07 \u202eback\u2028 \r\nERROR forged 价格\u3000✓"
+SHOWN = "\\x1b[2J\\x1b]0;title\\x07 \\u202eback\\u2028 \\r\\nERROR forged 价格\u3000✓"
+
+
+def test_an_error_text_does_not_act_on_a_terminal_nor_forge_a_line(service):
+    told = {"code": "Throttling\x1b", "message": ACTS, "request_id": "r\n"}
+    bodies = {
+        "dashscope": told,
+        "chat_completions": {"error": told},
+        "responses": {"type": "response.failed", "response": {"error": told, "id": "r\n"}},
+    }
+    for api, body in bodies.items():
+        with pytest.raises(QwenError) as caught:
+            service(json.dumps(body).encode()).model(api=api, max_retries=0).invoke("?")
+        assert str(caught.value) == f"{SHOWN} (Throttling\\x1b, request r\\n)"
+    for api, wire in WIRES.items():
+        refused = wire.error(REQUEST, 502, f"<html>{ACTS}".encode())
+        assert f"<html>{SHOWN}" in str(refused), api
+        told_error = outcome(api, [f"data:{{{ACTS}".encode()]).error
+        assert "\x1b" not in str(told_error)
+
+
+def test_an_error_that_is_a_string_is_the_message():
+    refused = WIRES["chat_completions"].error(REQUEST, 404, b'{"error": "No such route."}')
+    assert str(refused).startswith("No such route. (HTTP 404)")
