@@ -47,6 +47,14 @@ PRINTED = {
         "It is sunny in Paris.",
         "ran: []",
     ],
+    "when_it_fails.py": [
+        "Told to slow down: 7**5 = 16807.\n  requests: 2",
+        "Broken off: The answer broke off",
+        "  ran: 7**5",
+        "Asked again: 7**5 = 16807.\n  requests: 2",
+        "Too late: The call took longer than total_timeout (0.5 s).",
+        "  thought: ",
+    ],
     "three_apis.py": [
         "dashscope: 7**5 = 16807.",
         "responses: 7**5 = 16807.",
