@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import chat_wire
 import native
 import responses_wire
 from corpus import REQUEST_ID
 from fault_server import (
     KEEP,
     RESET,
+    Drip,
     Endless,
     FaultServer,
     Play,
@@ -26,7 +30,8 @@ from told import STORIES, Told
 
 WIRES = tuple(STORIES)
 KEY = "sk-never-to-be-seen"
-SHORT = 0.3  # seconds that a timeout lasts where one is meant to be exceeded
+SHORT = 0.3  # seconds of a timeout that is meant to be exceeded
+ENOUGH = 1.0  # where something has to come in time before, on a machine that has much to do
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Case:
-    """What the server plays, and what must come of it; `streamed` where streams differ. None is
-    an answer or an error of the tree: a wire cannot know better."""
+    """What the server plays, and what must come of it.
+
+    Attributes:
+        outcome: None is an answer or an error of the tree: a wire cannot know better.
+        streamed: where streams differ.
+        seen: makes a thing of chance, such as how much of an endless text had come, the same.
+    """
 
     plays: tuple[Play, ...]
     outcome: Outcome | None
     streamed: Outcome | None = None
+    seen: Callable[[Told], Told] = lambda told: told
 
 
 @dataclass(frozen=True)
@@ -259,8 +270,8 @@ def _without_a_word(kind: str, status: int, requests: int = 1) -> Outcome:
 
 @fault("504 with nothing in it", "The service refuses")
 def _(wire: str) -> Iterable[Case]:
-    play = (head(504, Content_Length=0), KEEP)
-    yield Case((play,), _without_a_word("QwenServerError", 504, requests=3))
+    play = (head(504, Content_Length=0, X_Request_Id=REQUEST_ID), KEEP)
+    yield Case((play,), refused("QwenServerError", 504, None, requests=3))
 
 
 @fault("a refusal that is cut short", "The service refuses")
@@ -318,6 +329,23 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((play,), replace(failed, told=story.told_by(story.text)))
 
 
+@fault("a refusal without end", "The service refuses")
+def _(wire: str) -> Iterable[Case]:
+    play = (head(400, Content_Type="text/plain"), Endless(b"no, "))
+    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+
+
+@fault("a refusal that unpacks without end", "The service refuses")
+def _(wire: str) -> Iterable[Case]:
+    play = (head(400, Content_Encoding="gzip") + _much_packed(), Silence())
+    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+
+
+@functools.cache
+def _much_packed() -> bytes:
+    return gzip.compress(b"no, " * 2**22)
+
+
 @fault("a redirect to another host", "The service refuses")
 def _(wire: str) -> Iterable[Case]:
     for status in (301, 302, 303, 307, 308):
@@ -325,9 +353,11 @@ def _(wire: str) -> Iterable[Case]:
         yield Case((play,), _without_a_word("QwenInvalidRequestError", status))
 
 
-@fault("204: success, and no answer", "The service refuses")
+@fault("statuses that are neither an answer nor an error", "The service refuses")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((head(204), KEEP),), _without_a_word("QwenInvalidRequestError", 204))
+    for status in (202, 204):
+        play = (head(status, Content_Length=0), KEEP)
+        yield Case((play,), _without_a_word("QwenInvalidRequestError", status))
 
 
 # Connections.
@@ -343,15 +373,44 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((), unreached(requests=0))
 
 
+def _by_tls(server: FaultServer) -> str:
+    return server.url.replace("http:", "https:")
+
+
 @fault(
     "the server speaks no TLS",
     "The connection",
-    note="connections",
-    address=lambda server: server.url.replace("http:", "https:"),
+    address=_by_tls,
     greeting=(head(400, Content_Length=0),),
 )
 def _(wire: str) -> Iterable[Case]:
     yield Case((), unreached())
+
+
+@fault(
+    "the server never greets back",
+    "The connection",
+    address=_by_tls,
+    greeting=(Silence(),),
+    fields={"connect_timeout": SHORT},
+)
+def _(wire: str) -> Iterable[Case]:
+    yield Case((), silent(None, requests=3))
+
+
+@fault("a certificate that is not trusted", "The connection", secure=True)
+def _(wire: str) -> Iterable[Case]:
+    yield Case((), Outcome("QwenCertificateError"))
+
+
+@fault(
+    "plain http to another machine",
+    "The connection",
+    address=lambda server: "http://192.0.2.1",
+    note="refused when the model is made",
+)
+def _(wire: str) -> Iterable[Case]:
+    yield Case((), Outcome("ValueError", requests=0))
 
 
 @fault("closed before the head", "The connection")
@@ -380,15 +439,21 @@ def _(wire: str) -> Iterable[Case]:
     yield Case(((b"HTTP/1.1 200 OK\r\nX: y", RESET),), unreached())
 
 
-@fault("a head that is no HTTP", "The connection")
+@fault("a head that is none, or of another protocol", "The connection")
 def _(wire: str) -> Iterable[Case]:
-    for said in (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n", b"{}\r\n\r\n"):
+    for said in (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n", head(101)):
         yield Case(((said, Silence()),), unreached())
 
 
 @fault("a head without end", "The connection")
 def _(wire: str) -> Iterable[Case]:
     yield Case(((b"HTTP/1.1 200 OK\r\n", Endless(b"X-More: and more\r\n")),), unreached())
+
+
+@fault("a head that contradicts itself", "The connection")
+def _(wire: str) -> Iterable[Case]:
+    for headers in (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"Content-Length: -1\r\n"):
+        yield Case(((b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n", Silence()),), unreached())
 
 
 @fault("a kept connection that was closed meanwhile", "The connection", warm=True)
@@ -453,6 +518,53 @@ def _(wire: str) -> Iterable[Case]:
 @fault("silence after the finish", "Silence", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
     yield Case((open_chunks(STORIES[wire].body, Silence()),), answer(wire))
+
+
+@fault("a pause that is shorter than the timeout", "Silence")
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    begun = story.until(story.code)
+    pause = Drip(b"\n\n", SHORT / 2)
+    yield Case((until_the_end(begun, pause, story.body[len(begun) :]),), answer(wire))
+
+
+_DEADLINE = {"total_timeout": ENOUGH}
+# Who waits for all of a drip gets more than who leaves in time.
+_SLOWLY = Drip(b" " * 100, ENOUGH / 20)
+
+
+@fault("silence, until `total_timeout`", "Silence", fields=_DEADLINE)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    play = open_chunks(story.until(story.text), Silence())
+    yield Case((play,), silent(story.told_by(story.text)))
+    yield Case(((Silence(),),), silent(None))
+
+
+@fault("byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    begun = story.until(story.text)
+    play = until_the_end(begun + b":", _SLOWLY, b"\n" + story.body[len(begun) :])
+    yield Case((play,), silent(story.told_by(story.text)))
+
+
+@fault("a head byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+def _(wire: str) -> Iterable[Case]:
+    said = b"\r\nConnection: close\r\n\r\n" + STORIES[wire].body
+    yield Case(((b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, said),), silent(None))
+
+
+@fault("a refusal byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+def _(wire: str) -> Iterable[Case]:
+    play = (head(500), _SLOWLY, error_body(wire, in_words_of(wire, "InternalError")))
+    yield Case((play,), _without_a_word("QwenServerError", 500))
+
+
+@fault("503 that asks to wait beyond `total_timeout`", "Silence", fields=_DEADLINE)
+def _(wire: str) -> Iterable[Case]:
+    limit = refusal(wire, 503, "ModelUnavailable", Retry_After=30)
+    yield Case((limit,), refused("QwenServerError", 503, "ModelUnavailable"))
 
 
 # Cuts.
@@ -669,8 +781,16 @@ def _(wire: str) -> Iterable[Case]:
 @fault("gzip that breaks", "Compression")
 def _(wire: str) -> Iterable[Case]:
     story = STORIES[wire]
-    packed = _packed(story.until(story.text)) + b"\xff" * 50
-    yield Case((_encoded(packed, "gzip"),), broken(story.told_by(story.text)))
+    broke = _packed(story.until(story.text)) + b"\xff" * 50
+    play = (stream_head(Content_Encoding="gzip", Connection="close") + broke, Silence())
+    yield Case((play,), broken(story.told_by(story.text)))
+
+
+@fault("gzip whose checksum is wrong", "Compression")
+def _(wire: str) -> Iterable[Case]:
+    packed = bytearray(gzip.compress(STORIES[wire].body))
+    packed[-8] ^= 1
+    yield Case((_encoded(bytes(packed), "gzip"),), broken(STORIES[wire].told))
 
 
 @fault("gzip that is none", "Compression")
@@ -682,6 +802,207 @@ def _(wire: str) -> Iterable[Case]:
 def _(wire: str) -> Iterable[Case]:
     for encoding in ("br", "zstd", "rot13"):
         yield Case((_encoded(STORIES[wire].body, encoding),), broken(None))
+
+
+# Too much.
+
+_LIMITS = {"max_frame_bytes": 2**16, "max_answer_bytes": 2**20}
+_ONLY_FRAMES = {"max_frame_bytes": 2**30, "max_answer_bytes": 2**16}
+
+
+def too_much(told: Told | None, requests: int = 1) -> Outcome:
+    return Outcome("QwenAnswerLimitError", told, requests)
+
+
+def _endless(wire: str, piece: bytes, begin: bytes = b"") -> Case:
+    """After the middle, and before an end that nobody should wait for."""
+    story = STORIES[wire]
+    play = until_the_end(
+        story.until(story.text) + begin, Endless(piece), story.body[len(story.until(story.text)) :]
+    )
+    return Case((play,), too_much(story.told_by(story.text)))
+
+
+@fault("endless comments, or frames without data", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    for piece in (b": ping\n\n", b"\n", b"event:result\n\n", b"id:1\nretry:5\n"):
+        yield _endless(wire, piece)
+
+
+_SAYS_NOTHING = {
+    "dashscope": {"output": {"choices": []}, "request_id": REQUEST_ID},
+    "responses": {"type": "response.in_progress", "response": {"id": REQUEST_ID}},
+    "chat_completions": {"choices": [], "id": REQUEST_ID},
+}
+
+
+@fault("endless frames that tell nothing", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    yield _endless(wire, b"data:" + json.dumps(_SAYS_NOTHING[wire]).encode() + b"\n\n")
+
+
+@fault("a line without end", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    yield _endless(wire, b"x", begin=b"data:")
+    yield _endless(wire, b"x")
+    yield _endless(wire, b"data:x\n", begin=b"data:x\n")
+
+
+@fault("a document without end", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    yield Case((until_the_end(b'{"output":"', Endless(b"x")),), too_much(None))
+
+
+@fault("a frame larger than `max_frame_bytes`", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    large = b"data:" + json.dumps({**_SAYS_NOTHING[wire], "more": "x" * 2**19}).encode() + b"\n\n"
+    body = story.until(story.text) + large
+    yield Case((open_chunks(body, Silence()),), too_much(story.told_by(story.text)))
+
+
+@fault("an answer larger than `max_answer_bytes`", "Too much", fields=_ONLY_FRAMES)
+def _(wire: str) -> Iterable[Case]:
+    yield _endless(wire, b": ping\n\n")
+
+
+_LAUGHS = {
+    "dashscope": native.frame(said="ha"),
+    "responses": responses_wire.event("output_text.delta", item_id="msg_4", delta="ha"),
+    "chat_completions": chat_wire.says("ha"),
+}
+
+
+def _laughed(told: Told) -> Told:
+    """It is chance how often, before the limit was seen."""
+    return replace(told, text=re.sub("(ha)+$", "haha…", told.text))
+
+
+@fault("a text without end", "Too much", fields={"max_answer_bytes": 2**18})
+def _(wire: str) -> Iterable[Case]:
+    frame = b"data:" + json.dumps(_LAUGHS[wire]).encode() + b"\n\n"
+    told = STORIES[wire].told_by(STORIES[wire].text)
+    assert told
+    outcome = too_much(told.plus(text="haha…"))
+    yield replace(_endless(wire, frame), outcome=outcome, seen=_laughed)
+
+
+@functools.cache
+def _bomb(wire: str) -> bytes:
+    """A whole answer, with very much of nothing in its middle."""
+    story = STORIES[wire]
+    start, packer = story.until(story.text), zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    parts = [start, *[b":" + b" " * (2**20 - 1)] * 16, b"\n\n", story.body[len(start) :]]
+    return b"".join([*map(packer.compress, parts), packer.flush()])
+
+
+@fault("gzip that unpacks to more than `max_frame_bytes`", "Too much", fields=_LIMITS)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    yield Case((_encoded(_bomb(wire), "gzip"),), too_much(story.told_by(story.text)))
+
+
+@fault("gzip that unpacks to more than `max_answer_bytes`", "Too much", fields=_ONLY_FRAMES)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    yield Case((_encoded(_bomb(wire), "gzip"),), too_much(story.told_by(story.text)))
+
+
+# Asked again.
+
+_AGAIN = {"retry_cut_answers": True}
+_PATIENTLY = "Asked again: `retry_cut_answers=True`"
+
+
+def _cut(wire: str, count: int) -> Play:
+    return open_chunks(STORIES[wire].until(count))
+
+
+def _again(wire: str, spoilt: Play, failed: Outcome) -> Case:
+    """One that fails, and one that goes well; a stream is never repeated."""
+    plays = (spoilt, whole(STORIES[wire].body))
+    return Case(plays, answer(wire, requests=2), streamed=failed)
+
+
+@fault("a cut, and then an answer", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    for count in (0, story.code, story.text, story.finish - 1):
+        yield _again(wire, _cut(wire, count), broken(story.told_by(count)))
+
+
+@fault("cuts, at different places", _PATIENTLY, fields=_AGAIN, note="what the last one brought")
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    plays = (_cut(wire, story.text), _cut(wire, story.finish - 1), _cut(wire, story.code))
+    yield Case(
+        plays,
+        broken(story.told_by(story.code), requests=3),
+        streamed=broken(story.told_by(story.text)),
+    )
+
+
+@fault("a cut, and then a refusal", _PATIENTLY, fields=_AGAIN, note="what the cut one brought")
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    code = in_words_of(wire, "InvalidParameter")
+    told = story.told_by(story.text)
+    failed = refused("QwenInvalidRequestError", 400, code, requests=2)
+    yield Case(
+        (_cut(wire, story.text), refusal(wire, 400, code)),
+        replace(failed, told=told),
+        streamed=broken(told),
+    )
+
+
+@fault("an error frame, and then an answer", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    code = in_words_of(wire, "InternalError")
+    spoilt = open_chunks(story.until(story.text) + error_frame(wire, 500, code), Silence())
+    status = None if wire == "chat_completions" else 500
+    failed = refused("QwenServerError", status, code)
+    yield _again(wire, spoilt, replace(failed, told=story.told_by(story.text)))
+
+
+@fault("an error frame that no retry can cure", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    code = in_words_of(wire, "InvalidParameter")
+    spoilt = open_chunks(story.until(story.text) + error_frame(wire, 400, code), Silence())
+    status = None if wire == "chat_completions" else 400
+    failed = refused("QwenInvalidRequestError", status, code)
+    yield Case((spoilt,), replace(failed, told=story.told_by(story.text)))
+
+
+@fault(
+    "silence in the middle, and then an answer",
+    _PATIENTLY,
+    fields={**_AGAIN, "stream_chunk_timeout": ENOUGH},
+)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    spoilt = open_chunks(story.until(story.code), Silence())
+    yield _again(wire, spoilt, silent(story.told_by(story.code)))
+
+
+@fault(
+    "silence before the head, and then an answer", _PATIENTLY, fields={**_AGAIN, "timeout": ENOUGH}
+)
+def _(wire: str) -> Iterable[Case]:
+    yield _again(wire, (Silence(),), silent(None))
+
+
+@fault("a frame that is no JSON, and then an answer", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    spoilt = open_chunks(story.until(story.text) + b"data:{]}\n\n", Silence())
+    yield _again(wire, spoilt, broken(story.told_by(story.text)))
+
+
+@fault("an answer that is too large", _PATIENTLY, fields={**_AGAIN, **_LIMITS})
+def _(wire: str) -> Iterable[Case]:
+    yield _endless(wire, b": ping\n\n")
 
 
 # Strange, and no fault.
