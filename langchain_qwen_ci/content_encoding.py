@@ -15,6 +15,8 @@ ACCEPTED = "gzip, deflate"
 _PIECE_BYTES = 64 * 1024
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # whichever its first bytes say
 _BARE = -zlib.MAX_WBITS
+_HEAD_BYTES = 2
+_GZIP = b"\x1f\x8b"
 
 
 class Decompressor(Protocol):
@@ -52,12 +54,22 @@ class _Identity:
 
 class _Inflater:
     def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
-        self._begun = False
+        self._head = b""
+        self._zlib: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._zlib is None:
+            self._head = data = self._head + data
+            if len(data) < _HEAD_BYTES:
+                return
+            self._zlib = zlib.decompressobj(_window(data))
         while not self._zlib.eof:
-            piece = self._inflated(data)
+            try:
+                piece = self._zlib.decompress(data, _PIECE_BYTES)
+            except zlib.error as error:
+                raise QwenStreamError(
+                    f"The compressed answer cannot be unpacked: {error}."
+                ) from error
             if piece:
                 yield piece
             data = self._zlib.unconsumed_tail
@@ -65,24 +77,8 @@ class _Inflater:
             if not data and len(piece) < _PIECE_BYTES:
                 return
 
-    def _inflated(self, data: bytes) -> bytes:
-        try:
-            piece = self._zlib.decompress(data, _PIECE_BYTES)
-        except zlib.error as error:
-            if self._begun:
-                raise _unreadable(error) from error
-            piece = self._bare(data)
-        self._begun = self._begun or bool(data)
-        return piece
 
-    def _bare(self, data: bytes) -> bytes:
-        """Some servers send "deflate" without the header that belongs to it."""
-        self._zlib = zlib.decompressobj(_BARE)
-        try:
-            return self._zlib.decompress(data, _PIECE_BYTES)
-        except zlib.error as error:
-            raise _unreadable(error) from error
-
-
-def _unreadable(error: zlib.error) -> QwenStreamError:
-    return QwenStreamError(f"The compressed answer cannot be unpacked: {error}.")
+def _window(head: bytes) -> int:
+    """What zlib is to expect. Some servers send "deflate" without the header that belongs to it."""
+    is_zlib = head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head[:2]) % 31 == 0  # RFC 1950
+    return _GZIP_OR_ZLIB if is_zlib or head.startswith(_GZIP) else _BARE
