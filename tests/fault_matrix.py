@@ -188,11 +188,13 @@ def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
     alike: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault(_ended(fault, wire, outcome), []).append(outcome)
-    return "; ".join(
-        f"{f'{len(these)} × ' if len(alike) > 1 and len(outcomes) > 2 else ''}"
-        f"{_with_statuses(ended, these)}{_left(STORIES[wire].told, these)}"
+    told = {
+        f"{_with_statuses(ended, these)}{_left(STORIES[wire].told, these)}": len(these)
         for ended, these in alike.items()
-    )
+    }
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{count} of {len(outcomes)}: {one}" for one, count in told.items())
 
 
 def _ended(fault: Fault, wire: str, outcome: Outcome) -> str:
