@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from fault_server import FaultServer
+from fault_server import FaultServer, head
 from faults import FAULTS, KEY, WIRES, Case, Fault, Outcome
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langgraph.graph import START, StateGraph
@@ -131,7 +131,7 @@ async def _observe_cell(fault: Fault, wire: str, way: str) -> list[Outcome]:
 
 @contextlib.asynccontextmanager
 async def _servers(fault: Fault) -> AsyncIterator[tuple[FaultServer, FaultServer]]:
-    with FaultServer() as elsewhere:
+    with FaultServer((head(404, Content_Length=0),)) as elsewhere:
         names = {b"ELSEWHERE": elsewhere.url}
         with FaultServer(greeting=fault.greeting, secure=fault.secure, names=names) as server:
             yield server, elsewhere
