@@ -329,6 +329,25 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((play,), replace(failed, told=story.told_by(story.text)))
 
 
+@fault("an error frame that names no status", "The service refuses")
+def _(wire: str) -> Iterable[Case]:
+    story = STORIES[wire]
+    frame, code = _statusless(wire)
+    play = open_chunks(story.until(story.text) + frame, Silence())
+    failed = refused("QwenServerError", None, code)
+    yield Case((play,), replace(failed, told=story.told_by(story.text)))
+
+
+def _statusless(wire: str) -> tuple[bytes, str]:
+    """With the code of each wire for a failure of its own."""
+    if wire != "responses":
+        code = in_words_of(wire, "InternalError")
+        return b"event:error\ndata:" + error_body(wire, code) + b"\n\n", code
+    error = {"code": "server_error", "message": "The model is gone."}
+    failed = responses_wire.event("failed", response=responses_wire.response("failed", error=error))
+    return responses_wire.stream(failed), "server_error"
+
+
 @fault("a refusal without end", "The service refuses")
 def _(wire: str) -> Iterable[Case]:
     play = (head(400, Content_Type="text/plain"), Endless(b"no, "))
