@@ -154,20 +154,20 @@ class Endpoint:
         """Let the mind think, run what it wants to run, and write it down."""
         telling = _Telling(request, answer)
         steps = self._settings.mind.answer(telling.question)
+        session = self._sandbox.session()
         with closing(steps):
             step = next(steps, None)
-            async with self._sandbox.session() as session:
-                for payload in telling.begin(step):
+            for payload in telling.begin(step):
+                yield payload
+            while step is not None and not telling.finished:
+                for payload in telling.step(step):
                     yield payload
-                while step is not None and not telling.finished:
-                    for payload in telling.step(step):
+                result = None
+                if isinstance(step, Run) and not telling.finished:
+                    result = await session.run(step.code)
+                    for payload in answer.ran(result):
                         yield payload
-                    result = None
-                    if isinstance(step, Run) and not telling.finished:
-                        result = await session.run(step.code)
-                        for payload in answer.ran(result):
-                            yield payload
-                    step = _next(steps, result)
+                step = _next(steps, result)
         for payload in telling.end():
             yield payload
 
