@@ -55,7 +55,7 @@ class Settings(Protocol):
     def mind(self) -> Mind: ...
     @property
     def pace(self) -> float: ...
-    def take_fault(self) -> Fault | None: ...
+    def take_fault(self, received: Received) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
 
@@ -71,8 +71,9 @@ class Endpoint:
     async def answer(self, http: Request) -> Response:
         request_id = str(uuid.uuid4())
         body = _parsed(await http.body())
-        self._settings.requests.append(Received(http.url.path, _masked(http.headers), body))
-        fault = self._settings.take_fault()
+        received = Received(http.url.path, _masked(http.headers), body)
+        self._settings.requests.append(received)
+        fault = self._settings.take_fault(received)
         try:
             request = self._admitted(http, body, fault)
             answer = request.answer(request_id)
