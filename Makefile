@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
-.PHONY: demo test check bench clean postgresql
+.PHONY: demo test check bench load clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
@@ -26,6 +26,9 @@ check: .venv/dev.installed
 
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
+
+load: .venv/dev.installed
+	$(BIN)/python tests/load/load.py $(SIZE)
 
 clean:
 	rm -rf .venv
