@@ -52,8 +52,15 @@ class Answer:
 
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
+        self._told = False
+        self._begin()
+
+    def _begin(self) -> None:
         self.trail: list[dict[str, Any]] = []
-        self._metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": model_name}
+        self._metadata: dict[str, Any] = {
+            "model_provider": PROVIDER,
+            "model_name": self.model_name,
+        }
         self._reasoning: list[str] = []
         self._reasoning_length = 0
         self._text: list[str] = []
@@ -62,7 +69,6 @@ class Answer:
         self._executions: dict[str, CodeExecution] = {}
         self._calls: list[ToolCallChunk] = []
         self._tokens: TokensUsed | None = None
-        self._begun = False
 
     def add(self, event: Event) -> dict[str, Any] | None:
         """Take an event in.
@@ -70,7 +76,7 @@ class Answer:
         Returns:
             What it adds to the trail, for a chunk to hand on; None if nothing.
         """
-        self._begun = True
+        self._told = True
         return self._TAKE[type(event)](self, event)
 
     def _take_reasoning(self, event: ReasoningDelta) -> dict[str, Any] | None:
@@ -145,6 +151,8 @@ class Answer:
         self._metadata.setdefault("inference_usage", []).append(usage)
 
     def _start(self, event: ResponseStarted) -> None:
+        if "request_id" in self._metadata:  # the answer broke off, and was asked for again
+            self._begin()
         self._metadata["request_id"] = event.request_id
 
     def _take_extra(self, event: Extra) -> None:
@@ -260,7 +268,7 @@ class Answer:
         try:
             yield
         except QwenError as error:
-            if self._begun:
+            if self._told:
                 error.partial = self.message()
             raise
 

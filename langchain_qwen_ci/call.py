@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
     from langchain_qwen_ci.answer import Answer
+    from langchain_qwen_ci.flow import CallPolicy
     from langchain_qwen_ci.transport import Transport
     from langchain_qwen_ci.wire import Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
@@ -63,8 +64,14 @@ class Call:
     transport: Transport
     wire: Wire
     request: WireRequest
+    policy: CallPolicy
     answer: Answer
     watchers: tuple[Watcher, ...] = ()
+
+    def repeatable(self) -> Call:
+        """The same, for a caller that hands nothing on before the end: an answer that breaks off
+        is asked for again. A `ResponseStarted` in the middle begins the new one."""
+        return replace(self, policy=replace(self.policy, retry_cut_answers=True))
 
     @contextmanager
     def events(self) -> Iterator[Iterator[Event]]:
@@ -74,7 +81,7 @@ class Call:
             QwenError: the call failed; what had arrived is its `partial`.
         """
         watchers = (*self.watchers, *_WATCHERS.get())
-        events = self.transport.events(self.wire, self.request)
+        events = self.transport.events(self.wire, self.request, self.policy)
         with self.answer.kept_on_error(), closing(events):
             try:
                 yield self._seen(events, watchers) if watchers else events
@@ -88,7 +95,8 @@ class Call:
         """`events`, for asyncio."""
         watchers = (*self.watchers, *_WATCHERS.get())
         with self.answer.kept_on_error():
-            async with aclosing(self.transport.aevents(self.wire, self.request)) as events:
+            told = self.transport.aevents(self.wire, self.request, self.policy)
+            async with aclosing(told) as events:
                 try:
                     yield self._aseen(events, watchers) if watchers else events
                 except BaseException as error:

@@ -13,7 +13,9 @@ import warnings
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from ipaddress import ip_address
 from typing import Literal
+from urllib.parse import urlsplit
 
 from langchain_core.language_models.model_profile import ModelProfile
 
@@ -198,6 +200,7 @@ REGIONS: dict[str, str | None] = {
 DEFAULT_REGION = "cn-beijing"
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_URL = re.compile(r"https?://[^/?#\s\0-\x1f\x7f]+[^?#\s\0-\x1f\x7f]*")
 _API_PATHS = ("/api/v1", "/compatible-mode/v1")
 
 
@@ -257,7 +260,7 @@ def host_of(base_url: str) -> str:
     url = base_url.strip().rstrip("/")
     for path in _API_PATHS:
         url = url.removesuffix(path)
-    if not re.match(r"https?://[^/?#]+[^?#]*$", url):
+    if not _URL.fullmatch(url):
         raise ValueError(
             f"base_url {base_url!r} must be like https://host or https://host/api/v1."
             if not {"@", "?"} & set(base_url)  # which may be followed or preceded by a secret
@@ -266,3 +269,24 @@ def host_of(base_url: str) -> str:
     if "@" in url:
         raise ValueError("base_url must not hold a user or password: pass them in default_headers.")
     return url
+
+
+def refuse_plain_http(host: str) -> None:
+    """Refuse to send a key where it can be read on the way.
+
+    Raises:
+        ValueError: the host is reached by plain http, and is not this machine.
+    """
+    url = urlsplit(host)
+    if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
+        raise ValueError(
+            "base_url is plain http to another machine, so that the key and all that is said can "
+            "be read on the way: use https, or pass allow_plain_http=True."
+        )
+
+
+def _is_this_machine(hostname: str) -> bool:
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost" or hostname.endswith(".localhost")

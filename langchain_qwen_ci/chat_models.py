@@ -18,6 +18,7 @@ from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.blocks import PROVIDER
 from langchain_qwen_ci.call import Call
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.flow import CallPolicy
 from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
 from langchain_qwen_ci.structured_output import StructuredOutput
@@ -41,13 +42,16 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.structured_output import Method
     from langchain_qwen_ci.tracing import Parent
-    from langchain_qwen_ci.wire import Wire
+    from langchain_qwen_ci.wire import Wire, WireRequest
 
 _WIRES: dict[catalogue.Api, Wire] = {
     "dashscope": DashScopeWire(),
     "responses": ResponsesWire(),
     "chat_completions": ChatCompletionsWire(),
 }
+
+
+_MIB = 1024 * 1024
 
 
 class ChatQwenCodeInterpreter(WaysIn, Parameters):
@@ -92,14 +96,34 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
     base_url: str | None = None
     """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
 
+    allow_plain_http: bool = False
+    """Whether base_url may be plain http to another machine. The key and all that is said can be
+    read on the way; to this machine it is always allowed."""
+
+    connect_timeout: float | None = Field(default=10.0, gt=0)
+    """Seconds until there is a connection; None waits for ever."""
+
     timeout: float | None = Field(default=300.0, gt=0)
     """Seconds until the first byte of an answer; None waits for ever."""
 
     stream_chunk_timeout: float | None = Field(default=300.0, gt=0)
     """Seconds between two chunks; None waits for ever. No chunk comes while code runs."""
 
+    total_timeout: float | None = Field(default=None, gt=0)
+    """Seconds for a whole call, with its retries and waits, and with what the reader of a stream
+    takes; None sets no limit."""
+
     max_retries: int = Field(default=2, ge=0)
     """How often a request is sent again that the service did not begin to answer."""
+
+    max_request_bytes: int = Field(default=64 * _MIB, ge=1)
+    """Largest request; a larger one is refused before it is sent."""
+
+    max_frame_bytes: int = Field(default=8 * _MIB, ge=1)
+    """Most bytes of an answer in which nothing is told: more than in any frame."""
+
+    max_answer_bytes: int = Field(default=1024 * _MIB, ge=1)
+    """Most bytes of an answer. The native API sends all code so far with every chunk."""
 
     default_headers: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
     """Sent with every request. Never shown or serialised: they may hold secrets."""
@@ -294,8 +318,28 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
         refuse_media(prompt, options)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
+        self._refuse_too_much(request)
         watchers = (*wishes.limits, *(execution_runs(run) if self.trace_code_executions else ()))
-        return Call(self._connected(), wire, request, Answer(options.model), watchers)
+        return Call(
+            self._connected(), wire, request, self._policy(), Answer(options.model), watchers
+        )
+
+    def _refuse_too_much(self, request: WireRequest) -> None:
+        if len(request.body) > self.max_request_bytes:
+            raise QwenInputError(
+                f"The request has {len(request.body)} bytes, more than max_request_bytes "
+                f"({self.max_request_bytes}): shorten the history, for instance with "
+                "langchain_core.messages.trim_messages, and send media by URL."
+            )
+
+    def _policy(self) -> CallPolicy:
+        return CallPolicy(
+            max_retries=self.max_retries,
+            retry_cut_answers=False,
+            total_timeout=self.total_timeout,
+            max_frame_bytes=self.max_frame_bytes,
+            max_answer_bytes=self.max_answer_bytes,
+        )
 
     def _warn(self, model: str, *, interpreter: bool) -> None:
         catalogue.warn_about(model, self.api, interpreter=interpreter)
@@ -306,10 +350,8 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
         """The transport to where the fields point now: they can be changed, or copied over."""
         destination = self._destination()
         given = (self.http_client, self.http_async_client)
-        if self._transport is None or not self._transport.leads_to(
-            destination, self.max_retries, given
-        ):
-            self._transport = Transport(destination, self.max_retries, *given)
+        if self._transport is None or not self._transport.leads_to(destination, given):
+            self._transport = Transport(destination, *given)
         return self._transport
 
     def _destination(self) -> Destination:
@@ -317,10 +359,14 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
         headers = dict(self.default_headers)
         if workspace:
             headers["X-DashScope-WorkSpace"] = catalogue.checked_workspace(workspace)
+        host = catalogue.host(self.base_url, self.region, workspace)
+        if not self.allow_plain_http:
+            catalogue.refuse_plain_http(host)
         return Destination(
-            host=catalogue.host(self.base_url, self.region, workspace),
+            host=host,
             api_key=self.api_key,
             headers=headers,
+            connect_timeout=self.connect_timeout,
             timeout=self.timeout,
             chunk_timeout=self.stream_chunk_timeout,
         )

@@ -1,8 +1,13 @@
-"""httpx clients: built when first needed, shared, and closed when nobody needs them any more."""
+"""httpx clients: built when first needed, shared, and closed when nobody needs them any more.
+
+A process that was forked has copies of its parent's connections, on which the two would read each
+other's answers, and of locks that a thread which it does not have may hold. So it forgets them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from contextlib import suppress
@@ -20,14 +25,23 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 _SOON_SECONDS = 0.1
 
+# What runs on this machine is not reached by a proxy, which would see the key besides.
+_WITHOUT_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(
+    ("all://127.0.0.1", "all://localhost", "all://[::1]")
+)
+_ASYNC_WITHOUT_PROXY: dict[str, httpx.AsyncBaseTransport | None] = dict.fromkeys(_WITHOUT_PROXY)
+
 
 class _Certificates:
     """Reading them is most of what a client costs (some 30 ms): once for all clients, and never in
     an event loop, which would stand still."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
+        self.forget_lock()
+
+    def forget_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def read(self) -> ssl.SSLContext:
         with self._lock:
@@ -48,20 +62,33 @@ class SharedClient:
     """One sync client, for all threads."""
 
     def __init__(self) -> None:
+        self._begin()
+        _OWNERS.add(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def get(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(verify=_CERTIFICATES.read(), limits=_LIMITS)
-                weakref.finalize(self, self._client.close)
+                self._client = httpx.Client(
+                    verify=_CERTIFICATES.read(), limits=_LIMITS, mounts=_WITHOUT_PROXY
+                )
+                self._owned = weakref.finalize(self, self._client.close)
             return self._client
+
+    def forget(self) -> None:
+        """Have none, without closing what is another process's."""
+        if self._client is not None:
+            self._owned.detach()
+        self._begin()
 
     def close(self) -> None:
         with self._lock:
             client, self._client = self._client, None
         if client:
+            self._owned.detach()
             client.close()
 
 
@@ -74,6 +101,7 @@ class ClientOfEachLoop:
 
     def __init__(self) -> None:
         self._clients: dict[asyncio.AbstractEventLoop, _Kept] = {}
+        _OWNERS.add(self)
 
     async def get(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -82,17 +110,27 @@ class ClientOfEachLoop:
         certificates = await _CERTIFICATES.aread()
         if client := self._open_in(loop):  # another call has built it in the meantime
             return client
-        for ended in [known for known in self._clients if known.is_closed()]:
-            del self._clients[ended]
-        kept = _Kept(httpx.AsyncClient(verify=certificates, limits=_LIMITS))
+        # A copy: other threads have loops of their own, and use this one's owner at the same time.
+        for ended in [known for known in tuple(self._clients) if known.is_closed()]:
+            self._clients.pop(ended, None)
+        kept = _Kept(
+            httpx.AsyncClient(verify=certificates, limits=_LIMITS, mounts=_ASYNC_WITHOUT_PROXY)
+        )
         self._clients[loop] = kept
-        weakref.finalize(self, kept.close_soon, loop)
+        kept.owned = weakref.finalize(self, kept.close_soon, loop)
         await _Loop.running(loop).keep(kept)
         return kept.client
 
     def _open_in(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient | None:
         kept = self._clients.get(loop)
         return None if kept is None or kept.client.is_closed else kept.client
+
+    def forget(self) -> None:
+        """Have none, without closing what is another process's."""
+        for kept in self._clients.values():
+            if kept.owned:
+                kept.owned.detach()
+        self._clients.clear()
 
     async def close(self) -> None:
         if kept := self._clients.pop(asyncio.get_running_loop(), None):
@@ -104,6 +142,7 @@ class _Kept:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
+        self.owned: weakref.finalize[..., ClientOfEachLoop] | None = None
         self._closing: asyncio.Future[None] | None = None
 
     def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -158,3 +197,16 @@ class _Loop:
             self._known.pop(asyncio.get_running_loop(), None)
             closing = [kept.closed() for kept in tuple(self._clients)]
             await asyncio.gather(*closing, return_exceptions=True)
+
+
+_OWNERS: WeakSet[SharedClient | ClientOfEachLoop] = WeakSet()
+
+
+def _forget_the_parents() -> None:
+    _CERTIFICATES.forget_lock()
+    for owner in tuple(_OWNERS):
+        owner.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents)

@@ -13,8 +13,10 @@ QwenError                          everything below; also langchain_core's Model
 │   ├── QwenRateLimitError         429                                           retryable
 │   └── QwenServerError            408, 409, 5xx                                 retryable
 ├── QwenConnectionError            the service could not be reached              retryable
-│   └── QwenTimeoutError           it did not answer, or fell silent, in time    retryable
+│   ├── QwenTimeoutError           it did not answer, or fell silent, in time    retryable
+│   └── QwenCertificateError       its certificate is not trusted                (ValueError)
 └── QwenStreamError                the answer broke off, or cannot be read       retryable
+    └── QwenAnswerLimitError       it is larger than what is taken               (ValueError)
 ```
 
 Each leaf is also the class of `langchain_core.exceptions` that means the same, so that code
@@ -42,6 +44,7 @@ from langchain_core.exceptions import (
 )
 
 from langchain_qwen_ci.metadata import code_executions, plugin_counts
+from langchain_qwen_ci.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +57,9 @@ class QwenError(ModelError):
 
     partial: AIMessage | None = None
     """What had arrived before the failure: text, reasoning, code, usage. None if nothing had."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
     @property
     def response(self) -> Arrived:
@@ -154,7 +160,7 @@ class QwenAPIError(QwenError):
         ]
         known = ", ".join(filter(None, facts))
         told = f"{self.message} ({known})" if known else self.message
-        return f"{told} {self.advice}".rstrip()
+        return printable(f"{told} {self.advice}".rstrip())
 
 
 class QwenInvalidRequestError(QwenAPIError, ModelInvalidRequestError, ValueError):
@@ -184,9 +190,13 @@ class QwenModelNotFoundError(QwenAPIError, ModelNotFoundError, ValueError):
 class QwenRateLimitError(QwenAPIError, ModelRateLimitError):
     """Too many requests or tokens for now."""
 
+    advice = "Wait, send fewer requests at once, or ask for a higher quota."
+
 
 class QwenServerError(QwenAPIError, ModelAPIError):
     """The service failed."""
+
+    advice = "Try again later; Alibaba Cloud's support wants the request's id."
 
 
 class QwenConnectionError(QwenError, ModelConnectionError):
@@ -196,9 +206,28 @@ class QwenConnectionError(QwenError, ModelConnectionError):
 class QwenTimeoutError(QwenConnectionError, ModelTimeoutError):
     """The service did not answer, or fell silent in the middle of an answer."""
 
+    def __str__(self) -> str:
+        """Silence while code runs is no sign of a dead connection: it is said which it was."""
+        said = super().__str__()
+        runs = code_executions(self.partial) if self.partial else ()
+        running = any(run["status"] == "in_progress" for run in runs)
+        return f"{said} A program was running." if running else said
+
+
+class QwenCertificateError(QwenConnectionError, ValueError):
+    """The service has not shown a certificate that is trusted; nothing was sent."""
+
+    is_retryable = False
+
 
 class QwenStreamError(QwenError, ModelAPIError):
     """The answer broke off before its end, or cannot be read; `partial` is the message so far."""
+
+
+class QwenAnswerLimitError(QwenStreamError, ValueError):
+    """The answer was ended because it is larger than what is taken; `partial` is what was."""
+
+    is_retryable = False
 
 
 # Codes decide before the status does: billing comes as 429 and as 400, and an error inside a

@@ -34,7 +34,14 @@ def to_prompt(messages: Sequence[BaseMessage]) -> Prompt:
     """
     if not messages:
         raise QwenInputError("There is no message to answer: pass at least one.")
-    return tuple(_turn(message) for message in messages)
+    return tuple(_turn_at(position, message) for position, message in enumerate(messages))
+
+
+def _turn_at(position: int, message: BaseMessage) -> Turn:
+    try:
+        return _turn(message)
+    except QwenInputError as error:
+        raise QwenInputError(f"messages[{position}]: {error}") from error
 
 
 def _turn(message: BaseMessage) -> Turn:
@@ -48,7 +55,7 @@ def _turn(message: BaseMessage) -> Turn:
                 reasoning=_reasoning(message),
             )
         case HumanMessage():
-            return Turn("user", _parts(message))
+            return Turn("user", _said(message))
         case SystemMessage():
             return Turn("system", _parts(message))
         case ToolMessage():
@@ -60,6 +67,13 @@ def _turn(message: BaseMessage) -> Turn:
     )
 
 
+def _said(message: HumanMessage) -> tuple[Text | Media, ...]:
+    parts = _parts(message)
+    if any(part.text if isinstance(part, Text) else part.url for part in parts):
+        return parts
+    raise QwenInputError("A human message without text or media is not taken by the service.")
+
+
 def _text_only(message: AIMessage) -> tuple[Text, ...]:
     text = str(message.text)
     return (Text(text),) if text else ()
@@ -67,7 +81,7 @@ def _text_only(message: AIMessage) -> tuple[Text, ...]:
 
 def _calls(message: AIMessage) -> tuple[FunctionCall, ...]:
     valid = (
-        FunctionCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
+        FunctionCall(call["id"] or "", call["name"], _arguments(call["name"], call["args"]))
         for call in message.tool_calls
     )
     broken = (
@@ -77,13 +91,20 @@ def _calls(message: AIMessage) -> tuple[FunctionCall, ...]:
     return (*valid, *broken)
 
 
+def _arguments(name: str, args: dict[str, Any]) -> str:
+    try:
+        return json.dumps(args, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise QwenInputError(f"The arguments of the call of {name} are no JSON: {error}") from error
+
+
 def _reasoning(message: AIMessage) -> str:
     """What the model thought, in whichever of two places a provider keeps it."""
     if kept := message.additional_kwargs.get("reasoning_content"):
         return str(kept)
     if isinstance(message.content, str):
         return ""
-    return "".join(str(block.get("reasoning", "")) for block in message.content_blocks)
+    return "".join(str(block.get("reasoning") or "") for block in _blocks(message))
 
 
 def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
@@ -93,8 +114,20 @@ def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
     # it does not know it wraps as it is.
     return tuple(
         _part(block["value"] if block["type"] == "non_standard" else block)
-        for block in message.content_blocks
+        for block in _blocks(message)
     )
+
+
+def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
+    """The content as standard blocks; a message that says it has some may hold anything."""
+    try:
+        blocks: list[Any] = list(message.content_blocks)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise QwenInputError(f"Content has a block that LangChain cannot read: {error}") from error
+    for block in blocks:
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise QwenInputError(f"Content has a block without a type: {block!r}.")
+    return blocks
 
 
 def _part(block: Mapping[str, Any]) -> Text | Media:

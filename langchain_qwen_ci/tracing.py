@@ -20,7 +20,8 @@ from langchain_core.language_models import LangSmithParams
 
 from langchain_qwen_ci.blocks import INTERPRETER
 from langchain_qwen_ci.call import Watcher
-from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished
+from langchain_qwen_ci.errors import QwenStreamError
+from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished, ResponseStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -61,6 +62,10 @@ class CodeExecutionError(Exception):
         return f"{self}\n\n"
 
 
+# Ends the runs of an answer in whose place another one begins.
+_ASKED_AGAIN = QwenStreamError("The answer broke off, and was asked for again.")
+
+
 class ExecutionRuns(Watcher):
     """Begins a tool run where an execution begins and ends it where that ends."""
 
@@ -70,6 +75,8 @@ class ExecutionRuns(Watcher):
         self._runs: dict[str, Any] = {}
 
     def see(self, event: Event, answer: Answer) -> None:
+        if isinstance(event, ResponseStarted):
+            self.broken(_ASKED_AGAIN)
         self._note(event, answer)
         if execution := self._begins(event, answer):
             run = self._child(CallbackManager).on_tool_start(
@@ -84,6 +91,8 @@ class ExecutionRuns(Watcher):
                 run.on_tool_end(_result(execution))
 
     async def asee(self, event: Event, answer: Answer) -> None:
+        if isinstance(event, ResponseStarted):
+            await self.abroken(_ASKED_AGAIN)
         self._note(event, answer)
         if execution := self._begins(event, answer):
             child = self._child(AsyncCallbackManager)

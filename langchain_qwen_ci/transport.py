@@ -1,34 +1,22 @@
-"""The way to the service and back: one flow decides, two short drivers do the I/O.
-
-`call_flow` is a generator. It yields commands (send, read, wait) for a driver to carry out and
-events for the caller to see; it decides what is retried, and never touches the network itself.
-That makes retries and errors the same in sync and async.
-"""
+"""The way to the service and back: the flow decides, two short drivers do the I/O."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
+import re
+import socket
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from langchain_qwen_ci.clients import ClientOfEachLoop, SharedClient
-from langchain_qwen_ci.errors import (
-    QwenAPIError,
-    QwenAuthenticationError,
-    QwenConnectionError,
-    QwenError,
-    QwenInputError,
-    QwenStreamError,
-    QwenTimeoutError,
-)
+from langchain_qwen_ci.content_encoding import ACCEPTED
+from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
+from langchain_qwen_ci.flow import COMMANDS, Deadline, Read, Reply, Send, Wait, call_flow
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -42,154 +30,26 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from langchain_qwen_ci.wire import Decoder, Wire, WireRequest
+    from langchain_qwen_ci.flow import CallPolicy, Command
+    from langchain_qwen_ci.wire import Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
 
-_OK = 200
-_CONNECT_SECONDS = 10.0
-# The official SDK's: 0.5 s, doubled each time, at most 8 s, with full jitter.
-_FIRST_WAIT_SECONDS = 0.5
-_LONGEST_WAIT_SECONDS = 8.0
-# A service that asks for longer is not waited for: the caller decides.
-_LONGEST_ASKED_WAIT_SECONDS = 60.0
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Servers take some 8 KiB of headers. Keys have 35 characters, a gateway's tokens up to thousands.
+_LONGEST_HEADER = 8 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the request; the driver answers with a `Reply`."""
-
-    request: WireRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Read on; the driver answers with bytes, `b""` at the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait for so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The head of a response."""
-
-    status_code: int
-    headers: Mapping[str, str]
-
-
-Command = Send | Read | Wait
-_COMMANDS = frozenset({Send, Read, Wait})
-_READ = Read()
-
-
-def call_flow(
-    wire: Wire, request: WireRequest, max_retries: int
-) -> Generator[Command | Event, Any, None]:
-    """One call: try, and try again as long as that is safe.
-
-    Safe means that the answer has not begun, and that the service was not reached or has refused
-    the request: once an answer has begun, code may have run and its caller may have seen it.
-    """
-    for attempt in itertools.count():
-        decoder = wire.decoder(request)
-        try:
-            yield from _attempt(wire, request, decoder)
-        except QwenError as error:
-            wait = _wait_before(attempt, error)
-            if decoder.begun or attempt >= max_retries or wait is None:
-                raise
-        else:
-            return
-        yield Wait(wait)
-
-
-def _attempt(
-    wire: Wire, request: WireRequest, decoder: Decoder
-) -> Generator[Command | Event, Any, None]:
-    try:
-        reply = yield Send(request)
-    except httpx.HTTPError as failure:
-        raise _not_reached(failure) from failure
-    if reply.status_code != _OK:
-        yield from _refused(wire, request, reply)
-    while True:
-        try:
-            data = yield _READ
-        except httpx.HTTPError as failure:
-            with suppress(QwenStreamError):
-                yield from decoder.close()
-            if decoder.finished:
-                return
-            raise _broken_off(failure) from failure
-        if not data:
-            break
-        yield from decoder.feed(data)
-    yield from decoder.close()
-
-
-def _refused(wire: Wire, request: WireRequest, reply: Reply) -> Generator[Command, Any, None]:
-    body = b""
-    try:
-        while data := (yield _READ):
-            body += data
-    except httpx.HTTPError:
-        pass  # the status alone says enough
-    error = wire.error(request, reply.status_code, body)
-    error.request_id = error.request_id or reply.headers.get("x-request-id")
-    error.retry_after = _retry_after(reply.headers)
-    raise error
-
-
-def _not_reached(failure: httpx.HTTPError) -> QwenConnectionError:
-    if isinstance(failure, httpx.TimeoutException):
-        return QwenTimeoutError(
-            f"The service did not answer in time ({type(failure).__name__}). Pass a longer "
-            "timeout, or check the network and base_url."
-        )
-    return QwenConnectionError(
-        f"The service could not be reached ({failure}). Check the network, the proxy settings "
-        "and base_url."
+# A service that computes answers the probes of its connection; one that is gone does not, and the
+# connection breaks after some 60 s, however long silence is allowed.
+_KEEP_ALIVE = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 30),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
     )
-
-
-def _broken_off(failure: httpx.HTTPError) -> QwenError:
-    if isinstance(failure, httpx.TimeoutException):
-        return QwenTimeoutError(
-            "The service fell silent in the middle of its answer. Where code or reasoning takes "
-            "long, pass a longer stream_chunk_timeout, or None."
-        )
-    return QwenStreamError(f"The answer broke off: {failure or type(failure).__name__}.")
-
-
-def _wait_before(attempt: int, error: QwenError) -> float | None:
-    """Seconds to wait before the next attempt; None if there should be none."""
-    if isinstance(error, QwenStreamError) or not error.is_retryable:
-        return None
-    # A request that was sent and not answered may be running code.
-    if isinstance(error.__cause__, httpx.ReadTimeout | httpx.WriteTimeout):
-        return None
-    if isinstance(error, QwenAPIError) and error.retry_after is not None:
-        return error.retry_after if error.retry_after <= _LONGEST_ASKED_WAIT_SECONDS else None
-    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
-    return random.uniform(0, longest)  # noqa: S311  # jitter, not a secret
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """`retry-after-ms`, or `retry-after` in seconds or as a date; in seconds."""
-    with suppress(KeyError, ValueError):
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    asked = headers.get("retry-after")
-    if asked is None:
-        return None
-    with suppress(ValueError):
-        return max(0.0, float(asked))
-    with suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    return None
+    if hasattr(socket, name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +59,7 @@ class Destination:
     Attributes:
         host: scheme and host, with a path prefix if there is one.
         headers: sent with every request; may hold secrets.
+        connect_timeout: seconds until there is a connection; None waits for ever.
         timeout: seconds until the first byte; None waits for ever.
         chunk_timeout: seconds between two chunks; None waits for ever.
     """
@@ -206,50 +67,84 @@ class Destination:
     host: str
     api_key: SecretStr | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    connect_timeout: float | None
     timeout: float | None
     chunk_timeout: float | None
 
-    def request(self, client: httpx.Client | httpx.AsyncClient, sent: WireRequest) -> httpx.Request:
+    def request(
+        self, client: httpx.Client | httpx.AsyncClient, sent: WireRequest, deadline: Deadline
+    ) -> httpx.Request:
         """The HTTP request, with the key.
 
         Raises:
             QwenAuthenticationError: there is no key, or it cannot be one.
             QwenInputError: another header cannot be sent.
         """
+        headers = httpx.Headers(
+            {
+                "Content-Type": "application/json",
+                "Accept-Encoding": ACCEPTED,
+                **sent.headers,
+                "Authorization": f"Bearer {self._key()}",
+            }
+        )
+        headers.update(self._own_headers())
+        return client.build_request(
+            "POST",
+            f"{self.host}{sent.path}",
+            content=sent.body,
+            headers=headers,
+            timeout=httpx.Timeout(
+                deadline.within(self.timeout), connect=deadline.within(self.connect_timeout)
+            ),
+        )
+
+    def _key(self) -> str:
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key:
             raise QwenAuthenticationError("There is no API key.")
         if not _fits_a_header(key):
             raise QwenAuthenticationError("The API key has characters that no key has.")
+        if len(key) > _LONGEST_HEADER:
+            raise QwenAuthenticationError(f"The API key has {len(key)} characters: no key has.")
+        return key
+
+    def _own_headers(self) -> Mapping[str, str]:
         for name, value in self.headers.items():
-            if not _fits_a_header(value):
+            if not _HEADER_NAME.fullmatch(name) or not _fits_a_header(value):
                 raise QwenInputError(f"default_headers[{name!r}] cannot be sent as a header.")
-        return client.build_request(
-            "POST",
-            f"{self.host}{sent.path}",
-            content=sent.body,
-            headers={
-                "Content-Type": "application/json",
-                **sent.headers,
-                "Authorization": f"Bearer {key}",
-                **self.headers,
-            },
-            timeout=httpx.Timeout(self.timeout, connect=self._connect_timeout),
-        )
+            if len(value) > _LONGEST_HEADER:
+                raise QwenInputError(
+                    f"default_headers[{name!r}] has {len(value)} characters: servers take about "
+                    f"{_LONGEST_HEADER} for all headers."
+                )
+        return self.headers
 
-    @property
-    def _connect_timeout(self) -> float:
-        return _CONNECT_SECONDS if self.timeout is None else min(_CONNECT_SECONDS, self.timeout)
-
-    def answered(self, response: httpx.Response) -> Reply:
+    def answered(self, response: httpx.Response, deadline: Deadline) -> Reply:
         """The head of a response has come: from here on the timeout is the one between chunks."""
-        response.request.extensions["timeout"]["read"] = self.chunk_timeout
-        return Reply(response.status_code, response.headers)
+        response.request.extensions["timeout"]["read"] = deadline.within(self.chunk_timeout)
+        connection = _socket_of(response)
+        with suppress(OSError, AttributeError):
+            for level, option, value in _KEEP_ALIVE if connection else ():
+                connection.setsockopt(level, option, value)
+        encoding = response.headers.get("content-encoding", "")
+        return Reply(
+            response.status_code,
+            response.headers,
+            # A response made by hand has no raw bytes: httpx has unpacked it.
+            encoding="" if response.is_stream_consumed else encoding,
+        )
 
 
 def _fits_a_header(value: str) -> bool:
     """Whether it can be sent. What is below here says no by showing the value in its error."""
     return value.isascii() and value.replace("\t", " ").isprintable() and value == value.strip()
+
+
+def _socket_of(response: httpx.Response) -> Any:  # noqa: ANN401  # whichever library's it is
+    """What a response comes by; None if that is no network."""
+    stream = response.extensions.get("network_stream")
+    return stream and stream.get_extra_info("socket")
 
 
 class Transport:
@@ -258,50 +153,43 @@ class Transport:
     def __init__(
         self,
         destination: Destination,
-        max_retries: int,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
         self._destination = destination
-        self._max_retries = max_retries
         self._given = http_client
         self._given_async = http_async_client
         self._client = SharedClient()
         self._async_clients = ClientOfEachLoop()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
-        return Transport(
-            self._destination, self._max_retries, self._given, self._given_async
-        )  # connections are not copied
+        # connections are not copied
+        return Transport(self._destination, self._given, self._given_async)
 
     def leads_to(
         self,
         destination: Destination,
-        max_retries: int,
         given: tuple[httpx.Client | None, httpx.AsyncClient | None],
     ) -> bool:
         """Whether it was made for these."""
-        return (
-            self._destination == destination
-            and self._max_retries == max_retries
-            and given == (self._given, self._given_async)
-        )
+        return self._destination == destination and given == (self._given, self._given_async)
 
-    def events(self, wire: Wire, request: WireRequest) -> Generator[Event]:
+    def events(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> Generator[Event]:
         """Send a request and yield what the answer tells.
 
         Raises:
             QwenError: the call failed; see `errors`.
         """
-        exchange = _Exchange(self._destination, self._given or self._client.get())
-        flow = call_flow(wire, request, self._max_retries)
+        deadline = Deadline(policy.total_timeout)
+        exchange = _Exchange(self._destination, self._given or self._client.get(), deadline)
+        flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
         outcome: Any = None
         try:
             while True:
                 step = resume(outcome)
                 resume, outcome = flow.send, None
-                if type(step) not in _COMMANDS:
+                if type(step) not in COMMANDS:
                     yield step  # type: ignore[misc]  # what is no command is an event
                     continue
                 try:
@@ -313,18 +201,21 @@ class Transport:
         finally:
             exchange.close()
 
-    async def aevents(self, wire: Wire, request: WireRequest) -> AsyncGenerator[Event]:
+    async def aevents(
+        self, wire: Wire, request: WireRequest, policy: CallPolicy
+    ) -> AsyncGenerator[Event]:
         """`events`, for asyncio."""
+        deadline = Deadline(policy.total_timeout)
         client = self._given_async or await self._async_clients.get()
-        exchange = _AsyncExchange(self._destination, client)
-        flow = call_flow(wire, request, self._max_retries)
+        exchange = _AsyncExchange(self._destination, client, deadline)
+        flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
         outcome: Any = None
         try:
             while True:
                 step = resume(outcome)
                 resume, outcome = flow.send, None
-                if type(step) not in _COMMANDS:
+                if type(step) not in COMMANDS:
                     yield step  # type: ignore[misc]  # what is no command is an event
                     continue
                 try:
@@ -349,11 +240,13 @@ class Transport:
 class _Exchange:
     """Carries out the commands of one flow."""
 
-    def __init__(self, destination: Destination, client: httpx.Client) -> None:
+    def __init__(self, destination: Destination, client: httpx.Client, deadline: Deadline) -> None:
         self._destination = destination
         self._client = client
+        self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
+        self._alarm: threading.Timer | None = None
 
     def carry_out(self, command: Command) -> Reply | bytes | None:
         match command:
@@ -367,32 +260,65 @@ class _Exchange:
         return None
 
     def _send(self, sent: WireRequest) -> Reply:
-        request = self._destination.request(self._client, sent)
+        request = self._destination.request(self._client, sent, self._deadline)
         response = self._client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        self._body = response.iter_raw() if _is_plain(response) else response.iter_bytes()
-        return self._destination.answered(response)
+        self._alarm = _alarm(response, self._deadline)
+        consumed = response.is_stream_consumed
+        self._body = response.iter_bytes() if consumed else response.iter_raw()
+        return self._destination.answered(response, self._deadline)
 
     def close(self) -> None:
+        if self._alarm:
+            self._alarm.cancel()
         if self._response:
             self._response.close()
 
 
-def _is_plain(response: httpx.Response) -> bool:
-    """Whether the bytes on the wire are the body. A response made by hand has no raw bytes."""
-    return "content-encoding" not in response.headers and not response.is_stream_consumed
+def _alarm(response: httpx.Response, deadline: Deadline) -> threading.Timer | None:
+    """Breaks the connection at the deadline: a read in a thread cannot be told of one.
+
+    A read has its own timeout, but what is left shrinks with every chunk, and httpx takes the
+    timeout of a body once.
+    """
+    connection = _socket_of(response)
+    if deadline.left is None or connection is None or response.http_version == "HTTP/2":
+        return None
+
+    def ring() -> None:
+        if not response.is_closed:  # then the connection serves another call
+            with suppress(OSError):
+                # Of the plain socket: that of TLS would change what the reading thread works with.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    alarm = threading.Timer(deadline.left, ring)
+    alarm.daemon = True
+    alarm.start()
+    return alarm
 
 
 class _AsyncExchange:
     """Carries out the commands of one flow, for asyncio."""
 
-    def __init__(self, destination: Destination, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, destination: Destination, client: httpx.AsyncClient, deadline: Deadline
+    ) -> None:
         self._destination = destination
         self._client = client
+        self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes]
 
     async def carry_out(self, command: Command) -> Reply | bytes | None:
+        if self._deadline.left is None or isinstance(command, Wait):
+            return await self._carried_out(command)
+        try:
+            async with asyncio.timeout(self._deadline.left):
+                return await self._carried_out(command)
+        except TimeoutError:
+            raise httpx.ReadTimeout("The time for the call is over.") from None
+
+    async def _carried_out(self, command: Command) -> Reply | bytes | None:
         match command:
             case Read():
                 return await anext(self._body, b"")
@@ -404,11 +330,12 @@ class _AsyncExchange:
         return None
 
     async def _send(self, sent: WireRequest) -> Reply:
-        request = self._destination.request(self._client, sent)
+        request = self._destination.request(self._client, sent, self._deadline)
         response = await self._client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        self._body = response.aiter_raw() if _is_plain(response) else response.aiter_bytes()
-        return self._destination.answered(response)
+        consumed = response.is_stream_consumed
+        self._body = response.aiter_bytes() if consumed else response.aiter_raw()
+        return self._destination.answered(response, self._deadline)
 
     async def close(self) -> None:
         if self._response:

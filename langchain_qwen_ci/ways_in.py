@@ -40,6 +40,12 @@ class WaysIn(BaseChatModel):
     """Whether every execution is a tool run of its own, under the model's run, for LangSmith and
     other listeners."""
 
+    retry_cut_answers: bool = False
+    """Whether `invoke` and its like, and a node, also send a request again whose answer broke off
+    or did not come in time. Its code may then run twice, and is paid for twice. A stream is never
+    repeated. Handlers are told no tokens of such a call: they might be of an answer that breaks
+    off."""
+
     def _begin(
         self,
         messages: list[BaseMessage],
@@ -105,6 +111,21 @@ class WaysIn(BaseChatModel):
         with running(run_manager):
             return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
+    def _begin_whole(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        call: dict[str, Any],
+        run: Parent | None,
+    ) -> Call:
+        """A call of which nothing but the whole message is handed on."""
+        begun = self._begin(messages, stop, call, run)
+        return begun.repeatable() if self.retry_cut_answers else begun
+
+    def _tells(self, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun) -> bool:
+        """Whether anybody is told of tokens as they come, beside the message at the end."""
+        return bool(run.handlers) and not self.retry_cut_answers
+
     # The ways in.
 
     def _generate(
@@ -114,9 +135,9 @@ class WaysIn(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs, run_manager)
+        call = self._begin_whole(messages, stop, kwargs, run_manager)
         with call.events() as events:
-            if run_manager and run_manager.handlers:
+            if run_manager and self._tells(run_manager):
                 encoder = chunk_encoder(call.answer, self.output_version)
                 for event in events:
                     if chunk := encoder.feed(event):
@@ -134,9 +155,9 @@ class WaysIn(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._begin(messages, stop, kwargs, run_manager)
+        call = self._begin_whole(messages, stop, kwargs, run_manager)
         async with call.aevents() as events:
-            if run_manager and run_manager.handlers:
+            if run_manager and self._tells(run_manager):
                 encoder = chunk_encoder(call.answer, self.output_version)
                 async for event in events:
                     if chunk := encoder.feed(event):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -10,9 +11,11 @@ from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.wire.prompt import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from langchain_qwen_ci.wire.prompt import Media, Options, Turn
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
@@ -24,7 +27,27 @@ def json_body(payload: dict[str, Any]) -> bytes:
     try:
         return to_json(payload)
     except (PydanticSerializationError, ValueError) as error:
-        raise QwenInputError(f"The request cannot be written as JSON: {error}") from error
+        halves = ", ".join(_halves_of_characters(payload, "request"))
+        advice = (
+            f"{halves} holds half of a surrogate pair, which is no character: replace it, for "
+            'instance with text.encode("utf-8", "replace").decode().'
+        )
+        raise QwenInputError(
+            f"The request cannot be written as JSON: {advice if halves else error}"
+        ) from error
+
+
+def _halves_of_characters(value: object, place: str) -> Iterator[str]:
+    """Where in a request there are some, which only a text cut in the middle has."""
+    match value:
+        case str() if _HALF.search(value):
+            yield place
+        case dict():
+            for name, one in value.items():
+                yield from _halves_of_characters(one, f"{place}.{name}")
+        case list() | tuple():
+            for index, one in enumerate(value):
+                yield from _halves_of_characters(one, f"{place}[{index}]")
 
 
 def chat_message(turn: Turn, said: str | list[dict[str, Any]], options: Options) -> dict[str, Any]:

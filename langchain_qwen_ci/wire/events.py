@@ -16,7 +16,11 @@ ResultStatus = Literal["success", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """The service answers. `request_id` is its name for this request."""
+    """The service answers. `request_id` is its name for this request.
+
+    It comes first, and again where an answer broke off and was asked for again: what came before
+    does not count then.
+    """
 
     request_id: str
 

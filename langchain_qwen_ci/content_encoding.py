@@ -1,0 +1,84 @@
+"""Compressed answers, unpacked in pieces of bounded size: httpx unpacks what it reads at a stretch,
+which a thousandfold compressed nothing turns into all memory."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+from langchain_qwen_ci.errors import QwenStreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCEPTED = "gzip, deflate"
+_PIECE_BYTES = 64 * 1024
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # whichever its first bytes say
+_BARE = -zlib.MAX_WBITS
+_HEAD_BYTES = 2
+_GZIP = b"\x1f\x8b"
+
+
+class Decompressor(Protocol):
+    """Turns the bytes of a body, cut anywhere, into what was compressed."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The pieces that `data`, the next bytes, completes.
+
+        Raises:
+            QwenStreamError: they cannot be unpacked.
+        """
+
+
+def decompressor(encoding: str) -> Decompressor:
+    """The one for a `Content-Encoding`; "" is none.
+
+    Raises:
+        QwenStreamError: it was not asked for.
+    """
+    match encoding.strip().lower():
+        case "" | "identity":
+            return _Identity()
+        case "gzip" | "x-gzip" | "deflate":
+            return _Inflater()
+    raise QwenStreamError(
+        f"The answer is compressed as {encoding!r}, which was not asked for: only {ACCEPTED} was. "
+        "Switch it off in whatever stands between here and the service."
+    )
+
+
+class _Identity:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+
+class _Inflater:
+    def __init__(self) -> None:
+        self._head = b""
+        self._zlib: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._zlib is None:
+            self._head = data = self._head + data
+            if len(data) < _HEAD_BYTES:
+                return
+            self._zlib = zlib.decompressobj(_window(data))
+        while not self._zlib.eof:
+            try:
+                piece = self._zlib.decompress(data, _PIECE_BYTES)
+            except zlib.error as error:
+                raise QwenStreamError(
+                    f"The compressed answer cannot be unpacked: {error}."
+                ) from error
+            if piece:
+                yield piece
+            data = self._zlib.unconsumed_tail
+            # A full piece may have more behind it that has been read, but not been written.
+            if not data and len(piece) < _PIECE_BYTES:
+                return
+
+
+def _window(head: bytes) -> int:
+    """What zlib is to expect. Some servers send "deflate" without the header that belongs to it."""
+    is_zlib = head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head[:2]) % 31 == 0  # RFC 1950
+    return _GZIP_OR_ZLIB if is_zlib or head.startswith(_GZIP) else _BARE

@@ -1,0 +1,329 @@
+"""What the service may send, and how long a call may take."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gzip
+import socket
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, Self
+
+import httpx
+import pytest
+from conftest import Pieces
+from corpus import CORPUS
+from native import ONE_RUN, REQUEST_ID, STREAMS, stream
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
+from langchain_qwen_ci.errors import (
+    QwenAnswerLimitError,
+    QwenAPIError,
+    QwenError,
+    QwenStreamError,
+    QwenTimeoutError,
+)
+
+WHOLE = STREAMS["one run"].body
+HALF = stream(*ONE_RUN[:6])
+MIB = 1024 * 1024
+pytestmark = [
+    pytest.mark.usefixtures("waits"),
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+]
+
+
+async def _astream(model: Any) -> list[Any]:
+    return [chunk async for chunk in model.astream("?")]
+
+
+WAYS = {
+    "invoke": lambda model: model.invoke("?"),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
+    "stream": lambda model: list(model.stream("?")),
+    "astream": lambda model: asyncio.run(_astream(model)),
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+def endless(piece: bytes) -> Callable[[], httpx.Response]:
+    """Half an answer, and then this again and again; 64 KiB at a time, as httpx reads."""
+    many = piece * (64 * 1024 // len(piece) + 1)
+
+    def pieces() -> Iterator[bytes]:
+        yield HALF
+        while True:
+            yield many
+
+    class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            return pieces()
+
+        async def __aiter__(self):
+            for one in pieces():
+                yield one
+
+    return lambda: httpx.Response(200, stream=Body())
+
+
+ENDLESS = {
+    "a line": b"x",
+    "a data line": b"data:",
+    "empty lines": b"\n",
+    "empty lines of Windows": b"\r\n",
+    "comments": b":\n\n",
+    "fields that are not known": b"retry: 1\n",
+    "empty frames": b"data\n\n",
+    "frames that tell nothing": b'data:{"output":{"choices":[]}}\n\n',
+}
+
+
+@pytest.mark.parametrize("piece", ENDLESS.values(), ids=ENDLESS)
+@every_way
+def test_an_answer_that_tells_nothing_for_ever_is_ended(service, way, piece):
+    served = service(endless(piece))
+    with pytest.raises(QwenStreamError) as caught:
+        way(served.model(max_frame_bytes=MIB))
+    assert len(served.requests) == 1
+    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+    if not isinstance(caught.value, QwenAnswerLimitError):
+        assert "cannot be read" in str(caught.value)
+
+
+def test_an_answer_that_tells_something_for_ever_is_ended(service):
+    said = b'data:{"output":{"choices":[{"message":{"content":"la "}}]}}\n\n'
+    served = service(endless(said))
+    with pytest.raises(QwenAnswerLimitError, match=r"max_answer_bytes \(1048576\)") as caught:
+        served.model(max_answer_bytes=MIB).invoke("?")
+    assert caught.value.partial.content.endswith("la la ")
+    assert not caught.value.is_retryable
+
+
+def test_deep_nesting_is_an_answer_that_cannot_be_read(service):
+    deep = b"[" * 100_000
+    served = service(HALF + b'data:{"output":' + deep + b"\n\n")
+    with pytest.raises(QwenStreamError, match="cannot be read") as caught:
+        served.model().invoke("?")
+    assert code_executions(caught.value.partial)
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "Deflate": raw_deflate,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("name", ["dashscope: one run", "responses: one run"])
+@every_way
+def test_compressed_answers_are_read(service, way, encoding, name):
+    body, headers = PACKED[encoding](CORPUS[name].body), {"content-encoding": encoding}
+    for step in (1, 7, len(body)):
+        pieces = [body[at : at + step] for at in range(0, len(body), step)]
+        served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(*pieces)))  # noqa: B023
+        told = way(served.model(api=CORPUS[name].api))
+        text = "".join(map(lambda one: one.text, told)) if isinstance(told, list) else told.text  # noqa: C417
+        assert text == CORPUS[name].content
+        assert served.requests[0].headers["accept-encoding"] == "gzip, deflate"
+
+
+packed_bomb = functools.cache(gzip.compress)
+BOMBS = {
+    "of nothing": b"\0" * 24 * MIB,
+    "of empty lines": b"\n" * 24 * MIB,
+    "behind half an answer": HALF + b"\n" * 24 * MIB,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+@every_way
+def test_a_bomb_does_not_go_off(service, way, bomb):
+    packed, headers = packed_bomb(bomb), {"content-encoding": "gzip"}
+    assert len(packed) < len(bomb) / 900
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
+    model = served.model(max_frame_bytes=MIB)
+    tracemalloc.start()
+    try:
+        with pytest.raises(QwenAnswerLimitError):
+            way(model)
+        assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@every_way
+def test_the_bomb_of_a_refusal_does_not_go_off_either(service, way):
+    packed, headers = packed_bomb(b"[" * 24 * MIB), {"content-encoding": "gzip"}
+    served = service(lambda: httpx.Response(400, headers=headers, stream=Pieces(packed)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(QwenAPIError, match="HTTP 400"):
+            way(served.model())
+        assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+WRONGLY_PACKED = {
+    "of another kind": ("br", WHOLE, "'br'"),
+    "twice": ("gzip, gzip", gzip.compress(gzip.compress(WHOLE)), "which was not asked for"),
+    "not at all": ("gzip", WHOLE, "cannot be unpacked"),
+    "and damaged": ("gzip", gzip.compress(WHOLE)[:60] + b"\xff" * 99, "cannot be unpacked"),
+    "and cut": ("gzip", gzip.compress(WHOLE)[:-90], "cannot be read"),
+    "and empty": ("gzip", b"", "broke off"),
+}
+
+
+@pytest.mark.parametrize(("encoding", "body", "said"), WRONGLY_PACKED.values(), ids=WRONGLY_PACKED)
+@every_way
+def test_answers_that_cannot_be_unpacked(service, way, encoding, body, said):
+    headers = {"content-encoding": encoding}
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(body)))
+    with pytest.raises(QwenStreamError, match=said):
+        way(served.model())
+    assert len(served.requests) == 1
+
+
+def test_a_refusal_that_cannot_be_unpacked_is_known_by_its_status(service):
+    refusal = httpx.Response(403, headers={"content-encoding": "br"}, stream=Pieces(b"?"))
+    with pytest.raises(QwenAPIError, match="HTTP 403"):
+        service(lambda: refusal).model().invoke("?")
+
+
+class Dripping:
+    """A server that sends the head at once and then the body, so many seconds a byte."""
+
+    def __init__(self, body: bytes, seconds: float) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._body = body
+        self._seconds = seconds
+        self.left = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with closing(connection), connection:
+            asked = b""
+            while not asked.endswith(b"}}"):  # the body's
+                asked += connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + HALF)
+            try:
+                for byte in self._body:
+                    time.sleep(self._seconds)
+                    connection.sendall(bytes((byte,)))
+                connection.settimeout(30)
+                connection.recv(1)
+            except OSError:
+                pass
+            self.left.set()
+
+
+DRIPS = {"drips": (b":" * 10_000, 0.02), "is silent": (b"", 0.0)}
+
+
+@pytest.mark.parametrize(("body", "seconds"), DRIPS.values(), ids=DRIPS)
+@every_way
+def test_a_call_ends_at_its_deadline_however_the_service_keeps_it_waiting(way, body, seconds):
+    with Dripping(body, seconds) as server:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", total_timeout=0.4)
+        with pytest.raises(QwenTimeoutError, match=r"total_timeout \(0.4 s\)") as caught:
+            way(model)
+        assert server.left.wait(10)  # though nothing else would have ended it for 300 s
+    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+
+
+@every_way
+def test_a_wait_that_would_go_beyond_the_deadline_is_not_begun(service, way, waits):
+    body = {"code": "Throttling", "message": "No.", "request_id": REQUEST_ID}
+    headers = {"retry-after": "30"}
+    served = service(lambda: httpx.Response(429, json=body, headers=headers))
+    with pytest.raises(QwenAPIError, match="No"):
+        way(served.model(total_timeout=10))
+    assert (len(served.requests), waits) == (1, [])
+    with pytest.raises(QwenAPIError, match="No"):
+        way(served.model(total_timeout=100))
+    assert waits == [30.0, 30.0]
+
+
+def test_a_whole_answer_is_one_even_at_the_deadline(service):
+    class Late(Pieces):
+        def __iter__(self) -> Iterator[bytes]:
+            yield WHOLE
+            time.sleep(0.15)
+            yield b"\n"
+
+    told = service(Late()).model(total_timeout=0.1).invoke("?")
+    assert told.content == STREAMS["one run"].content
+
+
+def test_silence_while_a_program_runs_is_told_from_other_silence(service):
+    for frames, said in [(4, True), (6, False)]:
+        body = Pieces(stream(*ONE_RUN[:frames]), breaks=httpx.ReadTimeout("slow"))
+        with pytest.raises(QwenTimeoutError, match="stream_chunk_timeout") as caught:
+            service(body).model().invoke("?")
+        assert ("A program was running" in str(caught.value)) is said
+
+
+def test_a_dead_connection_is_found_out_without_a_timeout():
+    """The system probes it: a service that computes answers, one that is gone does not."""
+    with Dripping(b"", 0.0) as server, httpx.Client() as client:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", http_client=client)
+        kept: list[Any] = []
+        send = client.send
+
+        def remember(*given: Any, **how: Any) -> httpx.Response:
+            kept.append(send(*given, **how))
+            return kept[-1]
+
+        client.send = remember  # type: ignore[method-assign]
+        chunks = model.stream("?")
+        next(chunks)
+        connection = kept[0].extensions["network_stream"].get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+        chunks.close()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout", "max_frame_bytes"],
+)
+@pytest.mark.parametrize("value", [0, -1, "soon"])
+def test_limits_are_more_than_nothing(field, value):
+    with pytest.raises(ValueError, match=field):
+        ChatQwenCodeInterpreter(api_key="k", **{field: value})
+
+
+def test_none_waits_for_ever(service):
+    times = dict.fromkeys(("connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout"))
+    served = service(WHOLE)
+    assert served.model(**times).invoke("?").content
+    assert served.requests[0].extensions["timeout"] == dict.fromkeys(
+        ("connect", "read", "write", "pool")
+    )
+
+
+def test_every_error_of_the_tree_says_what_to_do():
+    for kind in QwenAPIError.__subclasses__():
+        assert kind.advice or kind.__name__ == "QwenInvalidRequestError"  # which says what it is
+    assert issubclass(QwenAnswerLimitError, QwenError)
