@@ -17,7 +17,10 @@ from langchain_qwen_ci.emulator import EmulatorServer
 from langchain_qwen_ci.errors import QwenError
 
 _LOAD = Path(__file__).parent / "load" / "load.py"
-_SMALL = ("--streams=60", "--threads=8", "--calls=4", "--rounds=4", "--silence=5", "--seconds=90")
+_SMALL = (
+    *("--streams=60", "--threads=8", "--calls=4", "--rounds=4"),
+    *("--pace=0.03", "--silence=5", "--seconds=90"),
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 

@@ -165,8 +165,6 @@ class Load:
     def _check(self, this: Round, outcomes: dict[int, Any]) -> None:
         seen = self._service.seen()
         this.asked, this.at_once = len(outcomes), seen.most_answering
-        if this.at_once < self._size.streams // 2:
-            this.wrong.append(f"only {this.at_once} answers at once, which is no load")
         for number, outcome in outcomes.items():
             this.spoilt += plan.spoiling(number) is not None
             this.wrong += plan.wrong(this.api, number, outcome, seen.requests[number])
@@ -286,6 +284,8 @@ def run(size: Size) -> list[str]:
         wrong = [difference for this in rounds for difference in this.wrong]
         wrong += _differs("sockets after the end of the loop", _sockets(serving.url), 0)
         wrong += _differs("threads in the end", threading.active_count(), 1)
+    if (most := max(this.at_once for this in rounds)) < size.streams // 2:
+        wrong.append(f"{most} answers at once, which is no load")
     return wrong + _grown(rounds)
 
 
