@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
-.PHONY: demo test check bench faults clean postgresql
+.PHONY: demo test check bench faults load fuzz mutants clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
@@ -30,6 +30,9 @@ bench: .venv/bench.installed
 # UPDATE_DOCS=1 also writes what it prints into docs/faults.md.
 faults: .venv/dev.installed
 	@$(BIN)/python tests/fault_matrix.py
+
+load: .venv/dev.installed
+	$(BIN)/python tests/load/load.py $(SIZE)
 
 clean:
 	rm -rf .venv

@@ -266,6 +266,7 @@ _BY_CODE: dict[str, type[QwenAPIError]] = {
     "InvokePluginFailed": QwenServerError,
     "RequestTimeOut": QwenServerError,
     "internal_error": QwenServerError,
+    "server_error": QwenServerError,
     "ModelServingError": QwenServerError,
     "ModelUnavailable": QwenServerError,
     "ServiceUnavailable": QwenServerError,

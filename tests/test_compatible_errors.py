@@ -144,6 +144,17 @@ def test_a_rate_limit_that_comes_with_status_200_is_tried_again(service, way, li
     assert caught.value.partial is None
 
 
+def test_a_failure_of_the_service_that_comes_with_status_200_is_tried_again(service):
+    broken = responses_wire.stream(CREATED, IN_PROGRESS, failed("An internal error has occurred."))
+    served = service(broken, broken, RESPONSE)
+    assert served.model(api="responses").invoke("?").content.endswith("16807.")
+    assert len(served.requests) == 3
+
+    with pytest.raises(errors.QwenServerError, match="internal error") as caught:
+        service(broken).model(api="responses").invoke("?")
+    assert caught.value.code == "server_error"
+
+
 def test_a_failure_names_its_status_and_code(service):
     message = (
         "<400> InternalError.Algo.InvalidParameter: Normal mode does not support Code "

@@ -31,6 +31,7 @@ from langchain_qwen_ci.emulator import (
     Garbage,
     JsonError,
     Limits,
+    Received,
     Reset,
     Run,
     Say,
@@ -416,6 +417,22 @@ def test_a_passing_fault_is_overcome():
         server.order(Status(429, "Throttling", "Slow.", {"retry-after-ms": "1"}), Status(503))
         assert RESULT in model_of(server).invoke(QUESTION).content
         assert len(server.requests) == 3
+
+
+def test_faults_may_follow_from_the_request():
+    def fault(received: Received) -> Status | None:
+        return Status(400, "InvalidParameter") if "spoil" in str(received.body) else None
+
+    with EmulatorServer(mind=Script(*[[Say("Yes.")]] * 3), faults=fault) as server:
+        model = model_of(server, max_retries=0)
+        for _ in range(2):
+            with pytest.raises(QwenInvalidRequestError):
+                model.invoke("spoil this")
+            assert model.invoke("?").content == "Yes."
+        server.order(Status(503))  # what is ordered goes before
+        with pytest.raises(QwenServerError):
+            model.invoke("?")
+        assert model.invoke("?").content == "Yes."
 
 
 def test_a_stall_is_a_timeout_with_what_had_arrived():

@@ -55,7 +55,7 @@ class Settings(Protocol):
     def mind(self) -> Mind: ...
     @property
     def pace(self) -> float: ...
-    def take_fault(self) -> Fault | None: ...
+    def take_fault(self, received: Received) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
 
@@ -71,8 +71,9 @@ class Endpoint:
     async def answer(self, http: Request) -> Response:
         request_id = str(uuid.uuid4())
         body = _parsed(await http.body())
-        self._settings.requests.append(Received(http.url.path, _masked(http.headers), body))
-        fault = self._settings.take_fault()
+        received = Received(http.url.path, _masked(http.headers), body)
+        self._settings.requests.append(received)
+        fault = self._settings.take_fault(received)
         try:
             request = self._admitted(http, body, fault)
             answer = request.answer(request_id)
@@ -154,20 +155,20 @@ class Endpoint:
         """Let the mind think, run what it wants to run, and write it down."""
         telling = _Telling(request, answer)
         steps = self._settings.mind.answer(telling.question)
+        session = self._sandbox.session()
         with closing(steps):
             step = next(steps, None)
-            async with self._sandbox.session() as session:
-                for payload in telling.begin(step):
+            for payload in telling.begin(step):
+                yield payload
+            while step is not None and not telling.finished:
+                for payload in telling.step(step):
                     yield payload
-                while step is not None and not telling.finished:
-                    for payload in telling.step(step):
+                result = None
+                if isinstance(step, Run) and not telling.finished:
+                    result = await session.run(step.code)
+                    for payload in answer.ran(result):
                         yield payload
-                    result = None
-                    if isinstance(step, Run) and not telling.finished:
-                        result = await session.run(step.code)
-                        for payload in answer.ran(result):
-                            yield payload
-                    step = _next(steps, result)
+                step = _next(steps, result)
         for payload in telling.end():
             yield payload
 

@@ -10,24 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Self
 
 from pydantic_monty import CollectString, Monty, MontyError
 
 from langchain_qwen_ci.emulator.mind import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from types import TracebackType
 
     from pydantic_monty import MontySession
-
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 _WORKERS = 16
 
@@ -45,8 +42,8 @@ class Sandbox:
 
     It is the blocking pool, run in threads: the asyncio one wakes the event loop from a thread
     of its own, which aborts the interpreter if that happens while it exits. There are as many
-    threads as workers, and a request waits for a worker in the event loop: waiting in a thread,
-    requests would keep those that have a worker from running.
+    threads as workers, and a program waits for a worker in the event loop: nothing waits in a
+    thread.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -54,7 +51,6 @@ class Sandbox:
         self.pool = Monty(min_processes=0, max_processes=_WORKERS)
         self.threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-emulator-sandbox")
         self.free = asyncio.Semaphore(_WORKERS)
-        self.sessions: set[Session] = set()
 
     async def __aenter__(self) -> Self:
         self.pool.__enter__()
@@ -66,9 +62,6 @@ class Sandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # An answer that nobody reads to its end still has its session open.
-        for session in tuple(self.sessions):
-            await session.close()
         self.threads.shutdown()
         self.pool.__exit__(kind, error, traceback)
 
@@ -78,65 +71,77 @@ class Sandbox:
 
 
 class Session:
-    """Runs the code of one request. It takes a worker only when there is something to run."""
+    """Runs the code of one request.
+
+    It has a worker only while a program runs, and keeps what the program has defined: a stream
+    that takes its time would keep the worker from a thousand others.
+    """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._worker: MontySession | None = None
-        self._taken = AsyncExitStack()
-        self._checkout = ExitStack()
-
-    async def __aenter__(self) -> Self:
-        self._sandbox.sessions.add(self)
-        return self
-
-    async def __aexit__(self, *exit_details: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Give the worker back, even if it is cancelled meanwhile: its client has left then, and
-        the next one needs the worker. Closing twice does nothing."""
-        self._sandbox.sessions.discard(self)
-        await asyncio.shield(self._taken.aclose())
+        self._defined: bytes | None = None
 
     async def run(self, code: str) -> Result:
         """Run code as a REPL would: what it prints, then its last value unless that is None."""
-        worker = await self._worker_of_its_own()
-        process = worker.worker_pid
-        try:
-            return await self._in_thread(_run, worker, code)
-        except asyncio.CancelledError:  # the client has left: nobody waits for the result
-            _kill(process)
-            raise
+        sandbox = self._sandbox
+        async with sandbox.free:
+            program = _Program(sandbox, code, self._defined)
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(sandbox.threads, program.run)
+            try:
+                result, self._defined = await asyncio.shield(running)
+            except asyncio.CancelledError:  # the client has left: nobody waits for the result
+                program.stop()
+                await asyncio.gather(running, return_exceptions=True)  # then its worker is free
+                raise
+        return result
 
-    async def _worker_of_its_own(self) -> MontySession:
-        if self._worker is None:
-            await self._taken.enter_async_context(self._sandbox.free)
-        elif self._worker.worker_pid is not None:
-            return self._worker
-        # There is none yet, or it has crashed, and its variables are gone.
-        # A client that leaves in the middle of this must not leave the worker taken.
-        taking = asyncio.ensure_future(self._in_thread(self._check_out))
-        self._taken.push_async_callback(self._give_back, taking)
-        self._worker = await asyncio.shield(taking)
-        return self._worker
 
-    async def _give_back(self, taking: asyncio.Future[MontySession]) -> None:
-        await asyncio.wait([taking])
-        await self._in_thread(self._checkout.close)
+class _Program:
+    """One run, in a thread. It can be stopped from another."""
 
-    async def _in_thread(self, call: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._sandbox.threads, call, *arguments)
+    def __init__(self, sandbox: Sandbox, code: str, defined: bytes | None) -> None:
+        self._sandbox = sandbox
+        self._code = code
+        self._defined = defined
+        self._changing = threading.Lock()
+        self._process: int | None = None  # of the worker, while it is this program's
+        self._stopped = False
 
-    def _check_out(self) -> MontySession:
-        self._checkout.close()  # a worker that has crashed would count as taken
+    def run(self) -> tuple[Result, bytes | None]:
+        """Its result, and what is defined after it."""
         limits = self._sandbox.limits
-        return self._checkout.enter_context(
-            self._sandbox.pool.checkout(
+        result = None
+        try:
+            with self._sandbox.pool.checkout(
                 limits={"max_feed_duration_secs": limits.seconds, "max_memory": limits.memory}
-            )
-        )
+            ) as worker:
+                if self._defined is not None:
+                    worker.load_session(self._defined)
+                with self._taken(worker):
+                    result = Result("") if self._stopped else _run(worker, self._code)
+                crashed = worker.worker_pid is None
+                return result, self._defined if crashed else worker.dump()
+        except MontyError as error:  # it has crashed before or after the run
+            return result or Result(_trace(error), failed=True), self._defined
+
+    @contextmanager
+    def _taken(self, worker: MontySession) -> Iterator[None]:
+        with self._changing:
+            self._process = worker.worker_pid
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._process = None
+
+    def stop(self) -> None:
+        """End it, which has no other end: monty stops a worker only between runs."""
+        with self._changing:
+            self._stopped = True
+            if self._process is not None:
+                with suppress(ProcessLookupError):  # it has crashed already
+                    os.kill(self._process, signal.SIGTERM)
 
 
 def _run(worker: MontySession, code: str) -> Result:
@@ -149,14 +154,6 @@ def _run(worker: MontySession, code: str) -> Result:
     except (ValueError, RecursionError) as error:
         # The value came back but cannot be shown: Python prints no integer of 4300 digits.
         return Result(f"{printed.output}{type(error).__name__}: {error}", failed=True)
-
-
-def _kill(process: int | None) -> None:
-    """End a run that has no other end: monty stops a worker only between runs."""
-    if process is None:  # it has crashed already
-        return
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGTERM)
 
 
 def _echo(value: object) -> str:

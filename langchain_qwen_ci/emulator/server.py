@@ -21,6 +21,7 @@ from langchain_qwen_ci.emulator.responses_answer import ReasoningEvents
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from langchain_qwen_ci.emulator.faults import Fault
@@ -38,7 +39,8 @@ class EmulatorServer:
         mind: what thinks: a `Script`, a `Planner` (default), or anything with their `answer`.
         pace: seconds between two frames.
         api_key: the only key it accepts; None accepts every key.
-        faults: faults for the first requests, in order; None leaves a request alone.
+        faults: faults for the first requests, in order; None leaves a request alone. Or a
+            function that says it of every request: requests that come together have no order.
         limits: of the programs that run.
         reasoning_events: how Responses names the events of reasoning: "reasoning_text", or the
             older "reasoning_summary_text".
@@ -65,7 +67,7 @@ class EmulatorServer:
         mind: Mind | None = None,
         pace: float = 0.0,
         api_key: str | None = None,
-        faults: tuple[Fault | None, ...] = (),
+        faults: tuple[Fault | None, ...] | Callable[[Received], Fault | None] = (),
         limits: Limits | None = None,
         reasoning_events: ReasoningEvents = "reasoning_text",
         port: int = 0,
@@ -77,7 +79,8 @@ class EmulatorServer:
         self._mind = mind or Planner()
         self._pace = pace
         self._api_key = api_key
-        self._faults: deque[Fault | None] = deque(faults)
+        self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
+        self._fault_of = faults if callable(faults) else _spoils_nothing
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
         self._port = port
@@ -133,9 +136,9 @@ class EmulatorServer:
         self._thread.join(_START_SECONDS)
         self._server = self._thread = None
 
-    def take_fault(self) -> Fault | None:
+    def take_fault(self, received: Received) -> Fault | None:
         """The fault ordered for the request that has just come."""
-        return self._faults.popleft() if self._faults else None
+        return self._faults.popleft() if self._faults else self._fault_of(received)
 
     def accepts(self, authorization: str) -> bool:
         """Whether a request's key is accepted."""
@@ -149,6 +152,10 @@ class EmulatorServer:
     @property
     def pace(self) -> float:
         return self._pace
+
+
+def _spoils_nothing(_: Received) -> None:
+    return None
 
 
 class _Uvicorn(uvicorn.Server):

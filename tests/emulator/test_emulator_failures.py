@@ -16,7 +16,7 @@ import pytest
 from asking import RESPONSES, responses
 
 from langchain_qwen_ci.emulator import EmulatorServer, Limits, Run, Say, Script
-from langchain_qwen_ci.emulator.sandbox import Sandbox
+from langchain_qwen_ci.emulator.sandbox import Sandbox, _Program
 
 pytest_plugins = ["langchain_qwen_ci.emulator.pytest_plugin"]
 
@@ -72,11 +72,14 @@ def test_code_needs_the_interpreter():
 
 
 async def test_a_crashed_worker_fails_one_run_and_no_more():
-    async with Sandbox(Limits()) as sandbox, sandbox.session() as session:
-        await session.run("x = 1")
-        os.kill(session._worker.worker_pid, signal.SIGKILL)
-        crashed = await session.run("x + 1")
-        after = await session.run("2 + 2")
+    async with Sandbox(Limits(seconds=60)) as sandbox:
+        program = _Program(sandbox, "while True: pass", defined=None)
+        running = asyncio.ensure_future(asyncio.to_thread(program.run))
+        while program._process is None:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0)
+        os.kill(program._process, signal.SIGKILL)
+        crashed, _ = await running
+        after = await sandbox.session().run("2 + 2")
     assert crashed.failed
     assert "crashed" in crashed.output
     assert (after.failed, after.output) == (False, "4")
@@ -185,3 +188,25 @@ def test_clients_that_leave_a_stream_free_the_workers_that_it_has_taken():
             assert left.acquire(timeout=30)
         response = httpx.post(url, json=responses("?", stream=False), headers=HEADERS)
     assert response.json()["output"][-1]["content"][0]["text"] == "It is 42."
+
+
+async def test_streams_that_take_their_time_do_not_keep_others_from_running_code():
+    many = 40  # more than there are workers
+
+    class AllAtOnce:
+        ran = 0
+
+        def answer(self, question):
+            result = yield Run("6 * 7")
+            self.ran += 1
+            while self.ran < many:
+                yield Say("wait ")
+            result = yield Run(f"{result.output} + 1")
+            yield Say(f"It is {result.output}.")
+
+    with EmulatorServer(mind=AllAtOnce(), pace=0.001) as server:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as client:
+            url = server.url + RESPONSES
+            asking = [client.post(url, json=responses(), headers=HEADERS) for _ in range(many)]
+            answers = await asyncio.gather(*asking)
+    assert all("It is 43." in answer.text for answer in answers)

@@ -1,0 +1,363 @@
+"""A thousand streams at once, beside 64 threads, through one model: round after round.
+
+`make load`. Every twentieth question is spoilt by one of the emulator's faults, and as many streams
+are left by their readers. It fails if an answer, an error or a number of requests is not what it
+must be, or if anything is left behind: streams, sockets, tasks, threads or memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import faulthandler
+import gc
+import itertools
+import os
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import plan
+from langchain_core.messages.ai import add_ai_message_chunks
+from service import Service, service
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter
+
+_SHOWN = 20
+_LEAVE_AFTER = 3  # chunks
+_SETTLE_SECONDS = 10.0
+_WAIT_SECONDS = 0.5
+_KEPT_SOCKETS = 200  # for the next calls: 100 by each of the two clients
+_WARM = 3  # the round that memory is compared with: each wire has been used by then
+# What the last round may hold more than that one. A block for each call would be 10,000 of them.
+_MORE_BLOCKS = 2_000
+_MORE_BYTES = 8_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is of everything.
+
+    Attributes:
+        streams: async streams at once.
+        threads: threads at once.
+        calls: of each thread.
+        rounds: one wire each, in turn.
+        pace: the service's seconds between two frames.
+        silence: seconds until a stall is given up: more than the service is ever silent under load.
+        seconds: until a run that hangs is ended.
+    """
+
+    streams: int
+    threads: int
+    calls: int
+    rounds: int
+    pace: float
+    silence: float
+    seconds: float
+
+
+@dataclass
+class Round:
+    """What one round has come to."""
+
+    api: str
+    asked: int = 0
+    spoilt: int = 0
+    left: int = 0
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    at_once: int = 0
+    memory: int = 0
+    blocks: int = 0
+    files: int = 0
+    sockets: int = 0
+
+
+class Mistake(Exception):  # noqa: N818  # of the reader, and none of the model
+    """What a reader of a stream may raise."""
+
+
+class Load:
+    """One model, and the numbers of all the questions that it is asked."""
+
+    def __init__(self, size: Size, service: Service) -> None:
+        self._size = size
+        self._service = service
+        self._numbers = itertools.count()  # atomic, so that threads share it
+        warnings.filterwarnings("ignore", message="Chat Completions runs code")
+        self.model = ChatQwenCodeInterpreter(
+            base_url=service.url, api_key="any", stream_chunk_timeout=size.silence
+        )
+
+    async def round(self, api: str) -> Round:
+        """Ask everything at once, and see what is left of it."""
+        self.model.api = api  # type: ignore[assignment]
+        this = Round(api)
+        outcomes: dict[int, Any] = {}
+        tasks, threads = len(asyncio.all_tasks()), _threads()
+        began = time.monotonic()
+        await self._ask(this, outcomes)
+        await self._check_that_readers_are_gone(this)
+        this.seconds = time.monotonic() - began
+        self._check(this, outcomes)
+        this.wrong += _differs("tasks", len(asyncio.all_tasks()), tasks)
+        this.wrong += _differs("threads", _threads(), threads)
+        del outcomes
+        self._measure(this)
+        return this
+
+    async def _ask(self, this: Round, outcomes: dict[int, Any]) -> None:
+        size = self._size
+        with ThreadPoolExecutor(size.threads) as threads:
+            loop = asyncio.get_running_loop()
+            working = [
+                loop.run_in_executor(threads, self._work, this, outcomes)
+                for _ in range(size.threads)
+            ]
+            streams = [self._answer(outcomes) for _ in range(size.streams)]
+            leavers = [
+                leave(self.model, next(self._numbers))
+                for leave in itertools.islice(itertools.cycle(LEAVE), _some(size.streams))
+            ]
+            this.left = len(leavers) + size.threads * _some(size.calls)
+            await asyncio.gather(*streams, *leavers, *working)
+
+    async def _answer(self, outcomes: dict[int, Any]) -> None:
+        number = next(self._numbers)
+        try:
+            chunks = [chunk async for chunk in self.model.astream(plan.asked(number))]
+            outcomes[number] = add_ai_message_chunks(*chunks)
+        except Exception as error:  # noqa: BLE001  # whether it is the right one is seen later
+            outcomes[number] = error
+
+    def _work(self, this: Round, outcomes: dict[int, Any]) -> None:
+        for _ in range(self._size.calls):
+            number = next(self._numbers)
+            try:
+                outcomes[number] = self._called(number)
+            except Exception as error:  # noqa: BLE001  # as above
+                outcomes[number] = error
+        ways = itertools.cycle(LEAVE_IN_THREAD)
+        for leave in itertools.islice(ways, _some(self._size.calls)):
+            leave(self.model, next(self._numbers))
+
+    def _called(self, number: int) -> Any:
+        if number % 2:
+            return self.model.invoke(plan.asked(number))
+        return add_ai_message_chunks(*self.model.stream(plan.asked(number)))
+
+    async def _check_that_readers_are_gone(self, this: Round) -> None:
+        """An answer that is read no more ends; those that have no end would go on for ever."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while (  # noqa: ASYNC110  # the service is asked by a pipe
+            still := self._service.answering()
+        ) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        this.wrong += _differs("answers that nobody reads", still, 0)
+
+    def _check(self, this: Round, outcomes: dict[int, Any]) -> None:
+        seen = self._service.seen()
+        this.asked, this.at_once = len(outcomes), seen.most_answering
+        for number, outcome in outcomes.items():
+            this.spoilt += plan.spoiling(number) is not None
+            this.wrong += plan.wrong(this.api, number, outcome, seen.requests[number])
+
+    def _measure(self, this: Round) -> None:
+        gc.collect()
+        this.memory = _memory()
+        this.blocks = sys.getallocatedblocks()
+        this.files = len(_files())
+        this.sockets = self.sockets()
+        this.wrong += _above("sockets kept", this.sockets, _KEPT_SOCKETS)
+
+    def sockets(self) -> int:
+        return _sockets(self._service.url)
+
+
+def _some(number: int) -> int:
+    return max(1, number // plan.ONE_OF)
+
+
+def _differs(what: str, is_: int, must_be: int) -> list[str]:
+    return [] if is_ == must_be else [f"{what}: {is_}, not {must_be}"]
+
+
+def _above(what: str, is_: int, at_most: int) -> list[str]:
+    return [] if is_ <= at_most else [f"{what}: {is_}, not {at_most} at most"]
+
+
+# Readers that leave in the middle.
+
+
+async def _is_cancelled(model: ChatQwenCodeInterpreter, number: int) -> None:
+    async def read() -> None:
+        read = 0
+        async for _ in model.astream(plan.endless(number)):
+            read += 1
+            if read == _LEAVE_AFTER:
+                asyncio.current_task().cancel()
+
+    with suppress(asyncio.CancelledError):
+        await asyncio.ensure_future(read())
+
+
+async def _is_cancelled_before_the_first_chunk(model: ChatQwenCodeInterpreter, number: int) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_WAIT_SECONDS):
+            await model.ainvoke(plan.unanswered(number))
+
+
+async def _breaks(model: ChatQwenCodeInterpreter, number: int) -> None:
+    async for _ in model.astream(plan.endless(number)):
+        break
+
+
+async def _fails(model: ChatQwenCodeInterpreter, number: int) -> None:
+    with suppress(Mistake):
+        async for _ in model.astream(plan.endless(number)):
+            raise Mistake
+
+
+def _breaks_in_a_thread(model: ChatQwenCodeInterpreter, number: int) -> None:
+    for _ in model.stream(plan.endless(number)):
+        break
+
+
+def _fails_in_a_thread(model: ChatQwenCodeInterpreter, number: int) -> None:
+    with suppress(Mistake):
+        for _ in model.stream(plan.endless(number)):
+            raise Mistake
+
+
+LEAVE = (_is_cancelled, _is_cancelled_before_the_first_chunk, _breaks, _fails)
+LEAVE_IN_THREAD = (_breaks_in_a_thread, _fails_in_a_thread)
+
+
+# What this process holds.
+
+
+def _memory() -> int:
+    """Bytes of it that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _threads() -> int:
+    """How many there are; but for asyncio's own, which stay until the end of their loop."""
+    return sum(not one.name.startswith("asyncio_") for one in threading.enumerate())
+
+
+def _sockets(url: str) -> int:
+    """How many this process has that lead to the service, in whatever state they are."""
+    port = int(url.rpartition(":")[2])
+    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
+    columns = (line.split() for line in lines)
+    leading = (c[9] for c in columns if int(c[2].rpartition(":")[2], 16) == port)
+    return len(_files().intersection(f"socket:[{inode}]" for inode in leading))
+
+
+def _files() -> set[str]:
+    """What the open files of this process are; each by a name of its own, as sockets have them."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one that the folder was read by
+            found.add(str(entry.readlink()))
+    return found
+
+
+# The run.
+
+
+def run(size: Size) -> list[str]:
+    """All rounds; what is wrong with them."""
+    with service(size.pace) as serving:
+        load = Load(size, serving)
+        _say(HEAD)
+        rounds = asyncio.run(_rounds(load, size))
+        wrong = [difference for this in rounds for difference in this.wrong]
+        wrong += _differs("sockets after the end of the loop", _sockets(serving.url), 0)
+        wrong += _differs("threads in the end", threading.active_count(), 1)
+    if (most := max(this.at_once for this in rounds)) < size.streams // 2:
+        wrong.append(f"{most} answers at once, which is no load")
+    return wrong + _grown(rounds)
+
+
+async def _rounds(load: Load, size: Size) -> list[Round]:
+    rounds = []
+    for number in range(size.rounds):
+        this = await load.round(plan.APIS[number % len(plan.APIS)])
+        rounds.append(this)
+        _say(_line(number + 1, this))
+    await load.model.aclose()
+    rounds[-1].wrong += _differs("sockets after aclose", load.sockets(), 0)
+    return rounds
+
+
+def _grown(rounds: list[Round]) -> list[str]:
+    """Whether memory is flat from the round on by which everything has been used."""
+    if len(rounds) <= _WARM:
+        return []
+    first, last = rounds[_WARM - 1], rounds[-1]
+    size, blocks = last.memory - first.memory, last.blocks - first.blocks
+    _say(
+        f"Memory from round {_WARM} to round {len(rounds)}: {size / 1e6:+.1f} MB "
+        f"({size / first.memory:+.1%}), {blocks:+} blocks of Python's."
+    )
+    return _above("more bytes of memory", size, _MORE_BYTES) + _above(
+        "more blocks of memory", blocks, _MORE_BLOCKS
+    )
+
+
+HEAD = (
+    "round  wire              asked  spoilt  left  at once  wrong     s     MB   blocks  "
+    "files  sockets"
+)
+
+
+def _line(number: int, this: Round) -> str:
+    return (
+        f"{number:5}  {this.api:16} {this.asked:6} {this.spoilt:7} {this.left:5} "
+        f"{this.at_once:8} {len(this.wrong):6} {this.seconds:5.1f} {this.memory / 1e6:6.1f} "
+        f"{this.blocks:8} {this.files:6} {this.sockets:8}"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> int:
+    size = _size()
+    faulthandler.dump_traceback_later(size.seconds, exit=True)
+    wrong = run(size)
+    faulthandler.cancel_dump_traceback_later()
+    for difference in wrong[:_SHOWN]:
+        _say(difference)
+    _say(f"{len(wrong)} things are wrong." if wrong else "Everything is as it must be.")
+    return bool(wrong)
+
+
+def _size() -> Size:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default, says in (
+        ("streams", 1000, "async streams at once"),
+        ("threads", 64, "threads at once"),
+        ("calls", 6, "calls of each thread"),
+        ("rounds", 10, "rounds, each on the next wire"),
+        ("pace", 0.01, "seconds between two frames of the service"),
+        ("silence", 10.0, "seconds after which a stall is given up"),
+        ("seconds", 900.0, "seconds until a run that hangs is ended"),
+    ):
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=says)
+    return Size(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

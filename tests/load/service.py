@@ -1,0 +1,145 @@
+"""The emulator in a process of its own: it answers by the plan, and tells what it has seen."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import plan
+
+from langchain_qwen_ci.emulator import EmulatorServer, Fault, Received, Run, Say, Stall, Think
+
+_APIS = {"services": "dashscope", "responses": "responses", "completions": "chat_completions"}
+_QUESTION = re.compile(r"(Answer|Go on|Wait) (\d+)")
+_STOP_SECONDS = 20.0
+_FOR_EVER = 3600.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the service has seen since it was last asked.
+
+    Attributes:
+        requests: how many there were for each question.
+        answering: how many answers it is at: as many as are read.
+        most_answering: how many it was at at once.
+    """
+
+    requests: Counter[int]
+    answering: int
+    most_answering: int
+
+
+class Service:
+    """The process, from the other side."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self.url: str = pipe.recv()
+
+    def seen(self) -> Seen:
+        self._pipe.send("seen")
+        return self._pipe.recv()
+
+    def answering(self) -> int:
+        self._pipe.send("answering")
+        return self._pipe.recv()
+
+
+@contextmanager
+def service(pace: float) -> Iterator[Service]:
+    """Start it; it ends with whoever has started it."""
+    # Not by fork: what this process has open, the other would have, too.
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, pace), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield Service(here)
+    finally:
+        here.close()
+        process.join(_STOP_SECONDS)
+        process.kill()
+        process.join()
+
+
+def _serve(pipe: Connection, pace: float) -> None:
+    mind = Mind()
+    with EmulatorServer(mind=mind, faults=Spoiler(mind), pace=pace) as server:
+        pipe.send(server.url)
+        while True:
+            try:
+                asked = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(mind.seen() if asked == "seen" else mind.answering)
+            server.requests.clear()
+
+
+class Mind:
+    """Answers by the plan, and counts."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[int] = Counter()
+        self.answering = 0
+        self._most_answering = 0
+
+    def seen(self) -> Seen:
+        seen = Seen(self.requests, self.answering, self._most_answering)
+        self.requests, self._most_answering = Counter(), self.answering
+        return seen
+
+    def answer(self, question: Any) -> Any:
+        self.answering += 1
+        self._most_answering = max(self._most_answering, self.answering)
+        word, number = _read(question.text)
+        try:
+            yield from _words_without_end() if word == "Go on" else _steps(number)
+        finally:
+            self.answering -= 1
+
+
+def _words_without_end() -> Any:
+    while True:
+        yield Say("and on ")
+
+
+def _steps(number: int) -> Any:
+    yield Think(plan.first_thought(number))
+    outputs = []
+    for program in plan.programs(number):
+        result = yield Run(program.code)
+        outputs.append(result.output)
+        yield Think(plan.thought_after(number, program))
+    yield Say(plan.text(number, tuple(outputs)))
+
+
+class Spoiler:
+    """Says of each request how it is spoilt."""
+
+    def __init__(self, mind: Mind) -> None:
+        self._mind = mind
+
+    def __call__(self, received: Received) -> Fault | None:
+        word, number = _read(str(received.body))
+        self._mind.requests[number] += 1
+        if word == "Wait":
+            return Stall(0, _FOR_EVER)
+        spoiling = plan.spoiling(number) if word == "Answer" else None
+        if spoiling is None:
+            return None
+        api = next(api for part, api in _APIS.items() if part in received.path)
+        return spoiling.fault(api, number, self._mind.requests[number])
+
+
+def _read(text: str) -> tuple[str, int]:
+    found = _QUESTION.search(text)
+    assert found, text
+    return found[1], int(found[2])
