@@ -34,7 +34,7 @@ bench: .venv/bench.installed
 fuzz: .venv/fuzz.installed
 	@found=0; for wire in dashscope responses chat_completions; do \
 		nice $(BIN)/python tests/fuzz/fuzz_decoders.py $$wire -max_total_time=$(FUZZ_SECONDS) || { \
-			found=1; echo "Found. To see it again: $(BIN)/python tests/fuzz/fuzz_decoders.py" \
+			found=1; echo "Failed. To see it again: $(BIN)/python tests/fuzz/fuzz_decoders.py" \
 				"$$wire $$(ls -t .fuzz/$$wire-* 2>/dev/null | head -n 1)"; }; \
 	done; exit $$found
 
