@@ -4,6 +4,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
+# How long each wire is fuzzed.
+FUZZ_SECONDS ?= 600
+
 .PHONY: demo test check bench faults load fuzz mutants clean postgresql
 
 demo: .venv/demo.installed
@@ -34,12 +37,21 @@ faults: .venv/dev.installed
 load: .venv/dev.installed
 	$(BIN)/python tests/load/load.py $(SIZE)
 
+# All three wires, even after a finding. What was found and what reached something new is in .fuzz.
+fuzz: .venv/fuzz.installed
+	@found=0; for wire in dashscope responses chat_completions; do \
+		nice $(BIN)/python tests/fuzz/fuzz_decoders.py $$wire -max_total_time=$(FUZZ_SECONDS) || { \
+			found=1; echo "Failed. To see it again: $(BIN)/python tests/fuzz/fuzz_decoders.py" \
+				"$$wire $$(ls -t .fuzz/$$wire-* 2>/dev/null | head -n 1)"; }; \
+	done; exit $$found
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .fuzz
 
 .venv/demo.installed: EXTRAS = emulator,cli
 .venv/dev.installed: EXTRAS = dev
 .venv/bench.installed: EXTRAS = bench
+.venv/fuzz.installed: EXTRAS = fuzz
 .venv/%.installed: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@

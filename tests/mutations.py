@@ -164,14 +164,14 @@ def _spoilt(payload: Any, places: list[tuple[Any, Any]], chance: Random) -> str:
 
 
 def _frame(body: bytes, api: str, chance: Random) -> bytes:
-    """One frame is dropped, doubled, swapped, cut, or one of another stream comes between."""
+    """A frame is dropped, repeated, swapped, cut, or one of another stream comes between."""
     told = frames(body)
     at, other = chance.randrange(len(told)), chance.randrange(len(told))
     match chance.randrange(6):
         case 0:
             del told[at]
         case 1:
-            told.insert(other, told[at])
+            told[other:other] = [told[at]] * chance.choice((1, 1, 1, 30))
         case 2:
             told[at], told[other] = told[other], told[at]
         case 3:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.load import dumps
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -53,6 +54,8 @@ WIRES: dict[str, Wire] = {
 _REQUEST = WireRequest(model="qwen3-max", path="/multimodal-generation/", body=b"")
 _MODEL = "qwen3-max"
 _STATUS_CODES = (400, 429, 500)
+_MOST_GROWTH = 8  # a program stands in a message twice, and every execution has a record
+_OF_NOTHING = 200
 _MAKE_BLOCKS = (
     *(TextDelta, ReasoningDelta, CodeDelta, CodeFinished),
     *(ServerToolCalled, ServerToolReturned, ToolCallDelta),
@@ -101,12 +104,14 @@ def check(api: str, body: bytes, cut: Callable[[bytes], Iterable[bytes]]) -> Out
     pieces = outcome(api, cut(body))
     _check_order(whole)
     assert _without_made_up_ids(pieces.events) == _without_made_up_ids(whole.events)
-    assert type(pieces.error) is type(whole.error)
+    assert (type(pieces.error), str(pieces.error)) == (type(whole.error), str(whole.error))
     if whole.error is not None:
         _check_error(whole.error)
         assert whole.error.partial == (whole.message if whole.events else None)
     _check_message(whole.message)
     _check_encodings(whole)
+    # What is made of an answer does not grow by more than what it says.
+    assert len(whole.message.model_dump_json()) <= _MOST_GROWTH * (len(body) + _OF_NOTHING)
     for status_code in _STATUS_CODES:
         refused = WIRES[api].error(_REQUEST, status_code, body)
         assert isinstance(refused, QwenAPIError)
@@ -146,6 +151,7 @@ def _check_message(message: AIMessage) -> None:
     (again,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
     assert again == message
     json.loads(message.model_dump_json())
+    json.loads(dumps(message))
     serializer = JsonPlusSerializer()
     assert serializer.loads_typed(serializer.dumps_typed(message)) == message
     assert all(type(count) is int for count in plugin_counts(message).values())
