@@ -1080,6 +1080,11 @@ def _(wire: str) -> Iterable[Case]:
         yield Case((play,), answer(wire))
 
 
+@fault("a connection that stays open after the end", "Strange, and whole")
+def _(wire: str) -> Iterable[Case]:
+    yield Case((open_chunks(STORIES[wire].body, Silence()),), answer(wire))
+
+
 @fault("comments, unknown fields, empty frames", "Strange, and whole")
 def _(wire: str) -> Iterable[Case]:
     noise = b": ping\n\nretry:3000\n\nevent:result\n\nfoo:bar\n\n\n\n"

@@ -254,7 +254,7 @@ def document(body: bytes) -> dict[str, Any]:
             continue
         if isinstance(payload, dict):
             return payload
-    return {"message": f"The service answered: {shown(body)}"}
+    return {"message": f"The service answered: {shown(body)}"} if body.strip() else {}
 
 
 def shown(data: bytes) -> str:
