@@ -18,7 +18,8 @@ from conftest import Service
 from corpus import CORPUS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from mutations import ERRORS, mutated, pieces
+from mutations import mutated, pieces
+from rare import ERRORS, RICH
 from whole_way import WIRES, check, outcome
 
 from langchain_qwen_ci import code_executions, plugin_counts
@@ -57,9 +58,9 @@ def test_bytes_that_are_no_stream_keep_every_promise(api, body, chance):
 
 
 @examples
-@given(some.sampled_from(sorted(ERRORS)), chances)
-def test_a_spoilt_error_keeps_every_promise(api, chance):
-    check(api, mutated(ERRORS[api], api, chance), lambda body: pieces(body, chance))
+@given(some.sampled_from(sorted(WIRES)), some.sampled_from([ERRORS, RICH]), chances)
+def test_a_spoilt_error_and_what_stands_beside_answers_keep_every_promise(api, bodies, chance):
+    check(api, mutated(bodies[api], api, chance), lambda body: pieces(body, chance))
 
 
 @settings(examples, max_examples=examples.max_examples // 4)
