@@ -253,13 +253,19 @@ def _lines(rows: dict[str, Row]) -> Iterator[str]:
         fault = FAULTS[name]
         if fault.section != section:
             section = fault.section
-            yield from ("", f"## {section}", "", f"| | {' | '.join(WIRES)} |", "|---" * 4 + "|")
+            yield from ("", f"## {section}", "", "| | what comes of it |", "|---|---|")
         yield line(fault, row)
 
 
 def line(fault: Fault, row: Row) -> str:
-    """A row of the table."""
-    return f"| {' | '.join([titled(fault), *(cell(fault, wire, row) for wire in WIRES)])} |"
+    """A row of the table: what is the same on several wires is said once."""
+    said: dict[str, list[str]] = {}
+    for wire in WIRES:
+        said.setdefault(cell(fault, wire, row), []).append(wire)
+    if len(said) == 1:
+        return f"| {titled(fault)} | {next(iter(said))} |"
+    told = "<br>".join(f"*{', '.join(wires)}:* {one}" for one, wires in said.items())
+    return f"| {titled(fault)} | {told} |"
 
 
 def titled(fault: Fault) -> str:
