@@ -381,6 +381,18 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
         if self._transport:
             await self._transport.aclose()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     def __getstate__(self) -> dict[Any, Any]:
         """Pickles leave the machine: they hold no key, no workspace, no headers, no connections."""
         state = super().__getstate__()

@@ -65,3 +65,21 @@ def test_closing_twice_and_using_again(url):
         return (await model.ainvoke("?")).content
 
     assert asyncio.run(close_and_ask()) == "42"
+
+
+def test_a_model_closes_its_connections_where_a_with_ends(url):
+    with ChatQwenCodeInterpreter(base_url=url, api_key="any") as model:
+        assert model.invoke("?").content == "42"
+        client = model._transport._client.get()
+        assert not client.is_closed
+    assert client.is_closed
+    assert model.invoke("?").content == "42"  # by a new one
+
+    async def within() -> bool:
+        async with ChatQwenCodeInterpreter(base_url=url, api_key="any") as model:
+            assert (await model.ainvoke("?")).content == "42"
+            client = await model._transport._async_clients.get()
+            assert not client.is_closed
+        return client.is_closed
+
+    assert asyncio.run(within())
