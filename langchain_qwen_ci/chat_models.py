@@ -6,25 +6,22 @@ One call: messages → `messages.to_prompt` → `wire.request` → `transport` �
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Self
 
-from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, model_validator
 
 from langchain_qwen_ci import catalogue, token_estimate
 from langchain_qwen_ci._version import __version__
 from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.blocks import PROVIDER
 from langchain_qwen_ci.call import Call
+from langchain_qwen_ci.connection import Connection
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.flow import CallPolicy
 from langchain_qwen_ci.messages import refuse_media, to_prompt
 from langchain_qwen_ci.parameters import Parameters, Wishes, check_api, resolve, thinking
 from langchain_qwen_ci.structured_output import StructuredOutput
 from langchain_qwen_ci.tools import Tools, as_function, hidden, without_secrets
 from langchain_qwen_ci.tracing import execution_runs
-from langchain_qwen_ci.transport import Destination, Transport
 from langchain_qwen_ci.ways_in import WaysIn
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.structured_output import Method
     from langchain_qwen_ci.tracing import Parent
-    from langchain_qwen_ci.wire import Wire, WireRequest
+    from langchain_qwen_ci.wire import Wire
 
 _WIRES: dict[catalogue.Api, Wire] = {
     "dashscope": DashScopeWire(),
@@ -51,10 +48,7 @@ _WIRES: dict[catalogue.Api, Wire] = {
 }
 
 
-_MIB = 1024 * 1024
-
-
-class ChatQwenCodeInterpreter(WaysIn, Parameters):
+class ChatQwenCodeInterpreter(WaysIn, Parameters, Connection):
     """A Qwen model that may write Python and run it in the service's sandbox.
 
     Example:
@@ -80,68 +74,12 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
     """Which API of the service to speak. "dashscope", its native one, shows code and counts on
     every model; "responses" also what the code printed; "chat_completions" neither."""
 
-    api_key: SecretStr | None = Field(
-        default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
-    )
-    """Default: environment variable `DASHSCOPE_API_KEY`. Bound to a region."""
-
-    region: str | None = None
-    """Such as "cn-beijing" or "ap-southeast-1"; see `catalogue.REGIONS`. Default:
-    `DASHSCOPE_REGION`, then cn-beijing."""
-
-    workspace: str | None = Field(default=None, repr=False)
-    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too. As
-    little shown or serialised as the key."""
-
-    base_url: str | None = None
-    """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
-
-    allow_plain_http: bool = False
-    """Whether base_url may be plain http to another machine. The key and all that is said can be
-    read on the way; to this machine it is always allowed."""
-
-    connect_timeout: float | None = Field(default=10.0, gt=0)
-    """Seconds until there is a connection; None waits for ever."""
-
-    timeout: float | None = Field(default=300.0, gt=0)
-    """Seconds until the first byte of an answer; None waits for ever."""
-
-    stream_chunk_timeout: float | None = Field(default=300.0, gt=0)
-    """Seconds between two chunks; None waits for ever. No chunk comes while code runs."""
-
-    total_timeout: float | None = Field(default=None, gt=0)
-    """Seconds for a whole call, with its retries and waits, and with what the reader of a stream
-    takes; None sets no limit. Sync calls wait longer where the head of a response drips in."""
-
-    max_retries: int = Field(default=2, ge=0)
-    """How often a request is sent again that the service did not begin to answer."""
-
-    max_request_bytes: int = Field(default=64 * _MIB, ge=1)
-    """Largest request; a larger one is refused before it is sent."""
-
-    max_frame_bytes: int = Field(default=8 * _MIB, ge=1)
-    """Most bytes of an answer in which nothing is told: more than in any frame."""
-
-    max_answer_bytes: int = Field(default=1024 * _MIB, ge=1)
-    """Most bytes of an answer. The native API sends all code so far with every chunk."""
-
-    default_headers: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
-    """Sent with every request. Never shown or serialised: they may hold secrets."""
-
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` to use instead of an own one; never closed here."""
-
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
-
     model_config = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,  # all fields are the input of a check, and so the key is
     )
-
-    _transport: Transport | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -156,11 +94,6 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
                 "up. To have `stream` give it whole, pass disable_streaming=True."
             )
         return {name: value for name, value in fields.items() if name != "streaming"}
-
-    @field_validator("workspace")
-    @classmethod
-    def _check_workspace(cls, workspace: str | None) -> str | None:
-        return workspace and catalogue.checked_workspace(workspace)
 
     @model_validator(mode="after")
     def _check_wishes(self) -> Self:
@@ -324,84 +257,7 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
             self._connected(), wire, request, self._policy(), Answer(options.model), watchers
         )
 
-    def _refuse_too_much(self, request: WireRequest) -> None:
-        if len(request.body) > self.max_request_bytes:
-            raise QwenInputError(
-                f"The request has {len(request.body)} bytes, more than max_request_bytes "
-                f"({self.max_request_bytes}): shorten the history, for instance with "
-                "langchain_core.messages.trim_messages, and send media by URL."
-            )
-
-    def _policy(self) -> CallPolicy:
-        return CallPolicy(
-            max_retries=self.max_retries,
-            retry_cut_answers=False,
-            total_timeout=self.total_timeout,
-            max_frame_bytes=self.max_frame_bytes,
-            max_answer_bytes=self.max_answer_bytes,
-        )
-
     def _warn(self, model: str, *, interpreter: bool) -> None:
         catalogue.warn_about(model, self.api, interpreter=interpreter)
         if interpreter and self.api == "chat_completions":
             catalogue.warn_of_blindness()
-
-    def _connected(self) -> Transport:
-        """The transport to where the fields point now: they can be changed, or copied over."""
-        destination = self._destination()
-        given = (self.http_client, self.http_async_client)
-        if self._transport is None or not self._transport.leads_to(destination, given):
-            self._transport = Transport(destination, *given)
-        return self._transport
-
-    def _destination(self) -> Destination:
-        workspace = self.workspace or os.environ.get("DASHSCOPE_WORKSPACE") or None
-        headers = dict(self.default_headers)
-        if workspace:
-            headers["X-DashScope-WorkSpace"] = catalogue.checked_workspace(workspace)
-        host = catalogue.host(self.base_url, self.region, workspace)
-        if not self.allow_plain_http:
-            catalogue.refuse_plain_http(host)
-        return Destination(
-            host=host,
-            api_key=self.api_key,
-            headers=headers,
-            connect_timeout=self.connect_timeout,
-            timeout=self.timeout,
-            chunk_timeout=self.stream_chunk_timeout,
-        )
-
-    def close(self) -> None:
-        """Close the connections of sync calls. The next call opens new ones."""
-        if self._transport:
-            self._transport.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of sync calls and of async calls in the running event loop."""
-        if self._transport:
-            await self._transport.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Pickles leave the machine: they hold no key, no workspace, no headers, no connections."""
-        state = super().__getstate__()
-        names = ("api_key", "workspace", "http_client", "http_async_client")
-        left_out: dict[str, Any] = dict.fromkeys(names)
-        state["__dict__"] = {**state["__dict__"], **left_out, "default_headers": {}}
-        state["__pydantic_private__"] = {"_transport": None}
-        return state
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(state)
-        self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
