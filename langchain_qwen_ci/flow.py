@@ -7,6 +7,7 @@ events for the caller to see. That makes retries and errors the same in sync and
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import ssl
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.content_encoding import Decompressor
     from langchain_qwen_ci.wire import Decoder, Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
+
+logger = logging.getLogger(__name__)
 
 _OK = 200
 _REDIRECTS = range(300, 400)
@@ -152,6 +155,7 @@ def call_flow(
             wait = _wait_before(attempt, error, decoder, policy)
             if wait is None or not deadline.leaves(wait):
                 raise
+            logger.info("Trying again in %.1f s: %s", wait, error)
         else:
             return
         yield Wait(wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 from typing import Any
 
@@ -266,6 +267,14 @@ def test_waits_grow_and_are_jittered(service, waits):
         served.model(max_retries=5).invoke("?")
     assert len(waits) == 5
     assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(waits))
+
+
+def test_a_retry_is_in_the_log(service, waits, caplog):
+    caplog.set_level(logging.INFO, "langchain_qwen_ci")
+    refusal = refusing(429, "Throttling", "Slow\x1b[2J.", **{"retry-after": "3"})
+    service(refusal, ANSWER).model(api_key="sk-secret").invoke("?")
+    (record,) = caplog.records
+    assert record.message.startswith(r"Trying again in 3.0 s: Slow\u001b[2J. (HTTP 429, Throttling")
 
 
 def test_too_long_a_wait_is_the_callers_to_decide(service, waits):
