@@ -111,7 +111,7 @@ class ChatQwenCodeInterpreter(WaysIn, Parameters):
 
     total_timeout: float | None = Field(default=None, gt=0)
     """Seconds for a whole call, with its retries and waits, and with what the reader of a stream
-    takes; None sets no limit."""
+    takes; None sets no limit. Sync calls wait longer where the head of a response drips in."""
 
     max_retries: int = Field(default=2, ge=0)
     """How often a request is sent again that the service did not begin to answer."""

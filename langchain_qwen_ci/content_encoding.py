@@ -4,6 +4,7 @@ which a thousandfold compressed nothing turns into all memory."""
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from langchain_qwen_ci.errors import QwenStreamError
@@ -64,9 +65,11 @@ class _Inflater:
                 return
             self._zlib = zlib.decompressobj(_window(data))
         while not self._zlib.eof:
+            before = self._zlib.copy()
             try:
                 piece = self._zlib.decompress(data, _PIECE_BYTES)
             except zlib.error as error:
+                yield from _as_far_as_it_goes(before, data)
                 raise QwenStreamError(
                     f"The compressed answer cannot be unpacked: {error}."
                 ) from error
@@ -76,6 +79,14 @@ class _Inflater:
             # A full piece may have more behind it that has been read, but not been written.
             if not data and len(piece) < _PIECE_BYTES:
                 return
+
+
+def _as_far_as_it_goes(before: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """What damaged data hold before the damage, less than a piece: nothing received is lost."""
+    with suppress(zlib.error):
+        while piece := before.decompress(data, 1):
+            data = before.unconsumed_tail
+            yield piece
 
 
 def _window(head: bytes) -> int:

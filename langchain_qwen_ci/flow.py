@@ -104,6 +104,12 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadToTheEnd:
+    """Nothing more is told, but a connection serves again only if its response is read to the end:
+    read on, though not for long, and forget it. Whatever fails does no harm."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Wait for so many seconds."""
 
@@ -123,9 +129,9 @@ class Reply:
     encoding: str = ""
 
 
-Command = Send | Read | Wait
-COMMANDS = frozenset({Send, Read, Wait})
-_READ = Read()
+Command = Send | Read | ReadToTheEnd | Wait
+COMMANDS = frozenset({Send, Read, ReadToTheEnd, Wait})
+_READ, _READ_TO_THE_END = Read(), ReadToTheEnd()
 
 
 def call_flow(
@@ -162,13 +168,15 @@ def _attempt(
         yield from _refused(wire, request, reply)
     try:
         yield from _read(decompressor(reply.encoding), decoder, _Meter(policy), deadline)
-    except httpx.HTTPError as failure:
+    except (httpx.HTTPError, QwenStreamError) as failure:
         with suppress(QwenStreamError):
             yield from decoder.close()
-        if not decoder.finished:
-            raise _broken_off(failure) from failure
-    else:
-        yield from decoder.close()
+        if decoder.finished:
+            return
+        if isinstance(failure, QwenStreamError):
+            raise
+        raise _broken_off(failure) from failure
+    yield from decoder.close()
 
 
 def _read(
@@ -177,11 +185,12 @@ def _read(
     """What the bytes tell, to their end or to the deadline."""
     while data := (yield _READ):
         for piece in body.feed(data):
-            told = False
-            for event in decoder.feed(piece):
-                yield event
-                told = True
-            meter.count(len(piece), told=told)
+            told = decoder.told
+            yield from decoder.feed(piece)
+            meter.count(len(piece), told=decoder.told > told)
+        if decoder.over:
+            yield _READ_TO_THE_END
+            return
         if deadline.passed and not decoder.finished:
             return
 
@@ -233,14 +242,14 @@ def _refused(wire: Wire, request: WireRequest, reply: Reply) -> Generator[Comman
 def _redirected(reply: Reply) -> QwenAPIError:
     """The key is for the host that was configured, so no redirect is followed."""
     url = httpx.URL(reply.headers.get("location", ""))  # httpx has read it before
-    # The path may hold a secret.
-    where = f"to {url.scheme}://{url.host}, which is not followed: if that is where your key "
-    return QwenInvalidRequestError(
-        f"The service redirects {where}belongs, set base_url to it."
-        if url.host
-        else "The service redirects, which is not followed: check base_url.",
-        status_code=reply.status_code,
-    )
+    told = "The service redirects, which is not followed: check base_url."
+    if url.host:
+        where = f"{url.scheme}://{url.netloc.decode()}"  # without the path, which may be secret
+        told = (
+            f"The service redirects to {where}, which is not followed: if that is where your key "
+            "belongs, set base_url to it."
+        )
+    return QwenInvalidRequestError(told, status_code=reply.status_code)
 
 
 def _not_reached(failure: httpx.HTTPError) -> QwenConnectionError:

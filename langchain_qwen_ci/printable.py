@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from unicodedata import category
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Lines, tabs, and what joins letters and emoji.
-_KEPT = frozenset("\n\t\u200c\u200d")
+_JOINERS = frozenset("\u200c\u200d")  # of letters and emoji
+_LINES = frozenset("\n\t")
 
 
 def printable(text: str) -> str:
-    """Control characters, and those that turn the direction of writing, as escapes."""
+    """Control characters, and those that turn the direction of writing, as escapes of JSON: so what
+    was JSON still is. Lines and tabs stay."""
+    return _escaped(text, kept=_JOINERS | _LINES)
+
+
+def in_one_line(text: str) -> str:
+    """`printable`, without line breaks: it cannot pass for another line of a log."""
+    return _escaped(text, kept=_JOINERS)
+
+
+def _escaped(text: str, *, kept: frozenset[str]) -> str:
     if text.isprintable():
         return text
-    return "".join(_escaped(sign) if _steers(sign) else sign for sign in text)
+    return "".join(
+        _escape(sign) if category(sign) in _STEERING and sign not in kept else sign for sign in text
+    )
 
 
-def _steers(sign: str) -> bool:
-    return category(sign) in _STEERING and sign not in _KEPT
-
-
-def _escaped(sign: str) -> str:
-    """As JSON writes it, so that what was JSON still is."""
-    units = sign.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+def _escape(sign: str) -> str:
+    return json.dumps(sign)[1:-1] if sign != "\x7f" else "\\u007f"

@@ -16,7 +16,16 @@ import httpx
 from langchain_qwen_ci.clients import ClientOfEachLoop, SharedClient
 from langchain_qwen_ci.content_encoding import ACCEPTED
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
-from langchain_qwen_ci.flow import COMMANDS, Deadline, Read, Reply, Send, Wait, call_flow
+from langchain_qwen_ci.flow import (
+    COMMANDS,
+    Deadline,
+    Read,
+    ReadToTheEnd,
+    Reply,
+    Send,
+    Wait,
+    call_flow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -33,6 +42,9 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.flow import CallPolicy, Command
     from langchain_qwen_ci.wire import Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
+
+# Where nothing more is told, but the end of the response has not come.
+_SECONDS_FOR_THE_END = 2.0
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Servers take some 8 KiB of headers. Keys have 35 characters, a gateway's tokens up to thousands.
@@ -254,6 +266,8 @@ class _Exchange:
                 return next(self._body, b"")
             case Send():
                 return self._send(command.request)
+            case ReadToTheEnd():
+                self._read_to_the_end()
             case Wait():
                 self.close()
                 time.sleep(command.seconds)
@@ -263,10 +277,22 @@ class _Exchange:
         request = self._destination.request(self._client, sent, self._deadline)
         response = self._client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        self._alarm = _alarm(response, self._deadline)
+        self._set_alarm(self._deadline)
         consumed = response.is_stream_consumed
         self._body = response.iter_bytes() if consumed else response.iter_raw()
         return self._destination.answered(response, self._deadline)
+
+    def _read_to_the_end(self) -> None:
+        soon = Deadline(self._deadline.within(_SECONDS_FOR_THE_END))
+        self._set_alarm(soon)
+        with suppress(httpx.HTTPError):
+            while next(self._body, b"") and not soon.passed:
+                pass
+
+    def _set_alarm(self, deadline: Deadline) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = _alarm(self._response, deadline) if self._response else None
 
     def close(self) -> None:
         if self._alarm:
@@ -324,10 +350,19 @@ class _AsyncExchange:
                 return await anext(self._body, b"")
             case Send():
                 return await self._send(command.request)
+            case ReadToTheEnd():
+                await self._read_to_the_end()
             case Wait():
                 await self.close()
                 await asyncio.sleep(command.seconds)
         return None
+
+    async def _read_to_the_end(self) -> None:
+        soon = Deadline(self._deadline.within(_SECONDS_FOR_THE_END))
+        with suppress(httpx.HTTPError, TimeoutError):
+            async with asyncio.timeout(soon.left):
+                while await anext(self._body, b"") and not soon.passed:
+                    pass
 
     async def _send(self, sent: WireRequest) -> Reply:
         request = self._destination.request(self._client, sent, self._deadline)

@@ -62,12 +62,14 @@ class Case:
     Attributes:
         outcome: None is an answer or an error of the tree: a wire cannot know better.
         streamed: where streams differ.
+        in_threads: where sync ways differ.
         seen: makes a thing of chance, such as how much of an endless text had come, the same.
     """
 
     plays: tuple[Play, ...]
     outcome: Outcome | None
     streamed: Outcome | None = None
+    in_threads: Outcome | None = None
     seen: Callable[[Told], Told] = lambda told: told
 
 
@@ -575,10 +577,16 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((play,), silent(story.told_by(story.text)))
 
 
-@fault("a head byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+@fault(
+    "a head byte by byte, until `total_timeout`",
+    "Silence",
+    "in a thread there is no socket to break yet",
+    fields=_DEADLINE,
+)
 def _(wire: str) -> Iterable[Case]:
     said = b"\r\nConnection: close\r\n\r\n" + STORIES[wire].body
-    yield Case(((b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, said),), silent(None))
+    play = (b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, said)
+    yield Case((play,), silent(None), in_threads=answer(wire))
 
 
 @fault("a refusal byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
@@ -816,7 +824,7 @@ def _(wire: str) -> Iterable[Case]:
 def _(wire: str) -> Iterable[Case]:
     packed = bytearray(gzip.compress(STORIES[wire].body))
     packed[-8] ^= 1
-    yield Case((_encoded(bytes(packed), "gzip"),), broken(STORIES[wire].told))
+    yield Case((_encoded(bytes(packed), "gzip"),), answer(wire))  # it has told its finish
 
 
 @fault("gzip that is none", "Compression")
@@ -1070,6 +1078,11 @@ def _(wire: str) -> Iterable[Case]:
     body = STORIES[wire].body
     for play in (open_chunks(body), open_chunks(body, RESET), until_the_end(body.rstrip(b"\n"))):
         yield Case((play,), answer(wire))
+
+
+@fault("a connection that stays open after the end", "Strange, and whole")
+def _(wire: str) -> Iterable[Case]:
+    yield Case((open_chunks(STORIES[wire].body, Silence()),), answer(wire))
 
 
 @fault("comments, unknown fields, empty frames", "Strange, and whole")

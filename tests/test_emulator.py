@@ -365,6 +365,15 @@ ATTACKS = {
     "memory": "[0] * 10**9",
     "recursion": "def f(): f()\nf()",
     "a number too long to print": "10**5000",
+    "a number too large to compute": "10**10**9",
+    "output without end": "while True: print('x' * 100_000)",
+    "nesting": "x = []\nfor _ in range(10**6): x = [x]\nx",
+    "source": "(" * 100_000,
+    "imports by another door": "__import__('os').system('id')",
+    "classes": "().__class__.__bases__[0].__subclasses__()",
+    "the interpreter": "import sys\nsys.modules",
+    "paths": "from pathlib import Path\nPath('/etc/passwd').read_text()",
+    "its standard input": "input()",
 }
 
 
@@ -379,8 +388,18 @@ def test_the_sandbox_holds(name):
 
     limits = Limits(seconds=0.3, memory=32 * 1024 * 1024)
     with EmulatorServer(mind=Attacker(), limits=limits) as server:
-        assert model_of(server).invoke("?").content == "still here"
+        message = model_of(server, api="responses").invoke("?")
+        assert message.content == "still here"
     assert outcome[0].failed
+    assert len(outcome[0].output) < 2**20
+    assert code_executions(message)[0]["status"] == "failed"  # which its traceback says
+
+
+def test_output_is_cut():
+    limits = Limits(output=100)
+    with EmulatorServer(mind=Script([Run("'x' * 10**6"), Say("done")]), limits=limits) as server:
+        message = model_of(server, api="responses").invoke("?")
+    assert code_executions(message)[0]["output"] == f"'{'x' * 99}… (999902 more)"
 
 
 ANSWER = [Think("Let me compute it."), Run("6 * 7"), Say("It is 42, I am sure of that.")]

@@ -136,7 +136,7 @@ def test_what_had_arrived_is_kept_when_nothing_more_does(service, then, kind):
 
 def test_what_no_retry_can_cure_is_not_repeated(service):
     refusal = error_frame(400, "DataInspectionFailed", "No.")
-    for broken, more in [(HALF + refusal, {}), (WHOLE, {"max_answer_bytes": 100})]:
+    for broken, more in [(HALF + refusal, {}), (Pieces(HALF, WHOLE), {"max_answer_bytes": 100})]:
         served = service(broken)
         with pytest.raises(QwenError) as caught:
             served.model(retry_cut_answers=True, **more).invoke("?")

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from pydantic_monty import MontySession
 
 _WORKERS = 16
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use: seconds, and bytes of memory."""
+    """What one run may use: seconds, bytes of memory, and characters of output."""
 
     seconds: float = 5.0
     memory: int = 256 * 1024 * 1024
+    output: int = 256 * 1024
 
 
 class Sandbox:
@@ -119,7 +121,9 @@ class _Program:
                 if self._defined is not None:
                     worker.load_session(self._defined)
                 with self._taken(worker):
-                    result = Result("") if self._stopped else _run(worker, self._code)
+                    result = (
+                        Result("") if self._stopped else _run(worker, self._code, limits.output)
+                    )
                 crashed = worker.worker_pid is None
                 return result, self._defined if crashed else worker.dump()
         except MontyError as error:  # it has crashed before or after the run
@@ -144,23 +148,35 @@ class _Program:
                     os.kill(self._process, signal.SIGTERM)
 
 
-def _run(worker: MontySession, code: str) -> Result:
-    printed = CollectString()
+def _run(worker: MontySession, code: str, most: int) -> Result:
+    printed = CollectString(max_bytes=4 * most)  # bytes of a character
     try:
         value = worker.feed_run(code, print_callback=printed)
-        return Result(printed.output + _echo(value))
+        return Result(_cut(printed.output + _echo(value), most))
     except MontyError as error:
-        return Result(printed.output + _trace(error), failed=True)
+        return Result(_cut(printed.output, most) + _trace(error), failed=True)
     except (ValueError, RecursionError) as error:
         # The value came back but cannot be shown: Python prints no integer of 4300 digits.
-        return Result(f"{printed.output}{type(error).__name__}: {error}", failed=True)
+        return Result(_cut(printed.output, most) + _traced(error), failed=True)
 
 
 def _echo(value: object) -> str:
     return "" if value is None else repr(value)
 
 
+def _cut(output: str, most: int) -> str:
+    return output if len(output) <= most else f"{output[:most]}… ({len(output) - most} more)\n"
+
+
 def _trace(error: MontyError) -> str:
-    # A crashed worker leaves a message only; code that failed leaves a traceback.
+    # A worker that has crashed, or has reached a limit, leaves a message only.
     display = getattr(error, "display", None)
-    return str(display(format="traceback")) if display else f"{type(error).__name__}: {error}"
+    shown = str(display(format="traceback")) if display else ""
+    return shown if shown.startswith(_TRACEBACK) else _traced(error)
+
+
+def _traced(error: Exception) -> str:
+    """As Python says it: by the traceback in its output a failed program is known."""
+    told = str(error)
+    name = type(error).__name__
+    return f"{_TRACEBACK}\n{told if told.partition(':')[0].isidentifier() else f'{name}: {told}'}"

@@ -29,7 +29,13 @@ class WireRequest:
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one answer into events. Both methods are lazy: iterate them."""
+    """Turns the bytes of one answer into events. Both methods are lazy: iterate them.
+
+    Attributes:
+        told: how many frames there were so far that told something.
+    """
+
+    told: int
 
     @property
     def begun(self) -> bool:
@@ -38,6 +44,10 @@ class Decoder(Protocol):
     @property
     def finished(self) -> bool:
         """Whether the terminal event has come: without it an answer is not complete."""
+
+    @property
+    def over(self) -> bool:
+        """Whether everything is told: what still comes means nothing."""
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """What `data`, the next bytes however cut, tells.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
+from langchain_qwen_ci.printable import in_one_line
 from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
 from langchain_qwen_ci.wire.sse import FrameReader
 from langchain_qwen_ci.wire.tokens import counted
 from langchain_qwen_ci.wire.values import (
     list_only,
-    printable,
     storable,
     string_only,
     string_or_none,
@@ -82,6 +82,8 @@ class FramedDecoder:
         self._reading = reading
         self._frames = FrameReader()
         self._frames_read = 0
+        self.told = 0
+        self._beginning = b""  # of the bytes, until there is a frame
 
     @property
     def begun(self) -> bool:
@@ -91,7 +93,13 @@ class FramedDecoder:
     def finished(self) -> bool:
         return self._reading.finished
 
+    @property
+    def over(self) -> bool:
+        return self._reading.over
+
     def feed(self, data: bytes) -> Iterator[Event]:
+        if not self._frames_read and len(self._beginning) <= _SHOWN_BYTES:
+            self._beginning += data[: _SHOWN_BYTES + 1]
         for frame in self._frames.feed(data):
             yield from self._events(frame)
 
@@ -102,9 +110,15 @@ class FramedDecoder:
             yield from counted(self._reading.usage)
             raise QwenStreamError(
                 f"The answer broke off: the connection ended after {self._frames_read} frames, "
-                "before the service said that it had finished."
+                f"before the service said that it had finished.{self._instead()}"
             )
         yield from self._reading.end()
+
+    def _instead(self) -> str:
+        """What came in place of an answer, such as the page of a proxy."""
+        if self._frames_read or not self._beginning:
+            return ""
+        return f" It began with: {shown(self._beginning)}"
 
     def _events(self, frame: Frame) -> Iterator[Event]:
         if self._reading.over:
@@ -120,12 +134,18 @@ class FramedDecoder:
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             yield from events
+            if self.finished:
+                logger.debug("A frame after the finish cannot be read, and is passed over.")
+                return
+            self._frames = FrameReader()  # what comes behind is not read
             yield from counted(self._reading.usage)
             raise QwenStreamError(
                 f"Frame {self._frames_read} of the answer cannot be read "
                 f"({shown(str(error).encode())}): {shown(frame.data)}"
             ) from error
-        yield from events
+        if events:
+            self.told += 1
+            yield from events
 
 
 class Logprobs:
@@ -215,12 +235,12 @@ def refusal(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
 
 def reason(message: object) -> str:
     """The service's message in an error."""
-    return printable(str(message or "The service gives no reason."))
+    return in_one_line(str(message or "The service gives no reason."))
 
 
 def name_of(value: object) -> str | None:
     """A code or an id in an error."""
-    return printable(str(value)) if value else None
+    return in_one_line(str(value)) if value else None
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -234,10 +254,10 @@ def document(body: bytes) -> dict[str, Any]:
             continue
         if isinstance(payload, dict):
             return payload
-    return {"message": f"The service answered: {shown(body)}"}
+    return {"message": f"The service answered: {shown(body)}"} if body.strip() else {}
 
 
 def shown(data: bytes) -> str:
     """The beginning of some bytes, for an error to show."""
     text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return printable(f"{text}…" if len(data) > _SHOWN_BYTES else text)
+    return in_one_line(f"{text}…" if len(data) > _SHOWN_BYTES else text)

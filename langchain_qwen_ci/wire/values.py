@@ -7,7 +7,6 @@ object whose fields are read, says by itself that it is none.
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
@@ -92,16 +91,3 @@ def is_storable(value: object) -> bool:
         elif isinstance(one, int) and not _SMALLEST <= one <= _LARGEST:
             return False
     return True
-
-
-def printable(text: str) -> str:
-    """Text for an error to show, in one line: what would act on a terminal, turn the direction of
-    writing, or pass for another line of a log is escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char
-        if char.isprintable() or unicodedata.category(char) == "Zs"
-        else char.encode("unicode_escape").decode()
-        for char in text
-    )

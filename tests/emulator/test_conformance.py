@@ -303,7 +303,7 @@ def test_what_the_endpoint_says_steers_no_terminal_and_shows_no_key(recorded):
         assert KEY not in verdict.detail
         assert len(verdict.detail) <= 301
     shown = judged("dashscope/unknown-model", spoilt(recorded, spoil)).detail
-    assert "\\x1b[2J\\u202e *** xxx" in shown
+    assert "\\u001b[2J\\u202e *** xxx" in shown
 
 
 @pytest.mark.parametrize("key", ["", " ", "two\nlines", "schlüssel", "sk-1 "])

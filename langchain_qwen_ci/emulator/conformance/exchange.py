@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_qwen_ci.emulator.conformance.checks import NoAnswerError
+from langchain_qwen_ci.printable import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,7 @@ class Subject:
         hide it; and it is looked for before the text is cut, so that no half of it remains.
         """
         start = text[: _LONGEST_DETAIL * (1 + len(self.api_key))]  # enough, if it is keys only
-        line = "".join(sign if sign.isprintable() else _escaped(sign) for sign in start)
+        line = in_one_line(start)
         for form in {self.api_key, json.dumps(self.api_key)[1:-1]}:
             line = line.replace(form, "***")
         return line if len(line) <= _LONGEST_DETAIL else f"{line[:_LONGEST_DETAIL]}…"
@@ -145,7 +146,3 @@ class Subject:
 
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
-def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode()
