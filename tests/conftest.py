@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,10 @@ import httpx
 import pytest
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
+
+# In the background of a shell a process ignores Ctrl-C, and so do those that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

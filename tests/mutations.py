@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-import chat_wire
-import native
-import responses_wire
 from corpus import CORPUS
+from rare import ERRORS, RICH
 
 # JSON as text, since some of it is refused by Python's own writer.
 ODD_VALUES = (
@@ -24,7 +22,13 @@ ODD_VALUES = (
     *('"\\ud800"', '"\\ud83d\\ude00"', '"\\u001b[31mred"', '"\\u202e"', '"\\u2028"'),
     *("[]", "[null]", "[[]]", '["a"]', "[0]", "{}", '{"":null}', '{"a":[]}', '{"content":"a"}'),
     *('{"type":"code_interpreter"}', '{"text":"a"}', '{"index":0}', '{"index":1,"id":"b"}'),
-    *('"```\\na\\n```"', '"![a](b)"', '"Traceback (most recent call last)"', '"rate limit"'),
+    *(
+        '"```\\na\\n```"',
+        '"![a](b)"',
+        '"Traceback (most recent call last)"',
+        '"rate limit"',
+        '"url error"',
+    ),
     *("[" * 150 + "]" * 150, "[" * 300 + "]" * 300, '{"a":' * 150 + "1" + "}" * 150),
 )
 _ODD_BYTES = (
@@ -63,8 +67,8 @@ def _vocabulary() -> tuple[list[str], list[str]]:
     """The keys and the values of all wires, so that each can turn up anywhere."""
     keys: dict[str, None] = {}
     values: dict[str, None] = {}
-    for stream in CORPUS.values():
-        for payload in _payloads(stream.body):
+    for body in (*(stream.body for stream in CORPUS.values()), *RICH.values(), *ERRORS.values()):
+        for payload in _payloads(body):
             for holder, key in _walk(payload):
                 if isinstance(key, str):
                     keys[key] = None
@@ -73,17 +77,6 @@ def _vocabulary() -> tuple[list[str], list[str]]:
 
 
 _KEYS, _VALUES = _vocabulary()
-_FAILED = {"code": "server_error", "message": "<400> InvalidParameter: No."}
-ERRORS = {
-    "dashscope": native.error_frame(429, "Throttling.RateQuota", "Too many."),
-    "responses": responses_wire.stream(
-        responses_wire.event("failed", response=responses_wire.response("failed", error=_FAILED))
-    ),
-    "chat_completions": chat_wire.stream(
-        {"error": {"code": "limit_requests", "type": "limit_requests", "message": "Too many."}},
-        done=False,
-    ),
-}
 _FRAMES = {
     api: [
         *(
@@ -93,6 +86,7 @@ _FRAMES = {
             for frame in frames(stream.body)
         ),
         *([error] * 20),
+        *(frames(RICH[api]) * 5),
     ]
     for api, error in ERRORS.items()
 }

@@ -119,7 +119,7 @@ def test_what_had_arrived_before_an_error_is_an_attribute(spans: Spans, make: Ma
     with pytest.raises(QwenError):
         make().invoke("?")
     (model,) = spans.of_kind("llm")
-    assert "QwenAPIError" in _errors(model)
+    assert "QwenServerError" in _errors(model)
     assert '"text":"It is"' in str(model.attributes["gen_ai.completion"])
 
 

@@ -161,12 +161,14 @@ class _DashScopeReading:
         # Where one frame holds several stages, they are told in the order of the stages:
         # thinking, code, answer.
         if thought := message.get("reasoning_content"):
-            self._end_runs(events)
+            if self._running:
+                self._end_runs(events)
             events.append(ReasoningDelta(string_only(thought)))
         if tool_info := output.get("tool_info"):
             self._take_tool_info(tool_info, events)
         if said := _said(message.get("content")):
-            self._end_runs(events)
+            if self._running:
+                self._end_runs(events)
             events.append(TextDelta(said))
         events.extend(map(self._calls.piece, message.get("tool_calls") or ()))
         self._logprobs.take(choice)

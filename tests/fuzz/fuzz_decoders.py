@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["langchain_qwen_ci"]):
     import whole_way
 import mutations
 from corpus import CORPUS
+from rare import ERRORS, RICH
 
 FOUND = Path(".fuzz")
 LIMITS = [
@@ -52,11 +53,11 @@ def main() -> None:
 
 
 def seeds(api: str) -> Path:
-    """A folder with what to begin with: the streams of the corpus, and an error."""
+    """A folder with what to begin with: streams, and an error."""
     folder = FOUND / api
     folder.mkdir(parents=True, exist_ok=True)
     bodies = [stream.body for stream in CORPUS.values() if stream.api == api]
-    for number, body in enumerate([*bodies, mutations.ERRORS[api]]):
+    for number, body in enumerate([*bodies, RICH[api], ERRORS[api]]):
         (folder / f"seed-{number}").write_bytes(body)
     return folder
 

@@ -1,0 +1,56 @@
+"""Streams that mean no message of the corpus: all that may stand beside an answer, and errors."""
+
+from __future__ import annotations
+
+import chat_wire
+import native
+import responses_wire
+
+_FAILED = {"code": "server_error", "message": "<400> InvalidParameter: No."}
+_PROBABLE = {"content": [{"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}]}
+_FOUND = {"search_results": [{"index": 1, "title": "Qwen", "url": "https://qwen.example"}]}
+_BESIDE = {"search_info": _FOUND, "system_fingerprint": "fp", "logprobs": _PROBABLE}
+_COUNTED = {
+    "output_tokens_details": {"reasoning_tokens": 1},
+    "prompt_tokens_details": {"cached_tokens": 1},
+    "plugins": {"search": {"count": 1, "strategy": "turbo"}},
+}
+ERRORS = {
+    "dashscope": native.error_frame(429, "Throttling.RateQuota", "Too many."),
+    "responses": responses_wire.stream(
+        responses_wire.event("failed", response=responses_wire.response("failed", error=_FAILED))
+    ),
+    "chat_completions": chat_wire.stream(
+        {"error": {"code": "limit_requests", "type": "limit_requests", "message": "Too many."}},
+        done=False,
+    ),
+}
+RICH = {
+    "dashscope": native.stream(
+        {
+            "output": {
+                "choices": [{"message": {"content": "a"}, "logprobs": _PROBABLE}],
+                "search_info": _FOUND,
+            },
+            "usage": native.usage(9, 1, **_COUNTED),
+            "request_id": native.REQUEST_ID,
+        },
+        native.frame(finish="stop", search_info=_FOUND),
+    ),
+    "responses": responses_wire.story(
+        responses_wire.program(
+            "msg_1", "plot()", None, outputs=[{"type": "image", "url": "https://oss.example/a.png"}]
+        ),
+        responses_wire.function("msg_2", "call_a", "add", "{}"),
+        usage={**responses_wire.used(9, 1, code_interpreter=1), **_COUNTED},
+    ),
+    "chat_completions": chat_wire.stream(
+        {
+            **chat_wire.says("a"),
+            **_BESIDE,
+            "choices": [{"delta": {"content": "a"}, "logprobs": _PROBABLE}],
+        },
+        chat_wire.chunk("stop"),
+        chat_wire.used(9, 1, **_COUNTED),
+    ),
+}
