@@ -7,13 +7,14 @@ whichever of LangChain's ways: a node follows executions so, without streaming b
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
+    from types import TracebackType
 
     from langchain_qwen_ci.answer import Answer
     from langchain_qwen_ci.flow import CallPolicy
@@ -90,19 +91,9 @@ class Call:
                     watcher.broken(error)
                 raise
 
-    @asynccontextmanager
-    async def aevents(self) -> AsyncIterator[AsyncIterator[Event]]:
+    def aevents(self) -> _AsyncCall:
         """`events`, for asyncio."""
-        watchers = (*self.watchers, *_WATCHERS.get())
-        with self.answer.kept_on_error():
-            told = self.transport.aevents(self.wire, self.request, self.policy)
-            async with aclosing(told) as events:
-                try:
-                    yield self._aseen(events, watchers) if watchers else events
-                except BaseException as error:
-                    for watcher in watchers:
-                        await watcher.abroken(error)
-                    raise
+        return _AsyncCall(self, (*self.watchers, *_WATCHERS.get()))
 
     def _seen(self, events: Generator[Event], watchers: tuple[Watcher, ...]) -> Generator[Event]:
         for event in events:
@@ -110,10 +101,38 @@ class Call:
             for watcher in watchers:
                 watcher.see(event, self.answer)
 
-    async def _aseen(
-        self, events: AsyncGenerator[Event], watchers: tuple[Watcher, ...]
-    ) -> AsyncGenerator[Event]:
+
+class _AsyncCall:
+    """The events of a call, inside `async with`. No async generator: see `AsyncEvents`."""
+
+    def __init__(self, call: Call, watchers: tuple[Watcher, ...]) -> None:
+        self._call = call
+        self._watchers = watchers
+        self._leaving = AsyncExitStack()
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        call = self._call
+        self._leaving.enter_context(call.answer.kept_on_error())
+        events = call.transport.aevents(call.wire, call.request, call.policy)
+        await self._leaving.enter_async_context(aclosing(events))
+        self._leaving.push_async_exit(self._broken)
+        return self._seen(events) if self._watchers else events
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._leaving.__aexit__(kind, error, trace)
+
+    async def _broken(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            for watcher in self._watchers:
+                await watcher.abroken(error)
+
+    async def _seen(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
         async for event in events:
             yield event
-            for watcher in watchers:
-                await watcher.asee(event, self.answer)
+            for watcher in self._watchers:
+                await watcher.asee(event, self._call.answer)

@@ -273,7 +273,7 @@ def _not_reached(failure: httpx.HTTPError) -> QwenConnectionError:
             "base_url; a certificate authority of your own goes into SSL_CERT_FILE."
         )
     return QwenConnectionError(
-        f"The service could not be reached ({failure or type(failure).__name__}). Check the "
+        f"The service could not be reached ({_said(failure)}). Check the "
         "network, the proxy settings and base_url."
     )
 
@@ -292,7 +292,11 @@ def _broken_off(failure: httpx.HTTPError) -> QwenError:
             "The service fell silent in the middle of its answer. Where code or reasoning takes "
             "long, pass a longer stream_chunk_timeout, or None."
         )
-    return QwenStreamError(f"The answer broke off: {failure or type(failure).__name__}.")
+    return QwenStreamError(f"The answer broke off: {_said(failure)}.")
+
+
+def _said(failure: httpx.HTTPError) -> str:
+    return str(failure) or type(failure).__name__
 
 
 def _took_too_long(policy: CallPolicy) -> QwenTimeoutError:

@@ -7,7 +7,8 @@ and `astream` are not told, so a handler finds it out (`RunFinder`).
 
 from __future__ import annotations
 
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -24,7 +25,7 @@ from langchain_qwen_ci.errors import QwenStreamError
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished, ResponseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from uuid import UUID
 
     from langchain_core.runnables.config import RunnableConfig
@@ -256,12 +257,19 @@ def begun(finder: RunFinder, chunks: Iterator[T]) -> Iterator[T]:
         yield from chunks
 
 
-async def abegun(finder: RunFinder, chunks: AsyncIterator[T]) -> AsyncGenerator[T]:
-    """`begun`, for asyncio."""
-    async with aclosing(cast("AsyncGenerator[T]", chunks)):
+class ABegun(AsyncIterator[T]):
+    """`begun`, for asyncio. No async generator: see `AsyncEvents`."""
+
+    def __init__(self, finder: RunFinder, chunks: AsyncIterator[T]) -> None:
+        self._finder: RunFinder | None = finder
+        self._chunks = chunks
+
+    async def __anext__(self) -> T:
+        finder, self._finder = self._finder, None
+        if finder is None:
+            return await anext(self._chunks)
         with running(finder):
-            first = await anext(chunks, None)
-        if first is not None:
-            yield first
-            async for chunk in chunks:
-                yield chunk
+            return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        await cast("AsyncGenerator[T]", self._chunks).aclose()

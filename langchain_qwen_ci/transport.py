@@ -9,7 +9,8 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 import httpx
 
@@ -29,8 +30,8 @@ from langchain_qwen_ci.flow import (
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterator,
+        Awaitable,
         Callable,
         Generator,
         Iterator,
@@ -173,6 +174,7 @@ class Transport:
         self._given_async = http_async_client
         self._client = SharedClient()
         self._async_clients = ClientOfEachLoop()
+        self._exchanges: WeakSet[_Exchange] = WeakSet()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # connections are not copied
@@ -194,6 +196,7 @@ class Transport:
         """
         deadline = Deadline(policy.total_timeout)
         exchange = _Exchange(self._destination, self._given or self._client.get(), deadline)
+        self._exchanges.add(exchange)
         flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
         outcome: Any = None
@@ -213,40 +216,68 @@ class Transport:
         finally:
             exchange.close()
 
-    async def aevents(
-        self, wire: Wire, request: WireRequest, policy: CallPolicy
-    ) -> AsyncGenerator[Event]:
+    def aevents(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> AsyncEvents:
         """`events`, for asyncio."""
         deadline = Deadline(policy.total_timeout)
-        client = self._given_async or await self._async_clients.get()
-        exchange = _AsyncExchange(self._destination, client, deadline)
-        flow = call_flow(wire, request, policy, deadline)
-        resume: Callable[[Any], Command | Event] = flow.send
-        outcome: Any = None
-        try:
-            while True:
-                step = resume(outcome)
-                resume, outcome = flow.send, None
-                if type(step) not in COMMANDS:
-                    yield step  # type: ignore[misc]  # what is no command is an event
-                    continue
-                try:
-                    outcome = await exchange.carry_out(step)  # type: ignore[arg-type]
-                except httpx.HTTPError as failure:
-                    resume, outcome = flow.throw, failure
-        except StopIteration:
-            return
-        finally:
-            await exchange.close()
+        exchange = _AsyncExchange(self._destination, self._async_client, deadline)
+        return AsyncEvents(exchange, call_flow(wire, request, policy, deadline))
+
+    async def _async_client(self) -> httpx.AsyncClient:
+        return self._given_async or await self._async_clients.get()
 
     def close(self) -> None:
-        """Close the sync client, unless it was given."""
+        """Close the sync client, unless it was given. Who still reads by it is told so."""
+        if self._given is None:
+            for exchange in tuple(self._exchanges):
+                exchange.interrupt()
         self._client.close()
 
     async def aclose(self) -> None:
         """Close the async client of the running loop, and the sync one."""
         self.close()
         await self._async_clients.close()
+
+
+class AsyncEvents:
+    """What an answer tells, for asyncio.
+
+    No async generator: at its end an event loop closes all that are left, in any order, and one
+    that is being closed by whoever reads from it cannot be closed again.
+    """
+
+    def __init__(
+        self, exchange: _AsyncExchange, flow: Generator[Command | Event, Any, None]
+    ) -> None:
+        self._exchange = exchange
+        self._flow = flow
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        resume: Callable[[Any], Command | Event] = self._flow.send
+        outcome: Any = None
+        try:
+            while True:
+                step = resume(outcome)
+                resume, outcome = self._flow.send, None
+                if type(step) not in COMMANDS:
+                    return step  # type: ignore[return-value]  # what is no command is an event
+                try:
+                    outcome = await self._exchange.carry_out(step)  # type: ignore[arg-type]
+                except httpx.HTTPError as failure:
+                    resume, outcome = self._flow.throw, failure
+        except StopIteration:
+            await self.aclose()
+            raise StopAsyncIteration from None
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """End the connection, unless the answer has come to its end. Closing twice does nothing."""
+        self._flow.close()
+        await self._exchange.close()
 
 
 class _Exchange:
@@ -294,11 +325,28 @@ class _Exchange:
             self._alarm.cancel()
         self._alarm = _alarm(self._response, deadline) if self._response else None
 
+    def interrupt(self) -> None:
+        """End it from another thread."""
+        if self._response:
+            _break(self._response)
+
     def close(self) -> None:
         if self._alarm:
             self._alarm.cancel()
         if self._response:
             self._response.close()
+
+
+def _break(response: httpx.Response) -> None:
+    """Break the connection of a response, so that whoever waits for its bytes does not any more:
+    closing a socket does not wake a thread."""
+    connection = _socket_of(response)
+    if connection is None or response.http_version == "HTTP/2":
+        return
+    if not response.is_closed:  # then the connection serves another call
+        with suppress(OSError):
+            # Of the plain socket: that of TLS would change what the reading thread works with.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _alarm(response: httpx.Response, deadline: Deadline) -> threading.Timer | None:
@@ -307,17 +355,9 @@ def _alarm(response: httpx.Response, deadline: Deadline) -> threading.Timer | No
     A read has its own timeout, but what is left shrinks with every chunk, and httpx takes the
     timeout of a body once.
     """
-    connection = _socket_of(response)
-    if deadline.left is None or connection is None or response.http_version == "HTTP/2":
+    if deadline.left is None or _socket_of(response) is None:
         return None
-
-    def ring() -> None:
-        if not response.is_closed:  # then the connection serves another call
-            with suppress(OSError):
-                # Of the plain socket: that of TLS would change what the reading thread works with.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    alarm = threading.Timer(deadline.left, ring)
+    alarm = threading.Timer(deadline.left, _break, (response,))
     alarm.daemon = True
     alarm.start()
     return alarm
@@ -327,7 +367,10 @@ class _AsyncExchange:
     """Carries out the commands of one flow, for asyncio."""
 
     def __init__(
-        self, destination: Destination, client: httpx.AsyncClient, deadline: Deadline
+        self,
+        destination: Destination,
+        client: Callable[[], Awaitable[httpx.AsyncClient]],
+        deadline: Deadline,
     ) -> None:
         self._destination = destination
         self._client = client
@@ -365,8 +408,9 @@ class _AsyncExchange:
                     pass
 
     async def _send(self, sent: WireRequest) -> Reply:
-        request = self._destination.request(self._client, sent, self._deadline)
-        response = await self._client.send(request, stream=True, follow_redirects=False)
+        client = await self._client()
+        request = self._destination.request(client, sent, self._deadline)
+        response = await client.send(request, stream=True, follow_redirects=False)
         self._response = response
         consumed = response.is_stream_consumed
         self._body = response.aiter_bytes() if consumed else response.aiter_raw()

@@ -16,7 +16,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.protocol import ProtocolEvents
-from langchain_qwen_ci.tracing import abegun, begun, run_finder, running
+from langchain_qwen_ci.tracing import ABegun, begun, run_finder, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -84,7 +84,7 @@ class WaysIn(BaseChatModel):
         finder = self._finder(AsyncCallbackManager, config)
         if finder is None:
             return super().astream(input, config, stop=stop, **kwargs)
-        return abegun(finder, super().astream(input, finder.heard(config), stop=stop, **kwargs))
+        return ABegun(finder, super().astream(input, finder.heard(config), stop=stop, **kwargs))
 
     def _finder(
         self, kind: type[CallbackManager | AsyncCallbackManager], config: RunnableConfig

@@ -11,6 +11,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Self
 
@@ -263,6 +264,19 @@ def test_a_wait_that_would_go_beyond_the_deadline_is_not_begun(service, way, wai
     with pytest.raises(QwenAPIError, match="No"):
         way(served.model(total_timeout=100))
     assert waits == [30.0, 30.0]
+
+
+def test_closing_a_model_ends_what_another_thread_waits_for():
+    with Dripping(b"", 0.0) as server, ThreadPoolExecutor(1) as threads:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k")
+        reading = threads.submit(model.invoke, "?")
+        until = time.monotonic() + 10
+        while not reading.done() and time.monotonic() < until:
+            model.close()  # before the answer has begun there is nothing to break yet
+            time.sleep(0.01)
+        with pytest.raises(QwenStreamError, match="broke off") as caught:
+            reading.result(0)
+    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
 
 
 def test_a_whole_answer_is_one_even_at_the_deadline(service):

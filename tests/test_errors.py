@@ -223,6 +223,12 @@ def test_a_connection_that_breaks_in_the_middle(service, way, failure, kind):
     assert len(served.requests) == 1
 
 
+def test_a_failure_without_words_is_named(service):
+    for answer in (Pieces(stream(*ONE_RUN[:6]), breaks=httpx.ReadError("")), httpx.ReadError("")):
+        with pytest.raises(QwenError, match="ReadError"):
+            service(answer).model(max_retries=0).invoke("?")
+
+
 @every_way
 def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
     assert way(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())

@@ -275,12 +275,6 @@ def test_a_stream_that_nobody_leaves_ends_with_its_loop(counting, model):
     assert counting.sees(0, requests=1)
 
 
-ENDED_IN_ANY_ORDER = (
-    "a loop closes the generators that are left in any order; ours close each other"
-)
-
-
-@pytest.mark.xfail(strict=True, reason=ENDED_IN_ANY_ORDER)
 @pytest.mark.parametrize("callbacks", [[], [BaseCallbackHandler()]], ids=["unheard", "heard"])
 def test_a_stream_that_ends_with_its_loop_ends_without_a_word(counting, model, callbacks):
     """As it does where its reader fails: the traceback holds the reader, who holds the stream."""
@@ -392,7 +386,6 @@ def clients_and_loops() -> int:
     return sum(isinstance(one, kinds) for one in gc.get_objects())
 
 
-@pytest.mark.xfail(strict=True, reason="what closes a client with its model keeps its loop, too")
 def test_a_model_keeps_nothing_of_loops_that_have_ended(counting, model):
     kept = []
     for _ in range(3):
