@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
-# httpx's default of 100 connections makes the 101st stream wait for another to end. Each request looks
-# at every connection that is kept: with 100 of them a burst of 200 streams costs eight times as much
-# as with 20, more than the new connections do.
+# httpx's default of 100 connections makes the 101st stream wait for another to end. And a request
+# looks at every connection that is kept: with 100 of them a burst of 200 streams costs eight times
+# as much as with 20, more than new connections do.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 _SOON_SECONDS = 0.1
