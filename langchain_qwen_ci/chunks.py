@@ -139,7 +139,7 @@ class BlockChunks:
         if call_id in self._of_call:
             index = self._of_call[call_id]
             return _block(type="server_tool_call_chunk", args=escaped, index=index)
-        self._of_call[call_id] = index = self._at(call_id)
+        self._of_call[call_id] = index = self._at(object())
         opening = '{"code": "'
         return _block(
             type="server_tool_call_chunk",

@@ -290,6 +290,21 @@ def test_a_program_is_told_once_in_whatever_order_its_events_come(events):
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        ("reasoning", responses_wire.reasoning("msg_1", "Hm.")),
+        ("text", responses_wire.message("msg_1", "Well.")),
+    ],
+)
+def test_a_program_whose_id_is_a_kind_of_block_has_a_block_of_its_own(service, kind, before):
+    run = responses_wire.program(kind, "1+1", None)
+    body = responses_wire.story(before, run, usage=responses_wire.used(1, 1))
+    chunks = service(body).model(api="responses", output_version="v1").stream("?")
+    whole = sum(chunks, start=next(chunks))
+    assert [block["type"] for block in whole.content] == [kind, "server_tool_call"]
+
+
 def test_a_program_that_was_written_and_not_closed_ends_with_the_answer():
     written = responses_wire.event(f"{CODE}.delta", item_id="msg_1", delta="1+1")
     body = responses_wire.stream(written, responses_wire.completed(responses_wire.used(1, 1)))
