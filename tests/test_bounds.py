@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gzip
+import json
 import socket
 import threading
 import time
@@ -24,13 +25,16 @@ from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
+    QwenConnectionError,
     QwenError,
+    QwenPermissionDeniedError,
     QwenStreamError,
     QwenTimeoutError,
 )
 
 WHOLE = STREAMS["one run"].body
 HALF = stream(*ONE_RUN[:6])
+FINISH = b'data:{"output":{"choices":[{"finish_reason":"stop"}]}}\n\n'
 MIB = 1024 * 1024
 pytestmark = [
     pytest.mark.usefixtures("waits"),
@@ -140,6 +144,37 @@ def test_compressed_answers_are_read(service, way, encoding, name):
         assert served.requests[0].headers["accept-encoding"] == "gzip, deflate"
 
 
+@pytest.mark.parametrize("missing", [20, 50])
+def test_what_was_unpacked_behind_a_full_piece_is_told_without_a_byte_more(service, missing):
+    """The last frame is a repetition, so its end has been read with the piece before. The mark at
+    the end of the compression does not come."""
+    end = b"\n\n" + HALF + b":" + FINISH + FINISH
+    body = b":".ljust(64 * 1024 - len(end) + missing) + end
+    packed, headers = raw_deflate(body)[:-1], {"content-encoding": "deflate"}
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
+    assert served.model().invoke("?").response_metadata["finish_reason"] == "stop"
+
+
+def stored(data: bytes, first: int) -> bytes:
+    """A block of raw deflate with data as it is; the upper bits of its first byte are free."""
+    end = b"" if first & 1 else b"\x03\x00"
+    size = len(data).to_bytes(2, "little")
+    return bytes((first,)) + size + bytes(255 - byte for byte in size) + data + end
+
+
+@pytest.mark.parametrize(("first", "divisible"), [(0x08, False), (0x09, True), (0x01, True)])
+def test_what_looks_half_like_a_header_of_zlib_is_none(service, first, divisible):
+    pads = (WHOLE + b"\n" * number for number in range(200))
+    packed = next(
+        one
+        for one in (stored(body, first) for body in pads)
+        if (int.from_bytes(one[:2]) % 31 == 0) is divisible
+    )
+    headers = {"content-encoding": "deflate"}
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
+    assert served.model().invoke("?").content == STREAMS["one run"].content
+
+
 packed_bomb = functools.cache(gzip.compress)
 BOMBS = {
     "of nothing": b"\0" * 24 * MIB,
@@ -195,6 +230,23 @@ def test_answers_that_cannot_be_unpacked(service, way, encoding, body, said):
     with pytest.raises(QwenStreamError, match=said):
         way(served.model())
     assert len(served.requests) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_long_refusal_is_read(service, encoding):
+    body = {"code": "AccessDenied", "request_id": REQUEST_ID, "message": "No. " * 100_000}
+    packed, headers = PACKED[encoding](json.dumps(body).encode()), {"content-encoding": encoding}
+    pieces = [packed[at : at + 999] for at in range(0, len(packed), 999)]
+    served = service(lambda: httpx.Response(400, headers=headers, stream=Pieces(*pieces)))
+    with pytest.raises(QwenPermissionDeniedError) as caught:
+        served.model().invoke("?")
+    assert caught.value.request_id == REQUEST_ID
+
+
+def test_a_refusal_that_breaks_off_is_known_by_its_status(service):
+    body = Pieces(b"N", b"o.", breaks=httpx.ReadError("reset"))
+    with pytest.raises(QwenPermissionDeniedError, match=r"No\."):
+        service(lambda: httpx.Response(403, stream=body)).model().invoke("?")
 
 
 def test_a_refusal_that_cannot_be_unpacked_is_known_by_its_status(service):
@@ -312,6 +364,58 @@ def test_a_dead_connection_is_found_out_without_a_timeout():
 def test_limits_are_more_than_nothing(field, value):
     with pytest.raises(ValueError, match=field):
         ChatQwenCodeInterpreter(api_key="k", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("total", "sent", "reading"),
+    [(None, (3, 5, 5), 7), (4, (3, 4, 4), 4), (1e-9, (0.001,) * 3, 0.001)],
+)
+def test_each_part_of_a_request_has_its_time(service, total, sent, reading):
+    """No more than what is left of all of it, but never 0, which sockets take for no limit."""
+    seen: list[dict[str, float]] = []
+
+    def answer() -> httpx.Response:
+        seen.append(dict(served.requests[0].extensions["timeout"]))
+        return httpx.Response(200, stream=Pieces(WHOLE))
+
+    served = service(answer)
+    times = {"connect_timeout": 3, "timeout": 5, "stream_chunk_timeout": 7, "total_timeout": total}
+    assert served.model(**times).invoke("?").content
+    assert tuple(seen[0][part] for part in ("connect", "read", "write")) == pytest.approx(sent, 0.1)
+    assert served.requests[0].extensions["timeout"]["read"] == pytest.approx(reading, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (HALF, QwenStreamError),
+        (Pieces(HALF, breaks=httpx.ReadTimeout("slow")), QwenTimeoutError),
+        (httpx.ConnectError("refused"), QwenConnectionError),
+    ],
+)
+def test_what_goes_wrong_long_before_the_deadline_is_told_as_what_it_is(service, answer, kind):
+    with pytest.raises(kind) as caught:
+        service(answer).model(total_timeout=1000, max_retries=0).invoke("?")
+    assert type(caught.value) is kind
+    assert "total_timeout" not in str(caught.value)
+
+
+def test_an_answer_in_many_pieces_is_read_to_its_end_before_the_deadline(service):
+    body = Pieces(*(frame + b"\n\n" for frame in WHOLE.split(b"\n\n")))
+    told = service(body).model(total_timeout=1000).invoke("?")
+    assert told.content == STREAMS["one run"].content
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda: httpx.Response(400, content=b"No."), QwenAPIError),
+        (b":" * 2000, QwenAnswerLimitError),
+    ],
+)
+def test_what_the_deadline_did_not_cause_is_told_even_after_it(service, answer, kind):
+    with pytest.raises(kind):
+        service(answer).model(total_timeout=1e-9, max_frame_bytes=1000).invoke("?")
 
 
 def test_none_waits_for_ever(service):

@@ -268,6 +268,28 @@ def test_waits_grow_and_are_jittered(service, waits):
     assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(waits))
 
 
+def test_the_longest_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda least, most: least + most)
+    with pytest.raises(QwenServerError):
+        service(refusing(503, "ModelUnavailable")).model(max_retries=6).invoke("?")
+    assert waits == [0.5, 1, 2, 4, 8, 8]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("60", [60.0]), ("60.5", [])])
+def test_a_minute_is_waited_and_no_more(service, waits, asked, waited):
+    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+    with pytest.raises(QwenRateLimitError):
+        served.model(max_retries=1).invoke("?")
+    assert waits == waited
+
+
+@pytest.mark.parametrize("status", [300, 399])
+def test_every_status_of_a_redirect_is_one(service, status):
+    moved = httpx.Response(status, headers={"location": "https://elsewhere.example/"})
+    with pytest.raises(errors.QwenInvalidRequestError, match="redirects to https://elsewhere"):
+        service(lambda: moved).model().invoke("?")
+
+
 def test_too_long_a_wait_is_the_callers_to_decide(service, waits):
     served = service(refusing(429, "Throttling", **{"retry-after": "3600"}))
     with pytest.raises(QwenRateLimitError) as caught:
