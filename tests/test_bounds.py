@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gzip
 import json
+import random
 import socket
 import threading
 import time
@@ -106,6 +107,26 @@ def test_an_answer_that_tells_something_for_ever_is_ended(service):
         served.model(max_answer_bytes=MIB).invoke("?")
     assert caught.value.partial.content.endswith("la la ")
     assert not caught.value.is_retryable
+
+
+FRAMES = [frame + b"\n\n" for frame in WHOLE.split(b"\n\n") if frame]
+
+
+def test_an_answer_may_be_as_large_as_is_allowed_to_the_byte(service):
+    told = service(Pieces(*FRAMES)).model(max_answer_bytes=len(WHOLE)).invoke("?")
+    assert told.content == STREAMS["one run"].content
+    with pytest.raises(QwenAnswerLimitError, match="max_answer_bytes"):
+        service(Pieces(*FRAMES)).model(max_answer_bytes=len(WHOLE) - 1).invoke("?")
+
+
+def test_bytes_that_tell_nothing_count_from_the_last_that_did(service):
+    body = (FRAMES[0], b":" * 400, b":" * 500, b"\n\n", *FRAMES[1:])
+    most = 400 + 500 + 2
+    assert len(FRAMES[0]) < most < len(b"".join(FRAMES))
+    told = service(Pieces(*body)).model(max_frame_bytes=most).invoke("?")
+    assert told.content == STREAMS["one run"].content
+    with pytest.raises(QwenAnswerLimitError, match="max_frame_bytes"):
+        service(Pieces(*body)).model(max_frame_bytes=most - 1).invoke("?")
 
 
 def test_deep_nesting_is_an_answer_that_cannot_be_read(service):
@@ -241,6 +262,16 @@ def test_a_long_refusal_is_read(service, encoding):
     with pytest.raises(QwenPermissionDeniedError) as caught:
         served.model().invoke("?")
     assert caught.value.request_id == REQUEST_ID
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_refusal_without_an_end_is_not_read_for_ever(service, encoding):
+    packed = PACKED[encoding](random.Random(1).randbytes(8 * MIB))
+    body = Pieces(*(packed[at : at + 65536] for at in range(0, len(packed), 65536)))
+    headers = {"content-encoding": encoding}
+    with pytest.raises(QwenPermissionDeniedError):
+        service(lambda: httpx.Response(403, headers=headers, stream=body)).model().invoke("?")
+    assert not body.read_to_the_end
 
 
 def test_a_refusal_that_breaks_off_is_known_by_its_status(service):
@@ -404,6 +435,20 @@ def test_an_answer_in_many_pieces_is_read_to_its_end_before_the_deadline(service
     body = Pieces(*(frame + b"\n\n" for frame in WHOLE.split(b"\n\n")))
     told = service(body).model(total_timeout=1000).invoke("?")
     assert told.content == STREAMS["one run"].content
+
+
+def test_an_answer_is_not_read_beyond_the_deadline(service):
+    body = Pieces(HALF, WHOLE[len(HALF) :])
+    with pytest.raises(QwenTimeoutError, match="total_timeout") as caught:
+        service(body).model(total_timeout=1e-9).invoke("?")
+    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+    assert not body.read_to_the_end
+
+
+def test_what_follows_a_whole_answer_is_read_so_that_the_connection_serves_again(service):
+    body = Pieces(WHOLE, b"\n")
+    assert service(body).model(total_timeout=1e-9).invoke("?").content
+    assert body.read_to_the_end
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import ssl
 from typing import Any
 
 import httpx
@@ -154,6 +155,17 @@ def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
     assert len(recovered.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "known"), [({"message": "No."}, "of the gateway"), ({"request_id": "own"}, "own")]
+)
+def test_a_header_names_the_request_where_the_body_does_not(service, body, known):
+    headers = {"x-request-id": "of the gateway"}
+    served = service(lambda: httpx.Response(400, json=body, headers=headers))
+    with pytest.raises(QwenAPIError) as caught:
+        served.model().invoke("?")
+    assert caught.value.request_id == known
+
+
 def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
     served = service(lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X")))
     with pytest.raises(errors.QwenInvalidRequestError, match="X"):
@@ -233,7 +245,9 @@ def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
         (httpx.ConnectError("refused"), QwenConnectionError, 3),
         (httpx.ConnectTimeout("slow"), QwenTimeoutError, 3),
         (httpx.RemoteProtocolError("disconnected"), QwenConnectionError, 3),
+        (httpx.PoolTimeout("slow"), QwenTimeoutError, 3),
         (httpx.ReadTimeout("slow"), QwenTimeoutError, 1),
+        (httpx.WriteTimeout("slow"), QwenTimeoutError, 1),
     ],
 )
 @every_way
@@ -242,6 +256,44 @@ def test_a_service_that_is_not_reached(service, way, failure, kind, requests):
     with pytest.raises(kind):
         way(served.model())
     assert len(served.requests) == requests
+
+
+def caused(failure: Exception, cause: Exception) -> Exception:
+    failure.__cause__ = cause
+    return failure
+
+
+def met(failure: Exception, context: Exception) -> Exception:
+    failure.__context__ = context
+    return failure
+
+
+@pytest.mark.parametrize("by", [caused, met])
+def test_a_certificate_that_is_not_trusted_is_told_from_other_failures(service, by):
+    untrusted = ssl.SSLCertVerificationError("self-signed certificate")
+    served = service(by(httpx.ConnectError("no"), by(OSError("no"), untrusted)))
+    with pytest.raises(errors.QwenCertificateError, match="nothing was sent") as caught:
+        served.model().invoke("?")
+    assert not caught.value.is_retryable
+    assert len(served.requests) == 1
+    served = service(by(httpx.ConnectError("no"), by(OSError("no"), ssl.SSLError("no"))))
+    with pytest.raises(QwenConnectionError) as caught:
+        served.model().invoke("?")
+    assert type(caught.value) is QwenConnectionError
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (httpx.ConnectTimeout("slow"), "longer connect_timeout"),
+        (httpx.ReadTimeout("slow"), "longer timeout"),
+        (httpx.WriteTimeout("slow"), "longer timeout"),
+        (httpx.PoolTimeout("slow"), "longer timeout"),
+    ],
+)
+def test_a_timeout_says_which_field_to_change(service, failure, said):
+    with pytest.raises(QwenTimeoutError, match=said):
+        service(failure).model().invoke("?")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def _uses(tree: ast.Module, line: int) -> Iterator[int]:
 
 
 def _text(node: ast.AST) -> str:
-    text = " ".join(ast.unparse(node).split())
+    text = f"if {ast.unparse(node.test)}" if isinstance(node, ast.If) else ast.unparse(node)
+    text = " ".join(text.split())
     return text if len(text) <= 90 else f"{text[:45]} … {text[-45:]}"
 
 
@@ -130,7 +131,7 @@ def _damages(node: ast.AST, *, in_function: bool) -> Iterator[ast.AST]:
 
 def _of_statement(node: ast.AST) -> Iterator[ast.AST]:
     match node:
-        case ast.Expr(ast.Constant()):  # a docstring
+        case ast.Expr(ast.Constant()) | ast.AnnAssign(value=None) | ast.Return(ast.Constant(None)):
             return
         case ast.If(test, body, orelse):
             yield from (ast.If(forced, body, orelse) for forced in _forced(test))
@@ -140,8 +141,6 @@ def _of_statement(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
         case ast.Match(subject, cases):
             yield from (ast.Match(subject, rest) for rest in _without_one(cases))
-        case ast.AnnAssign(value=None):
-            return
     if isinstance(node, _DELETED) and not _is_logged(node):
         yield ast.Pass()
 
