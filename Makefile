@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
-.PHONY: demo test check bench clean postgresql
+.PHONY: demo test check bench mutants clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
@@ -26,6 +26,10 @@ check: .venv/dev.installed
 
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
+
+# FILES="flow.py wire/sse.py" damages these only. All of them take about half an hour.
+mutants: .venv/dev.installed
+	$(BIN)/python tests/mutation $(FILES)
 
 clean:
 	rm -rf .venv

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -156,6 +158,23 @@ def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
 
 
 @pytest.mark.parametrize(
+    ("status", "kind"), [(429, QwenRateLimitError), (503, QwenServerError), (0, QwenAPIError)]
+)
+def test_an_error_frame_has_a_status_which_decides_where_its_code_is_not_known(
+    service, status, kind
+):
+    with pytest.raises(QwenAPIError) as caught:
+        service(error_frame(status, "Strange", "No.")).model().invoke("?")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status_code, error.code, error.request_id) == (
+        status or None,
+        "Strange",
+        REQUEST_ID,
+    )
+
+
+@pytest.mark.parametrize(
     ("body", "known"), [({"message": "No."}, "of the gateway"), ({"request_id": "own"}, "own")]
 )
 def test_a_header_names_the_request_where_the_body_does_not(service, body, known):
@@ -302,6 +321,10 @@ def test_a_timeout_says_which_field_to_change(service, failure, said):
         ({"retry-after": "3"}, 3.0),
         ({"retry-after-ms": "250"}, 0.25),
         ({"retry-after": "7", "retry-after-ms": "20"}, 0.02),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "7", "retry-after-ms": "soon"}, 7.0),
+        ({"retry-after": "-7"}, 0.0),
+        ({"retry-after-ms": "-7"}, 0.0),
         ({"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}, 0.0),
     ],
 )
@@ -310,6 +333,29 @@ def test_the_service_says_how_long_to_wait(service, way, headers, waited, waits)
     served = service(refusing(429, "Throttling", **headers), ANSWER)
     way(served.model())
     assert waits == [waited]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "soon",
+        "Mon, 01 Jan 2024 00:00:00 -0000",  # a time without a zone
+        f"Mon, 01 Jan {10**20} 00:00:00 GMT",
+    ],
+)
+def test_what_does_not_say_how_long_to_wait_is_passed_over(service, waits, asked):
+    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+    with pytest.raises(QwenRateLimitError) as caught:
+        served.model().invoke("?")
+    assert caught.value.retry_after is None
+    assert len(waits) == 2
+
+
+def test_a_time_until_which_to_wait(service):
+    asked = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    with pytest.raises(QwenRateLimitError) as caught:
+        service(refusing(429, "Throttling", **{"retry-after": asked})).model().invoke("?")
+    assert caught.value.retry_after == pytest.approx(3600, abs=600)
 
 
 def test_waits_grow_and_are_jittered(service, waits):

@@ -68,11 +68,9 @@ class FrameReader:
         may be whole all the same. Who reads it finds out.
         """
         rest = b"".join(self._pieces)
-        self._pieces.clear()
         if self._document:
             yield Frame(rest)
-            return
-        if rest:
+        else:
             self._field(rest)
         if frame := self._dispatch():
             yield frame

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_SKIPPED = {"annotation", "returns", "decorator_list", "args_of_function"}
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),
     ast.NotEq: (ast.Eq,),
@@ -100,9 +99,12 @@ def _children(node: ast.AST) -> Iterator[tuple[Any, Any, ast.AST]]:
 
 
 def _reached(node: ast.AST, child: ast.AST) -> bool:
-    if isinstance(node, ast.Module):
-        return isinstance(child, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign)
-    return not isinstance(node, ast.ClassDef) or isinstance(child, ast.FunctionDef)
+    match node, child:
+        case ast.Module() | ast.ClassDef(), ast.FunctionDef() | ast.ClassDef():
+            return True
+        case ast.Module(), ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)):
+            return name.isupper()
+    return not isinstance(node, ast.Module | ast.ClassDef)
 
 
 def _is_logged(node: ast.AST) -> bool:
