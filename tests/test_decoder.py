@@ -23,7 +23,14 @@ from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.wire import Wire, WireRequest
 from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
 from langchain_qwen_ci.wire.dashscope import DashScopeWire
-from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Event, Finished
+from langchain_qwen_ci.wire.events import (
+    CodeDelta,
+    CodeFinished,
+    Event,
+    Extra,
+    Finished,
+    TokensUsed,
+)
 from langchain_qwen_ci.wire.responses import ResponsesWire
 from langchain_qwen_ci.wire.sse import Frame, FrameReader
 
@@ -227,8 +234,8 @@ def frames_of(*pieces: bytes) -> list[Frame]:
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf\n \n"])
 def test_frames_however_lines_end_and_wherever_bytes_are_cut(before, newline):
     stream = (
-        b"data:first\n\nevent: error\n:HTTP_STATUS/400\ndata: one\ndata:  two\n\n:ping\nid:7\n\n"
-        b"event:dropped\n:HTTP_STATUS/500\n\ndata:\n\ndata:last"
+        b"data:first\n\nevent: error \nid:7\n:HTTP_STATUS/400\n:ping\ndata: one\n"
+        b"data:  two\n\nid:8\n\nevent:dropped\n:HTTP_STATUS/500\n\ndata:\n\ndata:last"
     )
     body = (before + stream).replace(b"\n", newline)
     frames = [Frame(b"first"), Frame(b"one\n two", "error", 400), Frame(b""), Frame(b"last")]
@@ -248,6 +255,7 @@ def test_frames_however_lines_end_and_wherever_bytes_are_cut(before, newline):
         (b":HTTP_STATUS/4290", None),
         (b":HTTP_STATUS/4x9", None),
         (b":HTTP_STATUS/429\n:HTTP_STATUS/x", None),
+        (b":HTTP_STATUS/429\n:HTTP_STATUS", 429),
         (b"HTTP_STATUS/429", None),
     ],
 )
@@ -264,6 +272,10 @@ def test_a_document_is_one_frame_however_it_is_written(before, document):
     assert frame.data.strip() == document.strip()
 
 
+def test_the_name_of_a_frame_may_be_no_utf8():
+    assert frames_of(b"event:\xff\ndata:1\n\n") == [Frame(b"1", "\ufffd")]
+
+
 def test_a_mark_of_byte_order_stands_at_the_beginning_or_is_none():
     assert frames_of(b"\n\xef\xbb\xbfdata:1\n\n") == []
     assert frames_of(b"\n", b"\xef\xbb\xbfdata:1\n\n") == []
@@ -274,6 +286,55 @@ def test_a_mark_of_byte_order_stands_at_the_beginning_or_is_none():
 @given(some.binary(max_size=300), some.data())
 def test_garbage_is_cut_into_the_same_frames_however_it_comes(body, data):
     assert frames_of(*cut(data, body)) == frames_of(body)
+
+
+NAMES = {"dashscope": ("input", "output", "plugins"), "responses": ("input", "output", "x_tools")}
+NAMES["chat_completions"] = ("prompt", "completion", "plugins")
+
+
+@pytest.mark.parametrize("api", NAMES)
+def test_tokens_are_counted_as_each_api_names_them(api):
+    inputs, outputs, plugins = NAMES[api]
+    told = {
+        f"{inputs}_tokens": 3,
+        f"{outputs}_tokens": 4,
+        "total_tokens": 9,
+        f"{inputs}_tokens_details": {"cached_tokens": 0, "text_tokens": 2**53, "other": 2**53 + 1},
+        f"{outputs}_tokens_details": {"reasoning_tokens": 2},
+        plugins: {"code_interpreter": {"count": 1, "seconds": 2.5}, "none": 1},
+    }
+    bodies = {
+        "dashscope": stream(frame(finish="stop", used=told)),
+        "responses": responses_wire.story(usage=told),
+        "chat_completions": chat_wire.stream(chat_wire.chunk("stop"), chat_wire.used(0, 0, **told)),
+    }
+    input_details = {"cache_read": 0, "text": 2**53}
+    counts = {"code_interpreter": {"count": 1, "seconds": 2.5}}
+    used = TokensUsed(3, 4, 9, input_details, {"reasoning": 2}, counts)
+    assert used in decoded(bodies[api], api=api)
+
+
+def test_tokens_that_are_told_without_their_sum_or_wrongly():
+    def used(**told: Any) -> TokensUsed:
+        events = decoded(stream(frame(finish="stop", used=told)))
+        return next(event for event in events if isinstance(event, TokensUsed))
+
+    assert used(input_tokens=3, output_tokens=4) == TokensUsed(3, 4, 7)
+    assert used(input_tokens=3, output_tokens="4", total_tokens=True) == TokensUsed(3, 0, 3)
+    assert used(input_tokens=3, output_tokens_details=[1], plugins=[1]) == TokensUsed(3, 0, 3)
+    assert used(input_tokens=3, plugins={"a": 1}) == TokensUsed(3, 0, 3)
+
+
+@pytest.mark.parametrize("number", [-(2**63), 0, 7, 2**64 - 1, 0.5, True])
+def test_numbers_that_can_be_stored_are_kept(number):
+    events = decoded(stream(frame(finish="stop", search_info={"found": [{"index": number}]})))
+    assert Extra("search_info", {"found": [{"index": number}]}) in events
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, float("inf")])
+def test_numbers_that_cannot_be_stored_are_an_error(number):
+    with pytest.raises(QwenError, match="a number is too large"):
+        decoded(stream(frame(finish="stop", search_info={"found": [{"index": number}]})))
 
 
 def test_code_that_is_corrected_is_recorded_as_corrected():

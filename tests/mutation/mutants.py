@@ -103,7 +103,7 @@ def _reached(node: ast.AST, child: ast.AST) -> bool:
         case ast.Module() | ast.ClassDef(), ast.FunctionDef() | ast.ClassDef():
             return True
         case ast.Module(), ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)):
-            return name.isupper()
+            return name.isupper() and len(name) > 1
     return not isinstance(node, ast.Module | ast.ClassDef)
 
 
@@ -153,9 +153,10 @@ def _of_expression(node: ast.AST) -> Iterator[ast.AST]:  # noqa: C901, PLR0912  
             yield from map(ast.Constant, _other_values(value))
         case ast.JoinedStr() if " " not in ast.unparse(node):
             yield ast.Constant("mutant")
-        case ast.Compare(left, [operator], right):
-            for other in _COMPARISONS[type(operator)]:
-                yield ast.Compare(left, [other()], right)
+        case ast.Compare(left, operators, right):
+            for at, operator in enumerate(operators):
+                for other in _COMPARISONS[type(operator)]:
+                    yield ast.Compare(left, [*operators[:at], other(), *operators[at + 1 :]], right)
         case ast.BoolOp(operator, values):
             for rest in _without_one(values):
                 yield rest[0] if len(rest) == 1 else ast.BoolOp(operator, rest)
