@@ -90,6 +90,26 @@ def test_the_id_of_the_older_shape(service):
     assert caught.value.request_id == "request-3"
 
 
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ({"error": "Slow down."}, "Slow down.", None),
+        ({"error": {"code": "Strange"}}, "The service gives no reason.", "Strange"),
+        ({"error": {"type": "strange"}}, "The service gives no reason.", "strange"),
+        ({"error": ["?"], "message": "No."}, "No.", None),
+        ({"error": ["?"]}, "The service gives no reason.", None),
+        ({"type": "error", "message": "No."}, "No.", None),
+        ({"code": 17, "message": {"a": 1}}, "{'a': 1}", "17"),
+    ],
+)
+@pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
+def test_what_is_told_of_an_error_wherever_it_stands(service, api, body, message, code):
+    with pytest.raises(errors.QwenInvalidRequestError) as caught:
+        service(refusing(400, body)).model(api=api).invoke("?")
+    assert (caught.value.message, caught.value.code) == (message, code)
+    assert caught.value.request_id is None
+
+
 IN_STREAM = [
     b"data: " + json.dumps(openai_error("internal_error")).encode() + b"\n\n",
     b"event: error\ndata: " + json.dumps(openai_error("internal_error")).encode() + b"\n\n",

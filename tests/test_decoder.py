@@ -30,6 +30,7 @@ from langchain_qwen_ci.wire.events import (
     Extra,
     Finished,
     TokensUsed,
+    ToolCallDelta,
 )
 from langchain_qwen_ci.wire.responses import ResponsesWire
 from langchain_qwen_ci.wire.sse import Frame, FrameReader
@@ -323,6 +324,85 @@ def test_tokens_that_are_told_without_their_sum_or_wrongly():
     assert used(input_tokens=3, output_tokens="4", total_tokens=True) == TokensUsed(3, 0, 3)
     assert used(input_tokens=3, output_tokens_details=[1], plugins=[1]) == TokensUsed(3, 0, 3)
     assert used(input_tokens=3, plugins={"a": 1}) == TokensUsed(3, 0, 3)
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"arguments": ""}, **fields}
+
+
+CALLS = {
+    "dashscope": lambda *calls: stream(
+        *(frame(calls=[one]) for one in calls), frame(finish="tool_calls")
+    ),
+    "chat_completions": lambda *calls: chat_wire.stream(
+        *(chat_wire.chunk(tool_calls=[one]) for one in calls), chat_wire.chunk("tool_calls")
+    ),
+}
+
+
+def calls_in(api: str, *pieces: dict[str, Any]) -> list[ToolCallDelta]:
+    events = decoded(CALLS[api](*pieces), api=api)
+    return [event for event in events if isinstance(event, ToolCallDelta)]
+
+
+@pytest.mark.parametrize("api", CALLS)
+def test_calls_are_numbered_as_they_begin_and_named_once(api):
+    named, more = {"name": "f", "arguments": "{"}, {"name": "f", "arguments": "}"}
+    assert calls_in(
+        api,
+        call(index=5, id="a", function=named),
+        call(index=5, id="", function=more),
+        call(index=5, id="a", function=more),
+        call(index=2, id="b", function=named),
+        call(index=5, id=None, function={"arguments": "!"}),
+        call(index=2, id="c", function=named),
+    ) == [
+        ToolCallDelta(0, "a", "f", "{"),
+        ToolCallDelta(0, None, None, "}"),
+        ToolCallDelta(0, None, None, "}"),
+        ToolCallDelta(1, "b", "f", "{"),
+        ToolCallDelta(0, None, None, "!"),
+        ToolCallDelta(2, "c", "f", "{"),
+    ]
+
+
+@pytest.mark.parametrize("api", CALLS)
+def test_what_is_missing_in_a_piece_of_a_call_may_come_later(api):
+    assert calls_in(
+        api,
+        call(function=None),
+        call(index=None, id="a"),
+        call(index=0, id="", function={"name": None, "arguments": None}),
+        call(index=0, function={"name": "f", "arguments": "{}"}),
+        call(index=0, id="a", function={"name": "f"}),
+    ) == [
+        ToolCallDelta(0, None, None, ""),
+        ToolCallDelta(0, "a", None, ""),
+        ToolCallDelta(0, None, None, ""),
+        ToolCallDelta(0, None, "f", "{}"),
+        ToolCallDelta(0, None, None, ""),
+    ]
+
+
+FINISHES = {
+    "dashscope": lambda reason: stream(frame(said="Hi", finish=reason)),
+    "chat_completions": lambda reason: chat_wire.stream(chat_wire.chunk(reason, content="Hi")),
+}
+
+
+@pytest.mark.parametrize("api", FINISHES)
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("tool_calls", "tool_calls"),
+        ("content_filter", "content_filter"),
+        ("function_call", "stop"),
+    ],
+)
+def test_reasons_to_finish(api, told, meant):
+    assert decoded(FINISHES[api](told), api=api)[-1] == Finished(meant)
 
 
 @pytest.mark.parametrize("number", [-(2**63), 0, 7, 2**64 - 1, 0.5, True])

@@ -194,6 +194,23 @@ def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
         served.model(max_retries=0).invoke("?")
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"x" * 200, "x" * 200),
+        (b"x" * 201, "x" * 200 + "…"),
+        (b"[1]", "[1]"),
+        (b'["code"]', '["code"]'),
+        (b"0", "0"),
+        (b"data:[1]\n\n", r"data:[1]\n\n"),
+    ],
+)
+def test_an_error_that_is_no_object_is_shown_as_it_begins(service, body, shown):
+    with pytest.raises(errors.QwenInvalidRequestError) as caught:
+        service(lambda: httpx.Response(400, content=body)).model().invoke("?")
+    assert caught.value.message == f"The service answered: {shown}"
+
+
 PARTS = {
     "an error frame": error_frame(500, "InternalError", "Broken."),
     "a frame that is no JSON": b'data:{"output":\n\n',
