@@ -17,7 +17,7 @@ from native import code, frame, stream, usage
 
 from langchain_qwen_ci.answer import Answer
 from langchain_qwen_ci.chunks import chunk_encoder
-from langchain_qwen_ci.errors import QwenError
+from langchain_qwen_ci.errors import QwenError, QwenServerError
 from langchain_qwen_ci.metadata import code_executions
 from langchain_qwen_ci.protocol import ProtocolEvents
 from langchain_qwen_ci.wire import Wire, WireRequest
@@ -26,9 +26,14 @@ from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
+    CodeReplaced,
     Event,
     Extra,
     Finished,
+    InferenceEnded,
+    ReasoningDelta,
+    ResponseStarted,
+    TextDelta,
     TokensUsed,
     ToolCallDelta,
 )
@@ -417,6 +422,83 @@ def test_numbers_that_cannot_be_stored_are_an_error(number):
         decoded(stream(frame(finish="stop", search_info={"found": [{"index": number}]})))
 
 
+def test_an_entry_may_come_before_its_code():
+    empty = [{"type": "code_interpreter", "code_interpreter": {"code": None}}]
+    none = [{"type": "code_interpreter", "code_interpreter": None}]
+    events = decoded(
+        stream(*(frame(runs=runs) for runs in (none, empty, code("1"))), frame(finish="stop"))
+    )
+    call_id = f"ci_{REQUEST_ID}_0"
+    assert [event for event in events if isinstance(event, CodeDelta | CodeFinished)] == [
+        CodeDelta(call_id, ""),
+        CodeDelta(call_id, "1"),
+        CodeFinished(call_id, "completed"),
+    ]
+
+
+def test_search_results_are_told_at_the_end_as_they_last_were():
+    first, last = {"found": [1]}, {"found": [1, 2], "tool_info": [{"type": "telescope"}]}
+    events = decoded(
+        stream(
+            frame(said="a", runs=code("1"), search_info=first),
+            frame(said="b", runs=code("1"), search_info=last),
+            frame(said="c", runs=code("1", "2"), search_info=last),
+            frame(said="d", runs=code("1", "2"), search_info=last),
+            frame(finish="stop", runs=code("1", "2"), search_info=None),
+        )
+    )
+    assert [event for event in events if isinstance(event, Extra)] == [Extra("search_info", last)]
+    assert [event.code for event in events if isinstance(event, CodeDelta)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("api", "key", "say"),
+    [
+        ("dashscope", "request_id", lambda: frame(said="Hi", finish="stop")),
+        ("chat_completions", "id", lambda: chat_wire.chunk("stop", content="Hi")),
+        ("responses", "id", lambda: responses_wire.completed({})["response"]),
+    ],
+)
+def test_the_id_of_a_request_is_a_string_and_there_always_is_one(api, key, say):
+    def request_id(**fields: Any) -> str:
+        payload = {name: one for name, one in {**say(), **fields}.items() if one is not None}
+        first = decoded(json.dumps(payload).encode(), api=api)[0]
+        assert isinstance(first, ResponseStarted)
+        return first.request_id
+
+    assert request_id() == REQUEST_ID
+    assert request_id(**{key: 7}) == "7"
+    made_up = request_id(**{key: None}), request_id(**{key: ""})
+    assert made_up[0] != made_up[1]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in made_up)
+
+
+def test_only_the_first_choice_is_read():
+    first, second = (frame(said=said)["output"]["choices"][0] for said in ("first", "second"))
+    both = {"output": {"choices": [first, second]}, "request_id": REQUEST_ID}
+    assert TextDelta("first") in decoded(stream(both, frame(finish="stop")))
+    chunk = chat_wire.says("first")
+    chunk["choices"] += chat_wire.says("second")["choices"]
+    events = decoded(chat_wire.stream(chunk, chat_wire.chunk("stop")), api="chat_completions")
+    assert events[1:] == [TextDelta("first"), Finished("stop")]
+
+
+def test_a_code_beside_an_answer_is_no_error():
+    events = decoded(stream({**frame(said="Hi", finish="stop"), "code": "200"}))
+    assert events[1:] == [TextDelta("Hi"), Finished("stop")]
+    chunk = {**chat_wire.chunk("stop", content="Hi"), "code": "200"}
+    events = decoded(chat_wire.stream(chunk), api="chat_completions")
+    assert events[1:] == [TextDelta("Hi"), Finished("stop")]
+
+
+@pytest.mark.parametrize("api", WIRES)
+@pytest.mark.parametrize("payload", [{}, {"message": "No."}, {"output": {"choices": []}}])
+def test_a_frame_named_error_is_one_whatever_is_in_it(api, payload):
+    body = b"event:error\n:HTTP_STATUS/503\ndata:" + json.dumps(payload).encode() + b"\n\n"
+    with pytest.raises(QwenServerError, match=payload.get("message", "gives no reason")):
+        decoded(body, api=api)
+
+
 def test_code_that_is_corrected_is_recorded_as_corrected():
     events = decoded(
         stream(
@@ -433,6 +515,58 @@ def test_code_that_is_corrected_is_recorded_as_corrected():
     assert [run["code"] for run in code_executions(answer.message())] == ["2+2+0"]
     (block,) = [b for b in answer.message().content_blocks if b["type"] == "server_tool_call"]
     assert block["args"] == {"code": "2+2+0"}
+
+
+RUN = f"ci_{REQUEST_ID}_0"
+
+
+def test_what_a_native_stream_tells_event_by_event():
+    ran = {"code_interpreter": {"count": 1}}
+    assert decoded(CORPUS["dashscope: one run"].body) == [
+        ResponseStarted(REQUEST_ID),
+        TokensUsed(290, 2, 292),
+        ReasoningDelta("I need"),
+        ReasoningDelta(" the exact value."),
+        CodeDelta(RUN, "7**5"),
+        InferenceEnded(290, 24),
+        TokensUsed(730, 30, 760, plugins=ran),
+        CodeFinished(RUN, "completed"),
+        ReasoningDelta("It is 16807."),
+        TextDelta("7 to the power of 5 "),
+        TextDelta("is 16807."),
+        InferenceEnded(440, 17),
+        TokensUsed(730, 41, 771, plugins=ran),
+        Finished("stop"),
+    ]
+
+
+GROWN = {
+    "while it is written": ([["1"], ["1+"], ["1+1"]], ["1", "+", "1", "ended"]),
+    "after it has run": ([["1"], "said", ["1+1"]], ["1", "ended", "= 1+1"]),
+    "into another one": ([["1+1"], ["2"], ["2+2"]], ["1+1", "= 2", "+2", "ended"]),
+    "into another one, too late": ([["1"], "said", ["2"], "said"], ["1", "ended", "= 2"]),
+    "from nothing, after more was said": ([[""], "said", ["1"]], ["", "1", "ended"]),
+    "to nothing and back": ([["1"], [""], "said", ["2"]], ["1", "= ", "2", "ended"]),
+    "not at all": ([[""], "said"], ["", "ended"]),
+}
+
+
+@pytest.mark.parametrize(("shown", "told"), GROWN.values(), ids=GROWN)
+def test_how_code_grows(shown, told):
+    def frames() -> Iterator[dict[str, Any]]:
+        runs: list[Any] = []
+        for one in shown:
+            runs = runs if one == "said" else code(*one)
+            yield frame(said="x" if one == "said" else "", runs=runs)
+
+    names = {
+        CodeDelta: lambda event: event.code,
+        CodeReplaced: lambda event: f"= {event.code}",
+        CodeFinished: lambda event: "ended",
+    }
+    events = [e for e in decoded(stream(*frames(), frame(finish="stop"))) if type(e) in names]
+    assert [names[type(event)](event) for event in events] == told
+    assert {event.call_id for event in events} == {RUN}
 
 
 def test_entries_that_are_filled_in_out_of_order():

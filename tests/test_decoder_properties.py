@@ -114,6 +114,8 @@ def printed(*outputs: Any) -> dict[str, Any]:
 UNREADABLE: dict[str, list[dict[str, Any]]] = {
     "dashscope": [
         native.frame(used=[1]),
+        native.frame(thought=7),
+        native.frame(said=7),
         choice(finish_reason=["stop"]),
         choice(finish_reason=1),
         choice(logprobs={"content": "abc"}),
@@ -126,6 +128,7 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         native.frame(search_info={"score": INFINITE}, finish="stop"),
         native.frame(runs=[{"type": "telescope", "star": TOO_LARGE}], finish="stop"),
         native.frame(runs=[None]),
+        native.frame(runs=native.code(7)),
         {"output": {"choices": [None]}, "request_id": "r"},
     ],
     "responses": [

@@ -170,8 +170,7 @@ class _DashScopeReading:
             events.append(TextDelta(said))
         events.extend(map(self._calls.piece, message.get("tool_calls") or ()))
         self._logprobs.take(choice)
-        search_info = output.get("search_info")
-        if search_info and search_info != self._search_info:
+        if search_info := output.get("search_info"):
             self._search_info = storable(search_info)
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -187,7 +186,7 @@ class _DashScopeReading:
         if not self._known_bytes:
             return data
         start = data.find(_TOOL_INFO_KEY)
-        if start < 0 or not data.startswith(self._known_bytes, start):
+        if not data.startswith(self._known_bytes, start):
             return data
         return b"".join((data[:start], b'"tool_info":null', data[start + len(self._known_bytes) :]))
 
