@@ -33,6 +33,8 @@ from langchain_qwen_ci.wire.events import (
     InferenceEnded,
     ReasoningDelta,
     ResponseStarted,
+    ServerToolCalled,
+    ServerToolReturned,
     TextDelta,
     TokensUsed,
     ToolCallDelta,
@@ -537,6 +539,67 @@ def test_what_a_native_stream_tells_event_by_event():
         InferenceEnded(440, 17),
         TokensUsed(730, 41, 771, plugins=ran),
         Finished("stop"),
+    ]
+
+
+def test_parts_of_a_native_message_that_are_no_text_are_passed_over():
+    parts = [{"image": "https://plot.example"}, {"text": "a"}, {"text": None}, {"text": "b"}]
+    assert decoded(stream(frame(said=parts, finish="stop")))[1] == TextDelta("ab")
+
+
+def test_what_chat_completions_tells_event_by_event():
+    assert decoded(CORPUS["chat_completions: an answer"].body, api="chat_completions") == [
+        ResponseStarted(REQUEST_ID),
+        ReasoningDelta("I need"),
+        ReasoningDelta(" the exact value."),
+        TextDelta("7 to the power of 5 "),
+        TextDelta("is 16807."),
+        TokensUsed(730, 41, 771),
+        Finished("stop"),
+    ]
+
+
+ONE_RUN_OF_RESPONSES = [
+    ResponseStarted(REQUEST_ID),
+    ReasoningDelta("I need"),
+    ReasoningDelta(" the exact value."),
+    CodeDelta("msg_2", "7**5"),
+    CodeFinished("msg_2", "completed", "16807"),
+    ReasoningDelta("It is 16807."),
+    TextDelta("7 to the power of 5 "),
+    TextDelta("is 16807."),
+    TokensUsed(1160, 195, 1355, plugins={"code_interpreter": {"count": 1}}),
+    Finished("stop"),
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["one run", "the older name of reasoning", "both names of reasoning"]
+)
+def test_what_responses_tells_event_by_event(name):
+    assert decoded(CORPUS[f"responses: {name}"].body, api="responses") == ONE_RUN_OF_RESPONSES
+
+
+def test_what_responses_tells_of_calls_and_of_tools_of_the_service():
+    called = decoded(CORPUS["responses: parallel function calls"].body, api="responses")
+    assert called[1:] == [
+        ToolCallDelta(0, "call_a", "add", ""),
+        ToolCallDelta(0, None, None, '{"a"'),
+        ToolCallDelta(0, None, None, ": 1}"),
+        ToolCallDelta(1, "call_b", "mul", ""),
+        ToolCallDelta(1, None, None, '{"b": 2}'),
+        TokensUsed(90, 12, 102),
+        Finished("tool_calls"),
+    ]
+    searched = decoded(CORPUS["responses: a search and a page"].body, api="responses")
+    search = {"type": "search", "query": "Qwen"}
+    found = [{"type": "url", "url": "https://qwen.example"}]
+    assert searched[1:6] == [
+        ServerToolCalled("msg_1", "web_search", {"action": search}),
+        ServerToolReturned("msg_1", "success", {"action": {**search, "sources": found}}),
+        ServerToolCalled("msg_2", "web_extractor", {"urls": ["https://qwen.example"]}),
+        ServerToolReturned("msg_2", "success", "A model."),
+        TextDelta("Found."),
     ]
 
 

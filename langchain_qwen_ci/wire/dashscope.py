@@ -286,7 +286,7 @@ def _said(content: str | list[dict[str, Any]] | None) -> str:
 def _refusal(
     request: WireRequest, payload: dict[str, Any], status_code: int | None
 ) -> QwenAPIError:
-    message = str(payload.get("message") or "")
+    message = str(payload.get("message"))
     if "url error" in message:
         payload = {**payload, "message": f"{message} {_path_advice(request)}"}
     return refusal(payload, status_code)
