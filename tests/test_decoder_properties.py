@@ -149,6 +149,8 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         {**chat_wire.chunk(), "search_info": {"score": INFINITE}},
         {**chat_wire.chunk("stop"), "system_fingerprint": TOO_LARGE},
         chat_wire.chunk(["stop"]),
+        chat_wire.says(7),
+        chat_wire.thinks(7),
         chat_call(id=7),
         chat_call(function={"name": ["f"]}),
     ],

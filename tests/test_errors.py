@@ -135,6 +135,7 @@ def test_url_error_says_model_path_and_what_to_change(service, model, said):
         served.model(model=model).invoke("?")
     assert f'"{model}"' in str(caught.value)
     assert f'endpoint="{said}"' in str(caught.value)
+    assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", REQUEST_ID)
 
 
 @pytest.mark.parametrize(

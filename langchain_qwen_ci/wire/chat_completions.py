@@ -116,8 +116,7 @@ class _ChatCompletionsReading:
         if usage := payload.get("usage"):
             self.usage = object_only(usage)
         for name in _BESIDE_CHOICES:
-            value = payload.get(name)
-            if value and value != self._beside.get(name):
+            if value := payload.get(name):
                 self._beside[name] = storable(value)
         if choices := payload.get("choices"):
             self._take(choices[0], events)

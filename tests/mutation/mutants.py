@@ -49,8 +49,7 @@ def mutants(tree: ast.Module) -> Iterator[Mutant]:
         for damaged in _damages(node, in_function=bool(place)):
             holder[key] = ast.copy_location(damaged, node)
             ast.fix_missing_locations(damaged)
-            change = f"{_text(node)} → {_text(damaged)}"
-            yield Mutant(place, lines, change, lines[0])
+            yield Mutant(place, lines, _change(node, damaged), lines[0])
             holder[key] = node
 
 
@@ -64,10 +63,19 @@ def _uses(tree: ast.Module, line: int) -> Iterator[int]:
                     yield node.lineno
 
 
+def _change(old: ast.AST, new: ast.AST) -> str:
+    """Both, or what is around the first difference where they are long."""
+    texts = [_text(old), _text(new)]
+    if max(map(len, texts)) > 100:
+        differ = (at for at, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1)
+        start = max(0, next(differ, min(map(len, texts))) - 40)
+        texts = [f"…{text[start : start + 80]}…" for text in texts]
+    return " → ".join(texts)
+
+
 def _text(node: ast.AST) -> str:
     text = f"if {ast.unparse(node.test)}" if isinstance(node, ast.If) else ast.unparse(node)
-    text = " ".join(text.split())
-    return text if len(text) <= 90 else f"{text[:45]} … {text[-45:]}"
+    return " ".join(text.split())
 
 
 def _nodes(node: ast.AST, place: str, statement: range) -> Iterator[tuple[Any, Any, Any, str, Any]]:
