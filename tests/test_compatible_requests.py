@@ -479,3 +479,27 @@ def test_the_fewest_tokens_of_responses_are_sixteen(service):
     assert sent(service, "responses", max_tokens=16)["max_output_tokens"] == 16
     with pytest.raises(QwenInputError, match="max_tokens is 15"):
         sent(service, "responses", max_tokens=15)
+
+
+def test_what_is_given_in_the_words_of_responses_is_kept_beside_ours(service):
+    form = {"type": "json_object"}
+    body = sent(
+        service,
+        "responses",
+        enable_code_interpreter=False,
+        call={
+            "reasoning_effort": "low",
+            "reasoning": {"summary": "auto"},
+            "response_format": form,
+            "text": {"verbosity": "low"},
+        },
+    )
+    assert body["reasoning"] == {"summary": "auto", "effort": "low"}
+    assert body["text"] == {"verbosity": "low", "format": form}
+
+
+@pytest.mark.parametrize("choice", ["auto", {"type": "allowed_tools", "tools": []}])
+def test_a_choice_of_tools_in_the_words_of_responses_is_kept(service, choice):
+    fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
+    call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
+    assert sent(service, "responses", **fields, call=call)["tool_choice"] == choice
