@@ -32,6 +32,7 @@ from mutants import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 FLOW = {"errors", "repeating", "bounds", "compatible_errors", "secrets"}
 DECODER = {"errors", "compatible_errors", "parity", "decoder", "decoder_properties", "contract"}
+DECODER |= {"frames", "events", "responses_events"}
 WIRE = DECODER | {"request", "compatible_requests", "refusal", "structured_output"}
 FILES = {
     "flow.py": FLOW,
