@@ -29,6 +29,14 @@ def test_frames_however_lines_end_and_wherever_bytes_are_cut(before, newline):
 
 
 @pytest.mark.parametrize(
+    "body", [b"data:1\r\n\ndata:2\n\n", b"id:1\rdata:1\n\ndata:2\n\n", b"data:1\n\r\rdata:2\r\r"]
+)
+def test_lines_may_end_in_every_way_within_one_stream(body):
+    assert frames_of(body) == [Frame(b"1"), Frame(b"2")]
+    assert frames_of(*(body[at : at + 1] for at in range(len(body)))) == [Frame(b"1"), Frame(b"2")]
+
+
+@pytest.mark.parametrize(
     ("line", "status"),
     [
         (b":HTTP_STATUS/429", 429),
