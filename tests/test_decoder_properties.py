@@ -142,6 +142,11 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         printed(None),
         responses_wire.event("code_interpreter_call_code.delta", item_id=["a"], delta="1"),
         responses_wire.event("code_interpreter_call_code.delta", item_id=7, delta="1"),
+        responses_wire.event("code_interpreter_call_code.delta", item_id="a", delta=["1"]),
+        responses_wire.event("code_interpreter_call_code.done", item_id=7, code="1"),
+        responses_wire.event("code_interpreter_call_code.done", item_id="a", code=["1"]),
+        responses_wire.event("output_text.delta", item_id="a", delta=["1"]),
+        done("message", content=[{"text": ["1"]}]),
     ],
     "chat_completions": [
         {**chat_wire.chunk(), "usage": "none"},

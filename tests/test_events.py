@@ -97,6 +97,7 @@ def test_calls_are_numbered_as_they_begin_and_named_once(api):
         call(index=5, id="a", function=more),
         call(index=2, id="b", function=named),
         call(index=5, id=None, function={"arguments": "!"}),
+        call(index=5, id="a", function=more),
         call(index=2, id="c", function=named),
     ) == [
         ToolCallDelta(0, "a", "f", "{"),
@@ -104,6 +105,7 @@ def test_calls_are_numbered_as_they_begin_and_named_once(api):
         ToolCallDelta(0, None, None, "}"),
         ToolCallDelta(1, "b", "f", "{"),
         ToolCallDelta(0, None, None, "!"),
+        ToolCallDelta(0, None, None, "}"),
         ToolCallDelta(2, "c", "f", "{"),
     ]
 
@@ -145,6 +147,29 @@ FINISHES = {
 )
 def test_reasons_to_finish(api, told, meant):
     assert decoded(FINISHES[api](told), api=api)[-1] == Finished(meant)
+
+
+@pytest.mark.parametrize("api", FINISHES)
+def test_log_probabilities_are_told_together_and_may_be_missing(api):
+    def with_logprobs(told: Any, finish: str | None = None) -> dict[str, Any]:
+        payload = frame(said="Hi") if api == "dashscope" else chat_wire.says("Hi")
+        (choice,) = payload.get("output", payload)["choices"]
+        choice.update(logprobs=told, finish_reason=finish or choice["finish_reason"])
+        return payload
+
+    first, second = {"token": "H", "logprob": -0.5}, {"token": "i", "logprob": -1}
+    payloads = (
+        with_logprobs({"content": [first]}),
+        with_logprobs({"content": None}),
+        with_logprobs(None),
+        with_logprobs({}),
+        with_logprobs({"content": [second]}, "stop"),
+    )
+    write = stream if api == "dashscope" else chat_wire.stream
+    assert decoded(write(*payloads), api=api)[-2:] == [
+        Extra("logprobs", {"content": [first, second]}),
+        Finished("stop"),
+    ]
 
 
 @pytest.mark.parametrize("number", [-(2**63), 0, 7, 2**64 - 1, 0.5, True])

@@ -141,6 +141,13 @@ ONE_BY_ONE = {
         ],
         [CodeDelta("msg_1", ""), CodeDelta("msg_1", "1+1")],
     ),
+    "the rest of code": (
+        [
+            opened("code_interpreter_call", code="1"),
+            of_item("code_interpreter_call_code.done", code="1+1"),
+        ],
+        [CodeDelta("msg_1", "1"), CodeDelta("msg_1", "+1")],
+    ),
     "code in pieces, and corrected": (
         [
             opened("code_interpreter_call", code="1"),
@@ -324,11 +331,12 @@ def test_deltas_without_an_id_belong_to_the_message_that_is_open():
         responses_wire.event("output_item.added", item=first),
         responses_wire.event("output_text.delta", item_id="msg_0", delta="A"),
         opened("message"),
+        responses_wire.event("output_text.delta", item_id="msg_0", delta="A"),
         *nameless,
         ended("message", content=[{"text": "BCD"}]),
-        responses_wire.event("output_item.done", item={**first, "content": [{"text": "AA"}]}),
+        responses_wire.event("output_item.done", item={**first, "content": [{"text": "AAA"}]}),
     )
-    assert told == [TextDelta(text) for text in ("A", "B", "C", "D", "A")]
+    assert told == [TextDelta(text) for text in ("A", "A", "B", "C", "D", "A")]
 
 
 def test_a_text_that_belonged_to_no_message_is_not_told_again():
