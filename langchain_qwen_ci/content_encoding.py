@@ -37,7 +37,7 @@ def decompressor(encoding: str) -> Decompressor:
     Raises:
         QwenStreamError: it was not asked for.
     """
-    match encoding.strip().lower():
+    match encoding.lower():
         case "" | "identity":
             return _Identity()
         case "gzip" | "x-gzip" | "deflate":
@@ -73,12 +73,11 @@ class _Inflater:
                 raise QwenStreamError(
                     f"The compressed answer cannot be unpacked: {error}."
                 ) from error
-            if piece:
-                yield piece
-            data = self._zlib.unconsumed_tail
+            yield piece
             # A full piece may have more behind it that has been read, but not been written.
-            if not data and len(piece) < _PIECE_BYTES:
+            if len(piece) < _PIECE_BYTES:
                 return
+            data = self._zlib.unconsumed_tail
 
 
 def _as_far_as_it_goes(before: zlib._Decompress, data: bytes) -> Iterator[bytes]:

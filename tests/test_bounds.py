@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import gzip
+import json
+import random
 import socket
 import threading
 import time
@@ -25,13 +27,16 @@ from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
+    QwenConnectionError,
     QwenError,
+    QwenPermissionDeniedError,
     QwenStreamError,
     QwenTimeoutError,
 )
 
 WHOLE = STREAMS["one run"].body
 HALF = stream(*ONE_RUN[:6])
+FINISH = b'data:{"output":{"choices":[{"finish_reason":"stop"}]}}\n\n'
 MIB = 1024 * 1024
 pytestmark = [
     pytest.mark.usefixtures("waits"),
@@ -105,6 +110,28 @@ def test_an_answer_that_tells_something_for_ever_is_ended(service):
     assert not caught.value.is_retryable
 
 
+FRAMES = [frame + b"\n\n" for frame in WHOLE.split(b"\n\n") if frame]
+
+
+def test_an_answer_may_be_as_large_as_is_allowed_to_the_byte(service):
+    told = service(Pieces(*FRAMES)).model(max_answer_bytes=len(WHOLE)).invoke("?")
+    assert told.content == STREAMS["one run"].content
+    with pytest.raises(QwenAnswerLimitError, match="max_answer_bytes"):
+        service(Pieces(*FRAMES)).model(max_answer_bytes=len(WHOLE) - 1).invoke("?")
+
+
+def test_bytes_that_tell_nothing_count_from_the_last_that_did(service):
+    comments = (b":" * 400, b":" * 500, b"\n\n")
+    body = (*comments, FRAMES[0], *comments, *FRAMES[1:])
+    most = 400 + 500 + 2
+    assert len(FRAMES[0]) < most < len(b"".join(FRAMES))
+    told = service(Pieces(*body)).model(max_frame_bytes=most).invoke("?")
+    assert told.content == STREAMS["one run"].content
+    for late in (body, body[len(comments) :]):
+        with pytest.raises(QwenAnswerLimitError, match="max_frame_bytes"):
+            service(Pieces(*late)).model(max_frame_bytes=most - 1).invoke("?")
+
+
 def test_deep_nesting_is_an_answer_that_cannot_be_read(service):
     deep = b"[" * 100_000
     served = service(HALF + b'data:{"output":' + deep + b"\n\n")
@@ -139,6 +166,37 @@ def test_compressed_answers_are_read(service, way, encoding, name):
         text = "".join(map(lambda one: one.text, told)) if isinstance(told, list) else told.text  # noqa: C417
         assert text == CORPUS[name].content
         assert served.requests[0].headers["accept-encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("missing", [20, 50])
+def test_what_was_unpacked_behind_a_full_piece_is_told_without_a_byte_more(service, missing):
+    """The last frame is a repetition, so its end has been read with the piece before. The mark at
+    the end of the compression does not come."""
+    end = b"\n\n" + HALF + b":" + FINISH + FINISH
+    body = b":".ljust(64 * 1024 - len(end) + missing) + end
+    packed, headers = raw_deflate(body)[:-1], {"content-encoding": "deflate"}
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
+    assert served.model().invoke("?").response_metadata["finish_reason"] == "stop"
+
+
+def stored(data: bytes, first: int) -> bytes:
+    """A block of raw deflate with data as it is; the upper bits of its first byte are free."""
+    end = b"" if first & 1 else b"\x03\x00"
+    size = len(data).to_bytes(2, "little")
+    return bytes((first,)) + size + bytes(255 - byte for byte in size) + data + end
+
+
+@pytest.mark.parametrize(("first", "divisible"), [(0x08, False), (0x09, True), (0x01, True)])
+def test_what_looks_half_like_a_header_of_zlib_is_none(service, first, divisible):
+    pads = (WHOLE + b"\n" * number for number in range(200))
+    packed = next(
+        one
+        for one in (stored(body, first) for body in pads)
+        if (int.from_bytes(one[:2]) % 31 == 0) is divisible
+    )
+    headers = {"content-encoding": "deflate"}
+    served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
+    assert served.model().invoke("?").content == STREAMS["one run"].content
 
 
 packed_bomb = functools.cache(gzip.compress)
@@ -196,6 +254,33 @@ def test_answers_that_cannot_be_unpacked(service, way, encoding, body, said):
     with pytest.raises(QwenStreamError, match=said):
         way(served.model())
     assert len(served.requests) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_long_refusal_is_read(service, encoding):
+    body = {"code": "AccessDenied", "request_id": REQUEST_ID, "message": "No. " * 100_000}
+    packed, headers = PACKED[encoding](json.dumps(body).encode()), {"content-encoding": encoding}
+    pieces = [packed[at : at + 999] for at in range(0, len(packed), 999)]
+    served = service(lambda: httpx.Response(400, headers=headers, stream=Pieces(*pieces)))
+    with pytest.raises(QwenPermissionDeniedError) as caught:
+        served.model().invoke("?")
+    assert caught.value.request_id == REQUEST_ID
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_refusal_without_an_end_is_not_read_for_ever(service, encoding):
+    packed = PACKED[encoding](random.Random(1).randbytes(8 * MIB))
+    body = Pieces(*(packed[at : at + 65536] for at in range(0, len(packed), 65536)))
+    headers = {"content-encoding": encoding}
+    with pytest.raises(QwenPermissionDeniedError):
+        service(lambda: httpx.Response(403, headers=headers, stream=body)).model().invoke("?")
+    assert not body.read_to_the_end
+
+
+def test_a_refusal_that_breaks_off_is_known_by_its_status(service):
+    body = Pieces(b"N", b"o.", breaks=httpx.ReadError("reset"))
+    with pytest.raises(QwenPermissionDeniedError, match=r"No\."):
+        service(lambda: httpx.Response(403, stream=body)).model().invoke("?")
 
 
 def test_a_refusal_that_cannot_be_unpacked_is_known_by_its_status(service):
@@ -326,6 +411,72 @@ def test_a_dead_connection_is_found_out_without_a_timeout():
 def test_limits_are_more_than_nothing(field, value):
     with pytest.raises(ValueError, match=field):
         ChatQwenCodeInterpreter(api_key="k", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("total", "sent", "reading"),
+    [(None, (3, 5, 5), 7), (4, (3, 4, 4), 4), (1e-9, (0.001,) * 3, 0.001)],
+)
+def test_each_part_of_a_request_has_its_time(service, total, sent, reading):
+    """No more than what is left of all of it, but never 0, which sockets take for no limit."""
+    seen: list[dict[str, float]] = []
+
+    def answer() -> httpx.Response:
+        seen.append(dict(served.requests[0].extensions["timeout"]))
+        return httpx.Response(200, stream=Pieces(WHOLE))
+
+    served = service(answer)
+    times = {"connect_timeout": 3, "timeout": 5, "stream_chunk_timeout": 7, "total_timeout": total}
+    assert served.model(**times).invoke("?").content
+    assert tuple(seen[0][part] for part in ("connect", "read", "write")) == pytest.approx(sent, 0.1)
+    assert served.requests[0].extensions["timeout"]["read"] == pytest.approx(reading, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (HALF, QwenStreamError),
+        (Pieces(HALF, breaks=httpx.ReadTimeout("slow")), QwenTimeoutError),
+        (httpx.ConnectError("refused"), QwenConnectionError),
+    ],
+)
+def test_what_goes_wrong_long_before_the_deadline_is_told_as_what_it_is(service, answer, kind):
+    with pytest.raises(kind) as caught:
+        service(answer).model(total_timeout=1000, max_retries=0).invoke("?")
+    assert type(caught.value) is kind
+    assert "total_timeout" not in str(caught.value)
+
+
+def test_an_answer_in_many_pieces_is_read_to_its_end_before_the_deadline(service):
+    body = Pieces(*(frame + b"\n\n" for frame in WHOLE.split(b"\n\n")))
+    told = service(body).model(total_timeout=1000).invoke("?")
+    assert told.content == STREAMS["one run"].content
+
+
+def test_an_answer_is_not_read_beyond_the_deadline(service):
+    body = Pieces(HALF, WHOLE[len(HALF) :])
+    with pytest.raises(QwenTimeoutError, match="total_timeout") as caught:
+        service(body).model(total_timeout=1e-9).invoke("?")
+    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+    assert not body.read_to_the_end
+
+
+def test_what_follows_a_whole_answer_is_read_so_that_the_connection_serves_again(service):
+    body = Pieces(WHOLE, b"\n")
+    assert service(body).model(total_timeout=1e-9).invoke("?").content
+    assert body.read_to_the_end
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda: httpx.Response(400, content=b"No."), QwenAPIError),
+        (b":" * 2000, QwenAnswerLimitError),
+    ],
+)
+def test_what_the_deadline_did_not_cause_is_told_even_after_it(service, answer, kind):
+    with pytest.raises(kind):
+        service(answer).model(total_timeout=1e-9, max_frame_bytes=1000).invoke("?")
 
 
 def test_none_waits_for_ever(service):

@@ -10,7 +10,7 @@ import chat_wire
 import httpx
 import pytest
 import responses_wire
-from corpus import CORPUS
+from corpus import CORPUS, REQUEST_ID
 from responses_wire import CREATED, IN_PROGRESS, event, program, reasoning, response, used
 
 from langchain_qwen_ci import code_executions, errors, plugin_counts
@@ -90,9 +90,30 @@ def test_the_id_of_the_older_shape(service):
     assert caught.value.request_id == "request-3"
 
 
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ({"error": "Slow down."}, "Slow down.", None),
+        ({"error": {"code": "Strange"}}, "The service gives no reason.", "Strange"),
+        ({"error": {"type": "strange"}}, "The service gives no reason.", "strange"),
+        ({"error": ["?"], "message": "No."}, "No.", None),
+        ({"error": ["?"]}, "The service gives no reason.", None),
+        ({"type": "error", "message": "No."}, "No.", None),
+        ({"code": 17, "message": {"a": 1}}, "{'a': 1}", "17"),
+    ],
+)
+@pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
+def test_what_is_told_of_an_error_wherever_it_stands(service, api, body, message, code):
+    with pytest.raises(errors.QwenInvalidRequestError) as caught:
+        service(refusing(400, body)).model(api=api).invoke("?")
+    assert (caught.value.message, caught.value.code) == (message, code)
+    assert caught.value.request_id is None
+
+
 IN_STREAM = [
     b"data: " + json.dumps(openai_error("internal_error")).encode() + b"\n\n",
     b"event: error\ndata: " + json.dumps(openai_error("internal_error")).encode() + b"\n\n",
+    b'data:{"code":"InternalError","message":"No."}\n\n',
     b'event:error\n:HTTP_STATUS/500\ndata:{"code":"InternalError","message":"No."}\n\n',
 ]
 
@@ -115,6 +136,14 @@ def test_an_error_before_anything_was_told_is_tried_again(service, error: bytes)
     served = service(error, error, CHAT)
     assert served.model(api="chat_completions").invoke("?").content.endswith("16807.")
     assert len(served.requests) == 3
+
+
+@pytest.mark.parametrize("error", IN_STREAM)
+def test_an_error_of_another_shape_inside_a_responses_stream(service, error: bytes):
+    body = responses_wire.stream(CREATED, reasoning("msg_1", "Hm.")) + error
+    with pytest.raises(QwenServerError, match=r"No\.") as caught:
+        service(body).model(api="responses").invoke("?")
+    assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
 
 
 def failed(message: str, code: str = "server_error", **fields: Any) -> dict[str, Any]:
@@ -169,6 +198,27 @@ def test_a_failure_names_its_status_and_code(service):
     assert len(served.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "code"),
+    [
+        (None, errors.QwenAPIError, "The service gives no reason.", None),
+        ({"message": None}, errors.QwenAPIError, "The service gives no reason.", None),
+        ({"message": {"a": 1}, "code": 7}, errors.QwenAPIError, "{'a': 1}", "7"),
+        ({"message": "<503> X.Y: Gone.", "code": "z"}, QwenServerError, "<503> X.Y: Gone.", "X.Y"),
+        ({"message": "Rate Limit!", "code": "a\x1b"}, QwenRateLimitError, "Rate Limit!", r"a\x1b"),
+        ({"message": ["rate limit"], "code": 7}, QwenRateLimitError, "['rate limit']", "7"),
+        ({"message": "rate limit\n", "code": None}, QwenRateLimitError, r"rate limit\n", None),
+    ],
+)
+def test_what_a_failure_tells(service, error, kind, message, code):
+    body = responses_wire.stream(event("failed", response=response("failed", error=error)))
+    with pytest.raises(errors.QwenAPIError) as caught:
+        service(body).model(api="responses", max_retries=0).invoke("?")
+    told = caught.value
+    assert (type(told), told.message, told.code) == (kind, message, code)
+    assert told.request_id == REQUEST_ID
+
+
 @v3
 @every_way
 def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
@@ -188,6 +238,17 @@ def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
     assert plugin_counts(partial) == {"code_interpreter": 1}
     assert partial.usage_metadata["total_tokens"] == 309
     assert partial.additional_kwargs["reasoning_content"] == "Hm."
+
+
+@v3
+@every_way
+def test_a_rate_limit_in_mid_answer_is_not_tried_again(service, way):
+    body = responses_wire.stream(CREATED, program("msg_1", "6*7", "```\n42\n```"), failed(RATE))
+    served = service(body, RESPONSE)
+    with pytest.raises(QwenRateLimitError) as caught:
+        way(served.model(api="responses"))
+    assert len(served.requests) == 1
+    assert [run["output"] for run in code_executions(caught.value.partial)] == ["42"]
 
 
 FRAMED = [name for name, stream in CORPUS.items() if "document" not in name]

@@ -441,3 +441,65 @@ def test_what_no_api_takes_is_refused(service, api: str):
     with pytest.raises(QwenInputError, match="batch"):
         model.bind(n=2).invoke("Hi")
     assert served.requests == []
+
+
+@pytest.mark.parametrize("api", ANSWERS)
+def test_gateways_see_that_a_stream_is_wanted(service, api: str):
+    served = service(ANSWERS[api])
+    served.model(api=api).invoke("Hi")
+    assert served.requests[0].headers["accept"] == "text/event-stream"
+
+
+def test_what_is_not_decided_is_not_sent_to_responses(service):
+    body = sent(service, "responses", enable_code_interpreter=False)
+    assert body == {
+        "model": "qwen3-max",
+        "input": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+    }
+
+
+def test_a_thought_is_an_item_and_a_call_without_words_no_message(service):
+    calls = [{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}]
+    thought = {"reasoning_content": "Adding."}
+    history = [
+        HumanMessage("What is 1 + 1?"),
+        AIMessage("", tool_calls=calls, additional_kwargs=thought),
+        ToolMessage("2", tool_call_id="call_a"),
+    ]
+    assert sent(service, "responses", history, preserve_thinking=True)["input"] == [
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
+        {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
+        {"type": "function_call_output", "call_id": "call_a", "output": "2"},
+    ]
+
+
+def test_the_fewest_tokens_of_responses_are_sixteen(service):
+    assert sent(service, "responses", max_tokens=16)["max_output_tokens"] == 16
+    with pytest.raises(QwenInputError, match="max_tokens is 15"):
+        sent(service, "responses", max_tokens=15)
+
+
+def test_what_is_given_in_the_words_of_responses_is_kept_beside_ours(service):
+    form = {"type": "json_object"}
+    body = sent(
+        service,
+        "responses",
+        enable_code_interpreter=False,
+        call={
+            "reasoning_effort": "low",
+            "reasoning": {"summary": "auto"},
+            "response_format": form,
+            "text": {"verbosity": "low"},
+        },
+    )
+    assert body["reasoning"] == {"summary": "auto", "effort": "low"}
+    assert body["text"] == {"verbosity": "low", "format": form}
+
+
+@pytest.mark.parametrize("choice", ["auto", {"type": "allowed_tools", "tools": []}])
+def test_a_choice_of_tools_in_the_words_of_responses_is_kept(service, choice):
+    fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
+    call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
+    assert sent(service, "responses", **fields, call=call)["tool_choice"] == choice

@@ -11,6 +11,7 @@ import chat_wire
 import pytest
 import responses_wire
 from corpus import CORPUS, REQUEST_ID
+from decoding import REQUEST, WIRES, decoded
 from hypothesis import given
 from hypothesis import strategies as some
 from native import code, frame, stream, usage
@@ -20,27 +21,8 @@ from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.metadata import code_executions
 from langchain_qwen_ci.protocol import ProtocolEvents
-from langchain_qwen_ci.wire import Wire, WireRequest
-from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
-from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Event, Finished
-from langchain_qwen_ci.wire.responses import ResponsesWire
 from langchain_qwen_ci.wire.sse import FrameReader
-
-REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
-
-
-WIRES: dict[str, Wire] = {
-    "dashscope": DashScopeWire(),
-    "responses": ResponsesWire(),
-    "chat_completions": ChatCompletionsWire(),
-}
-
-
-def decoded(*pieces: bytes, api: str = "dashscope") -> list[Event]:
-    decoder = WIRES[api].decoder(REQUEST)
-    events = [event for piece in pieces for event in decoder.feed(piece)]
-    return [*events, *decoder.close()]
 
 
 @pytest.mark.parametrize("name", CORPUS)

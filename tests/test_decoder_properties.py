@@ -115,6 +115,8 @@ def printed(*outputs: Any) -> dict[str, Any]:
 UNREADABLE: dict[str, list[dict[str, Any]]] = {
     "dashscope": [
         native.frame(used=[1]),
+        native.frame(thought=7),
+        native.frame(said=7),
         choice(finish_reason=["stop"]),
         choice(finish_reason=1),
         choice(logprobs={"content": "abc"}),
@@ -127,6 +129,7 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         native.frame(search_info={"score": INFINITE}, finish="stop"),
         native.frame(runs=[{"type": "telescope", "star": TOO_LARGE}], finish="stop"),
         native.frame(runs=[None]),
+        native.frame(runs=native.code(7)),
         {"output": {"choices": [None]}, "request_id": "r"},
     ],
     "responses": [
@@ -140,6 +143,11 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         printed(None),
         responses_wire.event("code_interpreter_call_code.delta", item_id=["a"], delta="1"),
         responses_wire.event("code_interpreter_call_code.delta", item_id=7, delta="1"),
+        responses_wire.event("code_interpreter_call_code.delta", item_id="a", delta=["1"]),
+        responses_wire.event("code_interpreter_call_code.done", item_id=7, code="1"),
+        responses_wire.event("code_interpreter_call_code.done", item_id="a", code=["1"]),
+        responses_wire.event("output_text.delta", item_id="a", delta=["1"]),
+        done("message", content=[{"text": ["1"]}]),
     ],
     "chat_completions": [
         {**chat_wire.chunk(), "usage": "none"},
@@ -147,6 +155,8 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         {**chat_wire.chunk(), "search_info": {"score": INFINITE}},
         {**chat_wire.chunk("stop"), "system_fingerprint": TOO_LARGE},
         chat_wire.chunk(["stop"]),
+        chat_wire.says(7),
+        chat_wire.thinks(7),
         chat_call(id=7),
         chat_call(function={"name": ["f"]}),
     ],

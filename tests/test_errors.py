@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -133,6 +136,7 @@ def test_url_error_says_model_path_and_what_to_change(service, model, said):
         served.model(model=model).invoke("?")
     assert f'"{model}"' in str(caught.value)
     assert f'endpoint="{said}"' in str(caught.value)
+    assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", REQUEST_ID)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,34 @@ def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
     assert len(recovered.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, QwenRateLimitError), (503, QwenServerError), (0, QwenAPIError)]
+)
+def test_an_error_frame_has_a_status_which_decides_where_its_code_is_not_known(
+    service, status, kind
+):
+    with pytest.raises(QwenAPIError) as caught:
+        service(error_frame(status, "Strange", "No.")).model().invoke("?")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status_code, error.code, error.request_id) == (
+        status or None,
+        "Strange",
+        REQUEST_ID,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "known"), [({"message": "No."}, "of the gateway"), ({"request_id": "own"}, "own")]
+)
+def test_a_header_names_the_request_where_the_body_does_not(service, body, known):
+    headers = {"x-request-id": "of the gateway"}
+    served = service(lambda: httpx.Response(400, json=body, headers=headers))
+    with pytest.raises(QwenAPIError) as caught:
+        served.model().invoke("?")
+    assert caught.value.request_id == known
+
+
 def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
     served = service(lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X")))
     with pytest.raises(errors.QwenInvalidRequestError, match="X"):
@@ -162,6 +194,23 @@ def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
     served = service(lambda: httpx.Response(502, content=b"<html>Bad gateway</html>"))
     with pytest.raises(QwenServerError, match="Bad gateway"):
         served.model(max_retries=0).invoke("?")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"x" * 200, "x" * 200),
+        (b"x" * 201, "x" * 200 + "…"),
+        (b"[1]", "[1]"),
+        (b'["code"]', '["code"]'),
+        (b"0", "0"),
+        (b"data:[1]\n\n", r"data:[1]\n\n"),
+    ],
+)
+def test_an_error_that_is_no_object_is_shown_as_it_begins(service, body, shown):
+    with pytest.raises(errors.QwenInvalidRequestError) as caught:
+        service(lambda: httpx.Response(400, content=body)).model().invoke("?")
+    assert caught.value.message == f"The service answered: {shown}"
 
 
 PARTS = {
@@ -240,7 +289,9 @@ def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
         (httpx.ConnectError("refused"), QwenConnectionError, 3),
         (httpx.ConnectTimeout("slow"), QwenTimeoutError, 3),
         (httpx.RemoteProtocolError("disconnected"), QwenConnectionError, 3),
+        (httpx.PoolTimeout("slow"), QwenTimeoutError, 3),
         (httpx.ReadTimeout("slow"), QwenTimeoutError, 1),
+        (httpx.WriteTimeout("slow"), QwenTimeoutError, 1),
     ],
 )
 @every_way
@@ -251,12 +302,54 @@ def test_a_service_that_is_not_reached(service, way, failure, kind, requests):
     assert len(served.requests) == requests
 
 
+def caused(failure: Exception, cause: Exception) -> Exception:
+    failure.__cause__ = cause
+    return failure
+
+
+def met(failure: Exception, context: Exception) -> Exception:
+    failure.__context__ = context
+    return failure
+
+
+@pytest.mark.parametrize("by", [caused, met])
+def test_a_certificate_that_is_not_trusted_is_told_from_other_failures(service, by):
+    untrusted = ssl.SSLCertVerificationError("self-signed certificate")
+    served = service(by(httpx.ConnectError("no"), by(OSError("no"), untrusted)))
+    with pytest.raises(errors.QwenCertificateError, match="nothing was sent") as caught:
+        served.model().invoke("?")
+    assert not caught.value.is_retryable
+    assert len(served.requests) == 1
+    served = service(by(httpx.ConnectError("no"), by(OSError("no"), ssl.SSLError("no"))))
+    with pytest.raises(QwenConnectionError) as caught:
+        served.model().invoke("?")
+    assert type(caught.value) is QwenConnectionError
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (httpx.ConnectTimeout("slow"), "longer connect_timeout"),
+        (httpx.ReadTimeout("slow"), "longer timeout"),
+        (httpx.WriteTimeout("slow"), "longer timeout"),
+        (httpx.PoolTimeout("slow"), "longer timeout"),
+    ],
+)
+def test_a_timeout_says_which_field_to_change(service, failure, said):
+    with pytest.raises(QwenTimeoutError, match=said):
+        service(failure).model().invoke("?")
+
+
 @pytest.mark.parametrize(
     ("headers", "waited"),
     [
         ({"retry-after": "3"}, 3.0),
         ({"retry-after-ms": "250"}, 0.25),
         ({"retry-after": "7", "retry-after-ms": "20"}, 0.02),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "7", "retry-after-ms": "soon"}, 7.0),
+        ({"retry-after": "-7"}, 0.0),
+        ({"retry-after-ms": "-7"}, 0.0),
         ({"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}, 0.0),
     ],
 )
@@ -265,6 +358,29 @@ def test_the_service_says_how_long_to_wait(service, way, headers, waited, waits)
     served = service(refusing(429, "Throttling", **headers), ANSWER)
     way(served.model())
     assert waits == [waited]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "soon",
+        "Mon, 01 Jan 2024 00:00:00 -0000",  # a time without a zone
+        f"Mon, 01 Jan {10**20} 00:00:00 GMT",
+    ],
+)
+def test_what_does_not_say_how_long_to_wait_is_passed_over(service, waits, asked):
+    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+    with pytest.raises(QwenRateLimitError) as caught:
+        served.model().invoke("?")
+    assert caught.value.retry_after is None
+    assert len(waits) == 2
+
+
+def test_a_time_until_which_to_wait(service):
+    asked = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    with pytest.raises(QwenRateLimitError) as caught:
+        service(refusing(429, "Throttling", **{"retry-after": asked})).model().invoke("?")
+    assert caught.value.retry_after == pytest.approx(3600, abs=600)
 
 
 def test_waits_grow_and_are_jittered(service, waits):
@@ -281,6 +397,28 @@ def test_a_retry_is_in_the_log(service, waits, caplog):
     service(refusal, ANSWER).model(api_key="sk-secret").invoke("?")
     (record,) = caplog.records
     assert record.message.startswith(r"Trying again in 3.0 s: Slow\u001b[2J. (HTTP 429, Throttling")
+
+
+def test_the_longest_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda least, most: least + most)
+    with pytest.raises(QwenServerError):
+        service(refusing(503, "ModelUnavailable")).model(max_retries=6).invoke("?")
+    assert waits == [0.5, 1, 2, 4, 8, 8]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("60", [60.0]), ("60.5", [])])
+def test_a_minute_is_waited_and_no_more(service, waits, asked, waited):
+    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+    with pytest.raises(QwenRateLimitError):
+        served.model(max_retries=1).invoke("?")
+    assert waits == waited
+
+
+@pytest.mark.parametrize("status", [300, 399])
+def test_every_status_of_a_redirect_is_one(service, status):
+    moved = httpx.Response(status, headers={"location": "https://elsewhere.example/"})
+    with pytest.raises(errors.QwenInvalidRequestError, match="redirects to https://elsewhere"):
+        service(lambda: moved).model().invoke("?")
 
 
 def test_too_long_a_wait_is_the_callers_to_decide(service, waits):

@@ -117,7 +117,7 @@ class _ChatCompletionsReading:
             self.usage = object_only(usage)
         for name in _BESIDE_CHOICES:
             value = payload.get(name)
-            if value and value != self._beside.get(name):
+            if value and value != self._beside.get(name):  # every chunk repeats it
                 self._beside[name] = storable(value)
         if choices := payload.get("choices"):
             self._take(choices[0], events)

@@ -173,7 +173,7 @@ class _DashScopeReading:
         events.extend(map(self._calls.piece, message.get("tool_calls") or ()))
         self._logprobs.take(choice)
         search_info = output.get("search_info")
-        if search_info and search_info != self._search_info:
+        if search_info and search_info != self._search_info:  # every frame repeats it
             self._search_info = storable(search_info)
         reason = choice.get("finish_reason")
         if reason and reason != "null":
@@ -189,7 +189,7 @@ class _DashScopeReading:
         if not self._known_bytes:
             return data
         start = data.find(_TOOL_INFO_KEY)
-        if start < 0 or not data.startswith(self._known_bytes, start):
+        if not data.startswith(self._known_bytes, start):
             return data
         return b"".join((data[:start], b'"tool_info":null', data[start + len(self._known_bytes) :]))
 
@@ -289,7 +289,7 @@ def _said(content: str | list[dict[str, Any]] | None) -> str:
 def _refusal(
     request: WireRequest, payload: dict[str, Any], status_code: int | None
 ) -> QwenAPIError:
-    message = str(payload.get("message") or "")
+    message = str(payload.get("message"))
     if "url error" in message:
         payload = {**payload, "message": f"{message} {_path_advice(request)}"}
     return refusal(payload, status_code)

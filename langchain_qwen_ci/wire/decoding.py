@@ -211,8 +211,9 @@ def finish_reason(reason: object) -> FinishReason:
     Raises:
         TypeError: it is no string.
     """
-    if string_only(reason) in _FINISH_REASONS:
-        return _FINISH_REASONS[string_only(reason)]
+    name = string_only(reason)
+    if name in _FINISH_REASONS:
+        return _FINISH_REASONS[name]
     logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
     return "stop"
 

@@ -161,7 +161,7 @@ class _ResponsesReading:
         self.finished = False
         self.usage: dict[str, Any] = {}
         self._request_id = ""  # once something has been told
-        self._response_id = ""
+        self._response_id: object = None
         self._programs = programs = Programs()
         self._functions = functions = Functions()
         self._server_tools = ServerTools()
@@ -227,7 +227,7 @@ class _ResponsesReading:
         return ResponseStarted(self._request_id)
 
     def _created(self, payload: Payload) -> list[Event]:
-        self._response_id = str(payload["response"].get("id") or "")
+        self._response_id = payload["response"].get("id")
         return []
 
     def _added(self, payload: Payload) -> Iterable[Event]:

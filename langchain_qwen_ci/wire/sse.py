@@ -68,11 +68,9 @@ class FrameReader:
         may be whole all the same. Who reads it finds out.
         """
         rest = b"".join(self._pieces)
-        self._pieces.clear()
         if self._document:
             yield Frame(rest)
-            return
-        if rest:
+        else:
             self._field(rest)
         if frame := self._dispatch():
             yield frame
@@ -104,8 +102,7 @@ class FrameReader:
         if b"\n" not in data:
             # Pieces are joined once, when the line is complete: adding them up one by one
             # would copy a long line again for every piece.
-            if data:
-                self._pieces.append(data)
+            self._pieces.append(data)
             return []
         if self._pieces:
             self._pieces.append(data)
@@ -131,4 +128,4 @@ class FrameReader:
         self._data, self._event, self._status = [], "", None
         if not data:
             return None
-        return Frame(data[0] if len(data) == 1 else b"\n".join(data), event, status)
+        return Frame(b"\n".join(data), event, status)

@@ -1,0 +1,24 @@
+"""Bytes to events, by the decoder of a wire."""
+
+from __future__ import annotations
+
+from langchain_qwen_ci.wire import Wire, WireRequest
+from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
+from langchain_qwen_ci.wire.dashscope import DashScopeWire
+from langchain_qwen_ci.wire.events import Event
+from langchain_qwen_ci.wire.responses import ResponsesWire
+
+REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
+
+
+WIRES: dict[str, Wire] = {
+    "dashscope": DashScopeWire(),
+    "responses": ResponsesWire(),
+    "chat_completions": ChatCompletionsWire(),
+}
+
+
+def decoded(*pieces: bytes, api: str = "dashscope") -> list[Event]:
+    decoder = WIRES[api].decoder(REQUEST)
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    return [*events, *decoder.close()]
