@@ -281,7 +281,7 @@ def refuse_plain_http(host: str) -> None:
     if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
         raise ValueError(
             "base_url is plain http to another machine, so that the key and all that is said can "
-            "be read on the way: use https, or pass allow_plain_http=True."
+            "be read on the way: use https, or allow_plain_http if that is meant."
         )
 
 

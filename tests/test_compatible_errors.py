@@ -205,7 +205,12 @@ def test_a_failure_names_its_status_and_code(service):
         ({"message": None}, errors.QwenAPIError, "The service gives no reason.", None),
         ({"message": {"a": 1}, "code": 7}, errors.QwenAPIError, "{'a': 1}", "7"),
         ({"message": "<503> X.Y: Gone.", "code": "z"}, QwenServerError, "<503> X.Y: Gone.", "X.Y"),
-        ({"message": "Rate Limit!", "code": "a\x1b"}, QwenRateLimitError, "Rate Limit!", r"a\u001b"),
+        (
+            {"message": "Rate Limit!", "code": "a\x1b"},
+            QwenRateLimitError,
+            "Rate Limit!",
+            r"a\u001b",
+        ),
         ({"message": ["rate limit"], "code": 7}, QwenRateLimitError, "['rate limit']", "7"),
         ({"message": "rate limit\n", "code": None}, QwenRateLimitError, r"rate limit\n", None),
     ],

@@ -134,19 +134,19 @@ HERE = ["http://127.0.0.1:1", "http://127.8.8.8", "http://localhost:8000/api/v1"
 
 @pytest.mark.parametrize("url", FAR)
 def test_a_key_goes_by_plain_http_to_this_machine_only(service, url, monkeypatch):
-    with pytest.raises(ValueError, match="allow_plain_http=True") as caught:
+    with pytest.raises(ValueError, match="allow_plain_http") as caught:
         ChatQwenCodeInterpreter(base_url=url, api_key=SECRET)
     assert SECRET not in everything_of(caught.value)
     served = service(ANSWER)
     model = served.model()
     model.base_url = url
-    with pytest.raises(ValueError, match="allow_plain_http=True"):
+    with pytest.raises(ValueError, match="allow_plain_http"):
         model.invoke("Hi")
     assert served.requests == []
     served.model(base_url=url, allow_plain_http=True).invoke("Hi")
     assert len(served.requests) == 1
     monkeypatch.setenv("DASHSCOPE_BASE_URL", url)
-    with pytest.raises(ValueError, match="allow_plain_http=True"):
+    with pytest.raises(ValueError, match="allow_plain_http"):
         ChatQwenCodeInterpreter(api_key=SECRET)
 
 

@@ -385,6 +385,7 @@ def test_an_endpoint_that_is_not_there_is_said_without_a_traceback():
         (["--base-url", URL], "", "set DASHSCOPE_API_KEY"),
         (["--base-url", URL], "sk-\x1b", "The key cannot be sent as a header"),
         (["--base-url", "ftp://127.0.0.1"], "sk-right", "must be like https://host"),
+        (["--base-url", "http://far.example"], "sk-right", "allow_plain_http"),
         (["--only", "dashscope/nothing"], "", "invalid choice"),
         (["--only", "dashscope/frames", "--api", "responses"], "", "no check of that --api"),
         (["--timeout", "0"], "", "invalid"),

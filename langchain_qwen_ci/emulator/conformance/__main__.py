@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import httpx
 
+from langchain_qwen_ci import catalogue
 from langchain_qwen_ci.catalogue import Api, Endpoint
 from langchain_qwen_ci.emulator import EmulatorServer
 from langchain_qwen_ci.emulator.conformance import CHECKS, SECONDS, Verdict, judge
@@ -61,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         f"Its key is taken from {_KEY}. Every wire costs about six answers.",
     )
     parser.add_argument("--base-url", help="the endpoint (default: the emulator, started for it)")
+    parser.add_argument(
+        "--allow-plain-http",
+        action="store_true",
+        help="send the key by plain http to another machine, too",
+    )
     parser.add_argument("--api", choices=get_args(Api), help="this wire only")
     parser.add_argument("--model", default="qwen3-max")
     parser.add_argument(
@@ -114,6 +120,8 @@ def _judge(chosen: argparse.Namespace, stack: ExitStack) -> Iterator[Verdict]:
     key = os.environ.get(_KEY, "")
     if not key:
         raise ValueError(f"set {_KEY}; to anything, if the endpoint wants no key")
+    if not chosen.allow_plain_http:
+        catalogue.refuse_plain_http(catalogue.host_of(chosen.base_url))
     return judge(chosen.base_url, key, checks=checks, **asked)
 
 
