@@ -300,6 +300,20 @@ def test_a_program_is_told_once_in_whatever_order_its_events_come(events):
     ]
 
 
+def test_empty_pieces_make_no_empty_blocks(service):
+    items = [
+        *(responses_wire.reasoning("msg_1", ""), responses_wire.program("msg_2", "1+1", None)),
+        *(responses_wire.message("msg_3", ""), responses_wire.function("msg_4", "call_a", "f", "")),
+    ]
+    body = responses_wire.story(*items, usage=responses_wire.used(1, 1))
+    check("responses", body, lambda body: [body])
+    events = service(body).model(api="responses").stream_events("?", version="v3")
+    begun = [
+        event["content"]["type"] for event in events if event["event"] == "content-block-start"
+    ]
+    assert begun == ["server_tool_call_chunk", "tool_call_chunk"]
+
+
 @pytest.mark.parametrize(
     ("kind", "before"),
     [

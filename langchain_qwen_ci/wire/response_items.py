@@ -85,7 +85,8 @@ class Reasoning:
         item_id, kind = payload.get("item_id"), payload["type"]
         if self._events.setdefault(item_id, kind) != kind:
             return []  # the same thought again, under the other name
-        return [ReasoningDelta(self._told.count(item_id, payload["delta"]))]
+        piece = self._told.count(item_id, payload["delta"])
+        return [ReasoningDelta(piece)] if piece else []
 
     def close(self, item: Payload) -> list[Event]:
         parts = item.get("summary") or item.get("content") or ()
@@ -103,7 +104,8 @@ class Messages:
         return []
 
     def delta(self, payload: Payload) -> list[Event]:
-        return [TextDelta(self._told.count(self._key(payload), payload["delta"]))]
+        piece = self._told.count(self._key(payload), payload["delta"])
+        return [TextDelta(piece)] if piece else []
 
     def done(self, payload: Payload) -> list[Event]:
         rest = self._told.rest(self._key(payload), payload.get("text"))
@@ -200,7 +202,7 @@ class Functions:
     def delta(self, payload: Payload) -> list[Event]:
         item_id = payload["item_id"]
         piece = self._told.count(item_id, payload["delta"])
-        return [ToolCallDelta(self._indexes[item_id], None, None, piece)]
+        return [ToolCallDelta(self._indexes[item_id], None, None, piece)] if piece else []
 
     def done(self, payload: Payload) -> list[Event]:
         return self._rest(payload["item_id"], payload)
