@@ -10,6 +10,7 @@ import responses_wire
 from corpus import CORPUS, REQUEST_ID
 from decoding import REQUEST, WIRES, decoded
 
+from langchain_qwen_ci.errors import QwenStreamError
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -180,6 +181,16 @@ ONE_BY_ONE = {
         [opened("function_call", call_id="call_a", name="add", arguments="{}")],
         [ADDED, ToolCallDelta(0, None, None, "{}")],
     ),
+    "arguments that a call ends with": (
+        [
+            opened("function_call", call_id="call_a", name="add"),
+            of_item("function_call_arguments.delta", delta="{"),
+            responses_wire.event(
+                "output_item.done", item={"type": "function_call", "id": "msg_1", "arguments": "{}"}
+            ),
+        ],
+        [ADDED, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
+    ),
     "a call without an id or a name of its own": (
         [opened("function_call", call_id="", name=None)],
         [ToolCallDelta(0, "msg_1", None, "")],
@@ -292,6 +303,12 @@ def test_what_is_new_when_a_tool_of_the_service_returns_is_its_result():
     ]:
         told = told_so_far(begun, ended("mcp_call", **returned, **more))
         assert told[1:] == [ServerToolReturned("msg_1", "success", output)]
+
+
+def test_a_result_that_cannot_be_stored_is_an_error():
+    begun, returned = opened("web_search_call"), ended("web_search_call", score=float("inf"))
+    with pytest.raises(QwenStreamError, match="a number is too large"):
+        told_so_far(begun, returned)
 
 
 def test_programs_that_have_not_ended_end_with_the_answer_in_their_order():
