@@ -338,6 +338,11 @@ def test_any_event_may_name_a_response(kind):
     assert told == [ResponseStarted("resp_7"), TextDelta("Hi"), Finished("stop")]
 
 
+def test_a_response_that_is_no_object_names_none():
+    odd = of_item("output_text.delta", delta="Hi", response="resp_7")
+    assert told_so_far(odd) == [TextDelta("Hi")]
+
+
 def test_deltas_without_an_id_belong_to_the_message_that_is_open():
     nameless = [
         responses_wire.event("output_text.delta", delta="B"),
