@@ -375,3 +375,9 @@ def test_how_code_grows(shown, told):
     events = [e for e in decoded(stream(*frames(), frame(finish="stop"))) if type(e) in names]
     assert [names[type(event)](event) for event in events] == told
     assert {event.call_id for event in events} == {RUN}
+
+
+def test_code_of_a_wrong_type_is_an_error_even_after_it_has_run():
+    ran = (frame(runs=code("1")), frame(said="x", runs=code("1")))
+    with pytest.raises(QwenError, match="a string was expected"):
+        decoded(stream(*ran, frame(runs=[{**code("1")[0], "code_interpreter": {"code": 7}}])))
