@@ -381,3 +381,11 @@ def test_code_of_a_wrong_type_is_an_error_even_after_it_has_run():
     ran = (frame(runs=code("1")), frame(said="x", runs=code("1")))
     with pytest.raises(QwenError, match="a string was expected"):
         decoded(stream(*ran, frame(runs=[{**code("1")[0], "code_interpreter": {"code": 7}}])))
+
+
+def test_programs_that_end_together_end_in_their_order():
+    runs = [{"type": "telescope"}] * 9
+    runs[1], runs[8] = code("first", "second")
+    events = decoded(stream(frame(runs=runs), frame(said="x", runs=runs, finish="stop")))
+    ended = [event.call_id for event in events if isinstance(event, CodeFinished)]
+    assert ended == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
