@@ -391,3 +391,9 @@ def test_a_call_that_was_cut_by_length_is_no_call_to_answer():
         responses_wire.event("incomplete", response=cut_off),
     )
     assert decoded(body, api="responses")[1:] == [ADDED, Finished("length")]
+
+
+def test_a_piece_of_code_that_is_no_text_is_an_error():
+    piece = of_item("code_interpreter_call_code.delta", delta=["1"])
+    with pytest.raises(QwenStreamError, match="a string was expected"):
+        told_so_far(opened(PROGRAM, code="1"), piece)
