@@ -389,3 +389,11 @@ def test_programs_that_end_together_end_in_their_order():
     events = decoded(stream(frame(runs=runs), frame(said="x", runs=runs, finish="stop")))
     ended = [event.call_id for event in events if isinstance(event, CodeFinished)]
     assert ended == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
+
+
+def test_code_is_found_in_whatever_order_and_with_whatever_spaces_a_frame_is_written():
+    frames = [frame(said=said, runs=code("1")) for said in ("a", "b")]
+    frames.append(frame(runs=code("1", "2"), finish="stop"))
+    reordered = [{"request_id": one["request_id"], "output": one["output"]} for one in frames]
+    spaced = b"".join(b"data:" + json.dumps(one).encode() + b"\n\n" for one in reordered)
+    assert decoded(spaced) == decoded(stream(*reordered)) == decoded(stream(*frames))
