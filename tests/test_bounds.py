@@ -128,7 +128,7 @@ def test_bytes_that_tell_nothing_count_from_the_last_that_did(service):
     assert len(FRAMES[0]) < most < len(b"".join(FRAMES))
     told = service(Pieces(*body)).model(max_frame_bytes=most).invoke("?")
     assert told.content == STREAMS["one run"].content
-    for late in (body, body[len(comments) :]):
+    for late in ((*comments, *FRAMES), (FRAMES[0], *comments, *FRAMES[1:])):
         with pytest.raises(QwenAnswerLimitError, match="max_frame_bytes"):
             service(Pieces(*late)).model(max_frame_bytes=most - 1).invoke("?")
 

@@ -224,6 +224,14 @@ def test_what_a_failure_tells(service, error, kind, message, code):
     assert told.request_id == REQUEST_ID
 
 
+def test_the_id_of_a_failure_is_a_string(service):
+    for message in (RATE, "Gone."):
+        body = responses_wire.stream(failed(message, id=7))
+        with pytest.raises(errors.QwenAPIError) as caught:
+            service(body).model(api="responses", max_retries=0).invoke("?")
+        assert caught.value.request_id == "7"
+
+
 @v3
 @every_way
 def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):

@@ -503,3 +503,12 @@ def test_a_choice_of_tools_in_the_words_of_responses_is_kept(service, choice):
     fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
     call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
     assert sent(service, "responses", **fields, call=call)["tool_choice"] == choice
+
+
+def test_an_answer_without_words_stays_a_turn_of_responses(service):
+    history = [HumanMessage("Run it."), AIMessage(""), HumanMessage("Again.")]
+    assert sent(service, "responses", history)["input"] == [
+        {"role": "user", "content": "Run it."},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "Again."},
+    ]

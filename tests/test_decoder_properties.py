@@ -138,6 +138,8 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         done("function_call", call_id=7, name="f"),
         done("function_call", name=["f"]),
         done("web_search_call", action={"score": INFINITE}),
+        done("code_interpreter_call", id=7),
+        done("message", id=7),
         printed({"type": "image", "url": 7}),
         printed({"type": "logs", "logs": 7}),
         printed(None),

@@ -375,3 +375,25 @@ def test_how_code_grows(shown, told):
     events = [e for e in decoded(stream(*frames(), frame(finish="stop"))) if type(e) in names]
     assert [names[type(event)](event) for event in events] == told
     assert {event.call_id for event in events} == {RUN}
+
+
+def test_code_of_a_wrong_type_is_an_error_even_after_it_has_run():
+    ran = (frame(runs=code("1")), frame(said="x", runs=code("1")))
+    with pytest.raises(QwenError, match="a string was expected"):
+        decoded(stream(*ran, frame(runs=[{**code("1")[0], "code_interpreter": {"code": 7}}])))
+
+
+def test_programs_that_end_together_end_in_their_order():
+    runs = [{"type": "telescope"}] * 9
+    runs[1], runs[8] = code("first", "second")
+    events = decoded(stream(frame(runs=runs), frame(said="x", runs=runs, finish="stop")))
+    ended = [event.call_id for event in events if isinstance(event, CodeFinished)]
+    assert ended == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
+
+
+def test_code_is_found_in_whatever_order_and_with_whatever_spaces_a_frame_is_written():
+    frames = [frame(said=said, runs=code("1")) for said in ("a", "b")]
+    frames.append(frame(runs=code("1", "2"), finish="stop"))
+    reordered = [{"request_id": one["request_id"], "output": one["output"]} for one in frames]
+    spaced = b"".join(b"data:" + json.dumps(one).encode() + b"\n\n" for one in reordered)
+    assert decoded(spaced) == decoded(stream(*reordered)) == decoded(stream(*frames))

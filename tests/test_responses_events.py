@@ -10,6 +10,7 @@ import responses_wire
 from corpus import CORPUS, REQUEST_ID
 from decoding import REQUEST, WIRES, decoded
 
+from langchain_qwen_ci.errors import QwenStreamError
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -180,6 +181,16 @@ ONE_BY_ONE = {
         [opened("function_call", call_id="call_a", name="add", arguments="{}")],
         [ADDED, ToolCallDelta(0, None, None, "{}")],
     ),
+    "arguments that a call ends with": (
+        [
+            opened("function_call", call_id="call_a", name="add"),
+            of_item("function_call_arguments.delta", delta="{"),
+            responses_wire.event(
+                "output_item.done", item={"type": "function_call", "id": "msg_1", "arguments": "{}"}
+            ),
+        ],
+        [ADDED, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
+    ),
     "a call without an id or a name of its own": (
         [opened("function_call", call_id="", name=None)],
         [ToolCallDelta(0, "msg_1", None, "")],
@@ -294,6 +305,12 @@ def test_what_is_new_when_a_tool_of_the_service_returns_is_its_result():
         assert told[1:] == [ServerToolReturned("msg_1", "success", output)]
 
 
+def test_a_result_that_cannot_be_stored_is_an_error():
+    begun, returned = opened("web_search_call"), ended("web_search_call", score=float("inf"))
+    with pytest.raises(QwenStreamError, match="a number is too large"):
+        told_so_far(begun, returned)
+
+
 def test_programs_that_have_not_ended_end_with_the_answer_in_their_order():
     other = {"type": PROGRAM, "id": "msg_2", "code": "2"}
     body = responses_wire.stream(
@@ -319,6 +336,11 @@ def test_any_event_may_name_a_response(kind):
         api="responses",
     )
     assert told == [ResponseStarted("resp_7"), TextDelta("Hi"), Finished("stop")]
+
+
+def test_a_response_that_is_no_object_names_none():
+    odd = of_item("output_text.delta", delta="Hi", response="resp_7")
+    assert told_so_far(odd) == [TextDelta("Hi")]
 
 
 def test_deltas_without_an_id_belong_to_the_message_that_is_open():
@@ -369,3 +391,9 @@ def test_a_call_that_was_cut_by_length_is_no_call_to_answer():
         responses_wire.event("incomplete", response=cut_off),
     )
     assert decoded(body, api="responses")[1:] == [ADDED, Finished("length")]
+
+
+def test_a_piece_of_code_that_is_no_text_is_an_error():
+    piece = of_item("code_interpreter_call_code.delta", delta=["1"])
+    with pytest.raises(QwenStreamError, match="a string was expected"):
+        told_so_far(opened(PROGRAM, code="1"), piece)
