@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import gzip
 import json
@@ -22,6 +21,7 @@ import pytest
 from conftest import Pieces
 from corpus import CORPUS
 from native import ONE_RUN, REQUEST_ID, STREAMS, stream
+from ways import every_way
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import (
@@ -42,19 +42,6 @@ pytestmark = [
     pytest.mark.usefixtures("waits"),
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
-
-
-async def _astream(model: Any) -> list[Any]:
-    return [chunk async for chunk in model.astream("?")]
-
-
-WAYS = {
-    "invoke": lambda model: model.invoke("?"),
-    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
-    "stream": lambda model: list(model.stream("?")),
-    "astream": lambda model: asyncio.run(_astream(model)),
-}
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 def endless(piece: bytes) -> Callable[[], httpx.Response]:

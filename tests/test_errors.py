@@ -15,6 +15,7 @@ import pytest
 from conftest import Pieces
 from langchain_core import exceptions as core
 from native import ONE_RUN, REQUEST_ID, STREAMS, error_frame, stream
+from ways import every_way
 
 from langchain_qwen_ci import code_executions, errors
 from langchain_qwen_ci.errors import (
@@ -32,19 +33,6 @@ ANSWER = STREAMS["one run"].body
 
 
 pytestmark = pytest.mark.usefixtures("waits")
-
-
-async def _astream(model: Any) -> list[Any]:
-    return [chunk async for chunk in model.astream("?")]
-
-
-WAYS = {
-    "invoke": lambda model: model.invoke("?"),
-    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
-    "stream": lambda model: list(model.stream("?")),
-    "astream": lambda model: asyncio.run(_astream(model)),
-}
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 def refusing(status: int, code: str, message: str = "No.", **headers: str) -> Any:

@@ -1,0 +1,21 @@
+"""Four ways to ask a model a question, for tests of what must not depend on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+
+async def _astream(model: Any) -> list[Any]:
+    return [chunk async for chunk in model.astream("?")]
+
+
+WAYS = {
+    "invoke": lambda model: model.invoke("?"),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
+    "stream": lambda model: list(model.stream("?")),
+    "astream": lambda model: asyncio.run(_astream(model)),
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
