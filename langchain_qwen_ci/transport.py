@@ -7,10 +7,10 @@ import re
 import socket
 import threading
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
 
 import httpx
 
@@ -174,7 +174,7 @@ class Transport:
         self._given_async = http_async_client
         self._client = SharedClient()
         self._async_clients = ClientOfEachLoop()
-        self._exchanges: WeakSet[_Exchange] = WeakSet()
+        self._exchanges: weakref.WeakSet[_Exchange] = weakref.WeakSet()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # connections are not copied
@@ -349,6 +349,11 @@ def _break(response: httpx.Response) -> None:
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+def _break_if_there(reference: weakref.ref[httpx.Response]) -> None:
+    if response := reference():
+        _break(response)
+
+
 def _alarm(response: httpx.Response, deadline: Deadline) -> threading.Timer | None:
     """Breaks the connection at the deadline: a read in a thread cannot be told of one.
 
@@ -357,7 +362,8 @@ def _alarm(response: httpx.Response, deadline: Deadline) -> threading.Timer | No
     """
     if deadline.left is None or _socket_of(response) is None:
         return None
-    alarm = threading.Timer(deadline.left, _break, (response,))
+    # The thread must not hold the response: in a process that is forked meanwhile it never ends.
+    alarm = threading.Timer(deadline.left, _break_if_there, (weakref.ref(response),))
     alarm.daemon = True
     alarm.start()
     return alarm
