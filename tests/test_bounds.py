@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import json
@@ -11,7 +12,7 @@ import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Self
@@ -21,7 +22,7 @@ import pytest
 from conftest import Pieces
 from corpus import CORPUS
 from native import ONE_RUN, REQUEST_ID, STREAMS, stream
-from ways import every_way
+from ways import WAYS, every_way
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import (
@@ -271,6 +272,18 @@ def test_a_refusal_that_breaks_off_is_known_by_its_status(service):
         service(lambda: httpx.Response(403, stream=body)).model().invoke("?")
 
 
+@pytest.mark.parametrize("step", [10_000, 50, 1])
+def test_what_stands_before_the_damage_is_kept(service, step):
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    whole = packer.compress(HALF) + packer.flush(zlib.Z_SYNC_FLUSH)
+    body = whole + b"\xff" * 20
+    pieces = Pieces(*(body[at : at + step] for at in range(0, len(body), step)))
+    answer = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=pieces)
+    with pytest.raises(QwenStreamError, match="cannot be unpacked") as caught:
+        service(lambda: answer).model().invoke("?")
+    assert caught.value.partial.content == "7 to the power of 5 "
+
+
 def test_a_refusal_that_cannot_be_unpacked_is_known_by_its_status(service):
     refusal = httpx.Response(403, headers={"content-encoding": "br"}, stream=Pieces(b"?"))
     with pytest.raises(QwenAPIError, match="HTTP 403"):
@@ -361,6 +374,35 @@ def test_a_whole_answer_is_one_even_at_the_deadline(service):
 
     told = service(Late()).model(total_timeout=0.1).invoke("?")
     assert told.content == STREAMS["one run"].content
+
+
+def test_what_belongs_to_a_whole_answer_is_read_beyond_the_deadline(service):
+    answer = CORPUS["chat_completions: an answer"]
+    before, usage, after = answer.body.partition(b'data: {"choices": []')
+
+    class Late(Pieces):
+        def __iter__(self) -> Iterator[bytes]:
+            yield before
+            time.sleep(0.15)
+            yield usage + after
+
+    told = service(Late()).model(api=answer.api, total_timeout=0.1).invoke("?")
+    assert told.usage_metadata["total_tokens"] == answer.usage[2]
+
+
+def test_an_end_that_does_not_come_is_not_waited_for(service, monkeypatch):
+    """Everything is told, so nobody should wait until `stream_chunk_timeout`."""
+    monkeypatch.setattr("langchain_qwen_ci.transport._SECONDS_FOR_THE_END", 0.05)
+
+    class Open(Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield WHOLE
+            await asyncio.Event().wait()
+
+    for way in ("ainvoke", "astream"):
+        body = Open()
+        assert WAYS[way](service(body).model())
+        assert body.closed
 
 
 def test_silence_while_a_program_runs_is_told_from_other_silence(service):

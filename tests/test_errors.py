@@ -264,6 +264,29 @@ def test_a_failure_without_words_is_named(service):
     for answer in (Pieces(stream(*ONE_RUN[:6]), breaks=httpx.ReadError("")), httpx.ReadError("")):
         with pytest.raises(QwenError, match="ReadError"):
             service(answer).model(max_retries=0).invoke("?")
+    with pytest.raises(QwenError, match="reset by peer"):
+        service(httpx.ReadError("reset by peer")).model(max_retries=0).invoke("?")
+
+
+PAGE = "<html>" + "Sign in. " * 30
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (PAGE, f"finished. It began with: {PAGE[:200]}…"),
+        (PAGE[:200], f"finished. It began with: {PAGE[:200]}"),
+        (PAGE[:201], f"finished. It began with: {PAGE[:200]}…"),
+        ("", "finished."),
+        (stream(*ONE_RUN[:2]).decode(), "finished."),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_what_came_in_place_of_an_answer_is_shown(service, body, shown, step):
+    pieces = [body.encode()[at : at + step] for at in range(0, len(body), step)]
+    with pytest.raises(QwenStreamError) as caught:
+        service(Pieces(*pieces)).model().invoke("?")
+    assert str(caught.value).endswith(shown)
 
 
 @every_way

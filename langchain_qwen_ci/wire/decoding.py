@@ -83,7 +83,7 @@ class FramedDecoder:
         self._frames = FrameReader()
         self._frames_read = 0
         self.told = 0
-        self._beginning = b""  # of the bytes, until there is a frame
+        self._beginning = b""  # of the bytes
 
     @property
     def begun(self) -> bool:
@@ -98,7 +98,7 @@ class FramedDecoder:
         return self._reading.over
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        if not self._frames_read and len(self._beginning) <= _SHOWN_BYTES:
+        if len(self._beginning) <= _SHOWN_BYTES:
             self._beginning += data[: _SHOWN_BYTES + 1]
         for frame in self._frames.feed(data):
             yield from self._events(frame)
@@ -116,9 +116,8 @@ class FramedDecoder:
 
     def _instead(self) -> str:
         """What came in place of an answer, such as the page of a proxy."""
-        if self._frames_read or not self._beginning:
-            return ""
-        return f" It began with: {shown(self._beginning)}"
+        instead = self._beginning if not self._frames_read else b""
+        return f" It began with: {shown(instead)}" if instead else ""
 
     def _events(self, frame: Frame) -> Iterator[Event]:
         if self._reading.over:
