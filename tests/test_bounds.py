@@ -384,6 +384,7 @@ def test_what_belongs_to_a_whole_answer_is_read_beyond_the_deadline(service):
         def __iter__(self) -> Iterator[bytes]:
             yield before
             time.sleep(0.15)
+            yield b": still here\n\n"
             yield usage + after
 
     told = service(Late()).model(api=answer.api, total_timeout=0.1).invoke("?")
