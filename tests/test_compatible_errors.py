@@ -310,3 +310,12 @@ def test_a_frame_of_responses_that_cannot_be_read_is_shown(service, broken: byte
     with pytest.raises(QwenStreamError, match=r"Frame 6 of the answer") as caught:
         service(body).model(api="responses").invoke("?")
     assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
+
+
+@pytest.mark.parametrize("garbage", [b"data: {\n\n", b"data: [1]\n\n", b"data: [DO\n\n"])
+def test_what_cannot_be_read_after_the_finish_spoils_no_answer(service, garbage):
+    answer = CORPUS["chat_completions: an answer"]
+    before, usage, after = answer.body.partition(b'data: {"choices": []')
+    told = service(before + garbage + usage + after).model(api=answer.api).invoke("?")
+    assert (told.content, told.usage_metadata["total_tokens"]) == (answer.content, answer.usage[2])
+    assert told.response_metadata["finish_reason"] == "stop"

@@ -184,6 +184,21 @@ def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
         served.model(max_retries=0).invoke("?")
 
 
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_a_refusal_may_say_nothing(service, body):
+    served = service(lambda: httpx.Response(504, content=body))
+    with pytest.raises(QwenServerError, match="HTTP 504") as caught:
+        served.model(max_retries=0).invoke("?")
+    assert caught.value.message == "The service gives no reason."
+
+
+def test_nothing_is_read_behind_a_frame_that_cannot_be(service):
+    said = b'data:{"output":{"choices":[{"message":{"content":"more"}}]}}'
+    with pytest.raises(QwenStreamError) as caught:
+        service(Pieces(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + said)).model().invoke("?")
+    assert caught.value.partial.content == "7 to the power of 5 "
+
+
 @pytest.mark.parametrize(
     ("body", "shown"),
     [

@@ -38,7 +38,7 @@ FILES = {
     "flow.py": FLOW,
     "content_encoding.py": FLOW,
     "wire/sse.py": DECODER,
-    "wire/decoding.py": DECODER,
+    "wire/decoding.py": DECODER | {"bounds"},
     "wire/values.py": DECODER,
     "wire/tokens.py": DECODER,
     "wire/dashscope.py": WIRE,
