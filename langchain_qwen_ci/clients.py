@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
-# httpx's default of 100 connections makes the 101st stream wait for another to end. And a request
-# looks at every connection that is kept: with 100 of them a burst of 200 streams costs eight times
-# as much as with 20, more than new connections do.
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+# httpx's default of 100 connections makes the 101st stream wait for another to end.
+# httpcore may close a connection that is one too many to be kept in the moment in which another
+# thread has taken it (seen in 1.0.9), so for threads none is: they are few.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+# A request looks at every connection that is kept: with 100 of them a burst of 200 streams costs
+# eight times as much as with 20, more than new connections do.
+_ASYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 _SOON_SECONDS = 0.1
 
@@ -117,7 +120,9 @@ class ClientOfEachLoop:
             if kept := self._clients.pop(ended, None):
                 kept.leave_owner()
         kept = _Kept(
-            httpx.AsyncClient(verify=certificates, limits=_LIMITS, mounts=_ASYNC_WITHOUT_PROXY)
+            httpx.AsyncClient(
+                verify=certificates, limits=_ASYNC_LIMITS, mounts=_ASYNC_WITHOUT_PROXY
+            )
         )
         self._clients[loop] = kept
         kept.owned = weakref.finalize(self, kept.close_soon, loop)
