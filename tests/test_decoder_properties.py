@@ -16,22 +16,21 @@ import pytest
 import responses_wire
 from conftest import Service
 from corpus import CORPUS
+from decoding import REQUEST, WIRES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from mutations import mutated, pieces
 from rare import ERRORS, RICH
-from whole_way import WIRES, check, outcome
+from whole_way import check, outcome
 
 from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenError, QwenRateLimitError, QwenStreamError
-from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.events import ToolCallDelta
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
 ]
-REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
 TOO_LARGE = 2**64  # for msgpack, in which LangGraph keeps messages
 INFINITE = float("inf")  # written as Infinity, and read as such
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from decoding import WIRES
 from langchain_core.load import dumps
 from langchain_core.messages import (
     AIMessage,
@@ -28,9 +29,7 @@ from langchain_qwen_ci.answer import Answer, as_text
 from langchain_qwen_ci.chunks import chunk_encoder
 from langchain_qwen_ci.errors import QwenAPIError, QwenError
 from langchain_qwen_ci.protocol import ProtocolEvents
-from langchain_qwen_ci.wire import Wire, WireRequest
-from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
-from langchain_qwen_ci.wire.dashscope import DashScopeWire
+from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -44,13 +43,7 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
     ToolCallDelta,
 )
-from langchain_qwen_ci.wire.responses import ResponsesWire
 
-WIRES: dict[str, Wire] = {
-    "dashscope": DashScopeWire(),
-    "responses": ResponsesWire(),
-    "chat_completions": ChatCompletionsWire(),
-}
 _REQUEST = WireRequest(model="qwen3-max", path="/multimodal-generation/", body=b"")
 _MODEL = "qwen3-max"
 _STATUS_CODES = (400, 429, 500)

@@ -237,6 +237,21 @@ def must_have_request_id(reply: Reply) -> None:
         raise BrokenFactError("the header is missing")
 
 
+def must_add_up(usage: object, read: str, written: str) -> None:
+    """Whether a usage counts both kinds of tokens, under a wire's own names, and their total."""
+    counts = [count_at(usage, f"{name}_tokens") for name in (read, written)]
+    must_be(count_at(usage, "total_tokens"), sum(counts), "total_tokens")
+    if not all(counts):
+        raise BrokenFactError(f"usage is {shown(usage)}")
+
+
+def must_tell_thinking(usage: object, written: str) -> None:
+    """Whether a usage says how many of the tokens that were written were thoughts."""
+    thought = count_at(usage, f"{written}_tokens_details", "reasoning_tokens")
+    if not 0 < thought <= count_at(usage, f"{written}_tokens"):
+        raise BrokenFactError(f"reasoning_tokens is {thought} in {shown(usage)}")
+
+
 def must_be_framed(frame: Frame) -> None:
     """Whether a frame of the native or the Responses wire has its four lines."""
     frame.value("id")
