@@ -32,7 +32,7 @@ bench: .venv/bench.installed
 
 # UPDATE_DOCS=1 also writes what it prints into docs/faults.md.
 faults: .venv/dev.installed
-	@$(BIN)/python tests/fault_matrix.py
+	@$(BIN)/python tests/support/fault_matrix.py
 
 load: .venv/dev.installed
 	$(BIN)/python tests/load/load.py $(SIZE)

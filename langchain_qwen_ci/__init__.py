@@ -4,14 +4,14 @@
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
 
 message = ChatQwenCodeInterpreter(model="qwen3-max").invoke("What is 123 to the power of 21?")
-code_executions(message)  # what ran
-plugin_counts(message)  # what is counted for it
+code_executions(message)  # the programs that ran
+plugin_counts(message)  # the number of calls of each plugin
 ```
 """
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci._version import __version__
+from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
 from langchain_qwen_ci.metadata import CodeExecution, PluginUsage, code_executions, plugin_counts
 
@@ -34,12 +34,12 @@ __all__ = [
     "plugin_counts",
 ]
 
-_OF_GRAPHS = ("QWEN_RETRY_POLICY", "CodeInterpreterState", "QwenCodeInterpreterNode")
+_GRAPH_NAMES = ("QWEN_RETRY_POLICY", "CodeInterpreterState", "QwenCodeInterpreterNode")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # as any module's
-    """What graphs need is imported when it is asked for: LangGraph takes long to import."""
-    if name in _OF_GRAPHS:
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # the signature of a module's __getattr__
+    # LangGraph takes long to import, so what needs it is imported at the first use.
+    if name in _GRAPH_NAMES:
         from langchain_qwen_ci import graph  # noqa: PLC0415  # see above
 
         return getattr(graph, name)

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
-from langchain_qwen_ci.catalogue import Api
 from langchain_qwen_ci.errors import QwenError
-from langchain_qwen_ci.printable import printable
+from langchain_qwen_ci.errors.text_safety import escape_unprintable
+from langchain_qwen_ci.models import Api
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,24 +28,24 @@ _PACE = 0.015  # seconds between frames of the emulator: about the speed of the 
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
         The exit code.
     """
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    question = chosen.question or _from_input()
+    arguments = parser.parse_args(argv)
+    question = arguments.question or _read_stdin()
     if not question:
         parser.error("no question: pass one, or write it to standard input")
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.showwarning = _warn
-            model = _model(chosen, stack)
-            screen = _Json() if chosen.json else _screen()
-            _ask(model, question, screen)
+            model = _model(arguments, stack)
+            display = _JsonDisplay() if arguments.json else _display()
+            _run_question(model, question, display)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return _INTERRUPTED
@@ -53,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (QwenError, ValueError, ImportError) as error:
-        print(f"{type(error).__name__}: {printable(str(error))}", file=sys.stderr)
+        print(f"{type(error).__name__}: {escape_unprintable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning without the place in the code, which is nothing to the user of a program."""
-    print(f"Warning: {printable(str(message))}", file=sys.stderr)
+    print(f"Warning: {escape_unprintable(str(message))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,40 +81,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _from_input() -> str:
+def _read_stdin() -> str:
     return "" if sys.stdin.isatty() else sys.stdin.read().strip()
 
 
-def _model(chosen: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInterpreter:
+def _model(arguments: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInterpreter:
     if os.environ.get("DASHSCOPE_API_KEY") or os.environ.get("DASHSCOPE_BASE_URL"):
-        model = ChatQwenCodeInterpreter(model=chosen.model, api=chosen.api)
+        model = ChatQwenCodeInterpreter(model=arguments.model, api=arguments.api)
     else:
         from langchain_qwen_ci.emulator import EmulatorServer  # noqa: PLC0415  # an extra
 
-        server = stack.enter_context(EmulatorServer(pace=0 if chosen.json else _PACE))
+        server = stack.enter_context(EmulatorServer(pace=0 if arguments.json else _PACE))
         print("DASHSCOPE_API_KEY is not set: asking the emulator.", file=sys.stderr)
         model = ChatQwenCodeInterpreter(
-            model=chosen.model, api=chosen.api, base_url=server.url, api_key="emulator"
+            model=arguments.model, api=arguments.api, base_url=server.url, api_key="emulator"
         )
     stack.callback(model.close)
     return model
 
 
-def _ask(model: ChatQwenCodeInterpreter, question: str, screen: Screen) -> None:
-    whole: AIMessageChunk | None = None
+def _run_question(model: ChatQwenCodeInterpreter, question: str, display: Display) -> None:
+    message: AIMessageChunk | None = None
     try:
         for chunk in model.stream(question):
-            whole = chunk if whole is None else whole + chunk
-            screen.show(chunk)
+            message = chunk if message is None else message + chunk
+            display.show(chunk)
     except QwenError as error:
         if error.partial is not None:
-            screen.end(error.partial)
+            display.end(error.partial)
         raise
-    if whole is not None:
-        screen.end(whole)
+    if message is not None:
+        display.end(message)
 
 
-class Screen(Protocol):
+class Display(Protocol):
     """Where an answer is shown."""
 
     def show(self, chunk: AIMessageChunk) -> None:
@@ -124,7 +124,7 @@ class Screen(Protocol):
         """Show what is known at the end."""
 
 
-class _Json:
+class _JsonDisplay:
     """One document, for other programs to read."""
 
     def show(self, chunk: AIMessageChunk) -> None:
@@ -142,18 +142,18 @@ class _Json:
             "request_id": message.response_metadata.get("request_id"),
         }
         # What steers a terminal stands inside of strings, where JSON takes an escape as well.
-        print(printable(json.dumps(document, ensure_ascii=False, indent=2)))
+        print(escape_unprintable(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
-def _screen() -> Screen:
+def _display() -> Display:
     try:
         from rich.console import Console  # noqa: PLC0415  # an extra
     except ModuleNotFoundError:
-        return _Plain()
-    return _Rich(Console(highlight=False))
+        return _PlainDisplay()
+    return _RichDisplay(Console(highlight=False))
 
 
-class _Plain:
+class _PlainDisplay:
     """Text without colours."""
 
     def __init__(self) -> None:
@@ -170,18 +170,18 @@ class _Plain:
 
     def end(self, message: AIMessage) -> None:
         self._write("\n\n")
-        self._facts(printable(_facts(message)))
+        self._summary(escape_unprintable(_summary(message)))
 
     def _block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text} | {"type": "text", "text": text}:
-                self._write(printable(text))
+                self._write(escape_unprintable(text))
             case {"type": "server_tool_call", "args": {"code": code}} if code:
-                self._code(printable(code))
+                self._code(escape_unprintable(code))
             case {"type": "server_tool_call_chunk", "args": piece}:
-                self._code(printable(json.loads(f'"{piece}"')))
+                self._code(escape_unprintable(json.loads(f'"{piece}"')))
             case {"type": "server_tool_result", "output": str(output)}:
-                self._output(printable(output))
+                self._output(escape_unprintable(output))
 
     def _code(self, code: str) -> None:
         self._write(f">>> {code}\n")
@@ -189,14 +189,14 @@ class _Plain:
     def _output(self, output: str) -> None:
         self._write(f"{output}\n")
 
-    def _facts(self, facts: str) -> None:
-        self._write(f"{facts}\n")
+    def _summary(self, summary: str) -> None:
+        self._write(f"{summary}\n")
 
     def _write(self, text: str) -> None:
         print(text, end="", flush=True)
 
 
-class _Rich(_Plain):
+class _RichDisplay(_PlainDisplay):
     """Thinking dim, code highlighted."""
 
     def __init__(self, console: Console) -> None:
@@ -206,7 +206,7 @@ class _Rich(_Plain):
     def _block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text}:
-                self._console.print(printable(text), end="", style="dim", markup=False)
+                self._console.print(escape_unprintable(text), end="", style="dim", markup=False)
             case _:
                 super()._block(block)
 
@@ -223,19 +223,19 @@ class _Rich(_Plain):
 
         self._console.print(Panel(Text(output), title="output", title_align="left"))
 
-    def _facts(self, facts: str) -> None:
-        self._console.print(facts, style="dim", markup=False)
+    def _summary(self, summary: str) -> None:
+        self._console.print(summary, style="dim", markup=False)
 
 
-def _facts(message: AIMessage) -> str:
+def _summary(message: AIMessage) -> str:
     counts = plugin_counts(message)
-    facts = [f"{name} × {count}" for name, count in counts.items()] or ["no code was shown"]  # noqa: RUF001
+    summary = [f"{name} × {count}" for name, count in counts.items()] or ["no code was shown"]  # noqa: RUF001
     if usage := message.usage_metadata:
         thought = usage.get("output_token_details", {}).get("reasoning")
         thinking = f", {thought} of them reasoning" if thought else ""
-        facts.append(f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{thinking}")
-    facts.append(message.response_metadata.get("finish_reason") or "broken off")
-    return " · ".join(facts)
+        summary.append(f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{thinking}")
+    summary.append(message.response_metadata.get("finish_reason") or "broken off")
+    return " · ".join(summary)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from langchain_qwen_ci.answer import as_text
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
-from langchain_qwen_ci.graph_state import CodeInterpreterChannels, channels_of
-from langchain_qwen_ci.history import prepared
-from langchain_qwen_ci.live import live_executions
+from langchain_qwen_ci.graph.history import prepare_history
+from langchain_qwen_ci.graph.state import CodeInterpreterChannels, channels_from_message
+from langchain_qwen_ci.graph.streaming import stream_code_executions
+from langchain_qwen_ci.response.message_builder import to_text_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from langchain.tools.tool_node import ToolCallRequest
     from langchain_core.messages import BaseMessage
 
-    from langchain_qwen_ci.history import HistoryPolicy
+    from langchain_qwen_ci.graph.history import HistoryPolicy
 
 _DESCRIPTION = (
     "Solves a task by writing Python and running it in a sandbox: arithmetic, statistics, dates, "
@@ -65,16 +65,16 @@ def code_interpreter_tool(
         `plugin_counts`. `CodeExecutionsMiddleware` brings those into the agent's state.
     """
 
-    def asked(task: str) -> list[BaseMessage]:
-        return prepared([HumanMessage(task)], "pass", system_prompt)
+    def task_messages(task: str) -> list[BaseMessage]:
+        return prepare_history([HumanMessage(task)], "pass", system_prompt)
 
     def run(task: str) -> tuple[str, CodeInterpreterChannels]:
-        with live_executions(name):
-            return _told(model.invoke(asked(task)))
+        with stream_code_executions(name):
+            return _content_and_artifact(model.invoke(task_messages(task)))
 
     async def arun(task: str) -> tuple[str, CodeInterpreterChannels]:
-        with live_executions(name):
-            return _told(await model.ainvoke(asked(task)))
+        with stream_code_executions(name):
+            return _content_and_artifact(await model.ainvoke(task_messages(task)))
 
     return StructuredTool.from_function(
         run,
@@ -86,8 +86,8 @@ def code_interpreter_tool(
     )
 
 
-def _told(message: AIMessage) -> tuple[str, CodeInterpreterChannels]:
-    return str(message.text), channels_of(message)
+def _content_and_artifact(message: AIMessage) -> tuple[str, CodeInterpreterChannels]:
+    return str(message.text), channels_from_message(message)
 
 
 class CodeInterpreterAgentState(AgentState[Any], CodeInterpreterChannels):
@@ -113,17 +113,17 @@ class CodeExecutionsMiddleware(AgentMiddleware[CodeInterpreterAgentState, Any, A
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
-        return _into_state(handler(request))
+        return _to_state_update(handler(request))
 
     async def awrap_tool_call(
         self,
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
-        return _into_state(await handler(request))
+        return _to_state_update(await handler(request))
 
 
-def _into_state(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
+def _to_state_update(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
     """A tool's message, with what its artifact says of executions as an update of the state."""
     artifact = getattr(result, "artifact", None)
     if not isinstance(artifact, dict) or "code_executions" not in artifact:
@@ -132,11 +132,11 @@ def _into_state(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any
     return Command(update={"messages": [result], **channels})
 
 
-HAND_OVER = "use_code_interpreter"
+USE_INTERPRETER_TOOL = "use_code_interpreter"
 
 
-@tool(HAND_OVER)
-def _hand_over(task: str) -> str:
+@tool(USE_INTERPRETER_TOOL)
+def _request_interpreter(task: str) -> str:
     """Take the next turn with a code interpreter in place of the other tools: write Python, have
     it run, and answer. Call this when something must be computed, and say what."""
     return f"The code interpreter is on, and no other tool. Do this now: {task}"
@@ -170,14 +170,14 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
         when: Callable[[ModelRequest[Any]], bool] | None = None,
         model: ChatQwenCodeInterpreter | None = None,
         history: HistoryPolicy = "text",
-        live: bool = True,
+        emit_events: bool = True,
     ) -> None:
         super().__init__()
-        self.tools = [] if when else [_hand_over]
-        self._when = when or _was_handed_over
+        self.tools = [] if when else [_request_interpreter]
+        self._when = when or _interpreter_requested
         self._model = model
         self._history = history
-        self._live = live
+        self._emit_events = emit_events
 
     def wrap_model_call(
         self,
@@ -186,7 +186,7 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
     ) -> Any:  # noqa: ANN401  # as AgentMiddleware has it
         if not self._when(request):
             return handler(_without_interpreter(request))
-        with live_executions(self.name, on=self._live):
+        with stream_code_executions(self.name, enabled=self._emit_events):
             return _with_channels(handler(self._with_interpreter(request)))
 
     async def awrap_model_call(
@@ -196,7 +196,7 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
     ) -> Any:  # noqa: ANN401  # as AgentMiddleware has it
         if not self._when(request):
             return await handler(_without_interpreter(request))
-        with live_executions(self.name, on=self._live):
+        with stream_code_executions(self.name, enabled=self._emit_events):
             return _with_channels(await handler(self._with_interpreter(request)))
 
     def _with_interpreter(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
@@ -213,7 +213,7 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             )
         return request.override(
             model=model,
-            messages=cast("Any", prepared(request.messages, self._history, None)),
+            messages=cast("Any", prepare_history(request.messages, self._history, None)),
             tools=[],
             tool_choice=None,
             response_format=None,
@@ -221,12 +221,12 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
         )
 
 
-def _was_handed_over(request: ModelRequest[Any]) -> bool:
+def _interpreter_requested(request: ModelRequest[Any]) -> bool:
     """Whether the model has just asked for the interpreter."""
     for message in reversed(request.messages):
         if not isinstance(message, ToolMessage):
             return False
-        if message.name == HAND_OVER:
+        if message.name == USE_INTERPRETER_TOOL:
             return True
     return False
 
@@ -241,10 +241,10 @@ def _without_interpreter(request: ModelRequest[Any]) -> ModelRequest[Any]:
 def _with_channels(response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
     """The answer, with its executions and counts as an update of the state."""
     response.result = [
-        as_text(message) if isinstance(message, AIMessage) else message
+        to_text_message(message) if isinstance(message, AIMessage) else message
         for message in response.result
     ]
     (answer,) = (message for message in response.result if isinstance(message, AIMessage))
     return ExtendedModelResponse(
-        model_response=response, command=Command(update=dict(channels_of(answer)))
+        model_response=response, command=Command(update=dict(channels_from_message(answer)))
     )

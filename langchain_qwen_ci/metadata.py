@@ -1,4 +1,4 @@
-"""What the package adds to a message, and how to read it."""
+"""What the package adds to a message, and functions that read it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing_extensions import TypedDict
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
+MODEL_PROVIDER = "qwen"
+"""`response_metadata["model_provider"]` of every message."""
+
+CODE_INTERPRETER = "code_interpreter"
+"""Name of the interpreter among plugins, server tools and tool runs."""
+
 
 class CodeExecution(TypedDict):
     """One program that the model wrote and the service ran."""
@@ -18,38 +24,39 @@ class CodeExecution(TypedDict):
     """Unique across messages; the `id` of the `server_tool_call` block."""
 
     code: str
-    """The Python source, as the model wrote it."""
+    """The Python source code, as the model wrote it."""
 
     status: Literal["in_progress", "completed", "failed"]
-    """"in_progress" only in partial messages. Only the Responses API can tell "failed": there a
-    traceback stands in the output."""
+    """"in_progress" appears in partial messages only. "failed" means that the output holds a
+    traceback, so only the Responses API can report it."""
 
     output: NotRequired[str]
-    """What the program printed. Absent where the wire carries no outputs: only the Responses API
-    does."""
+    """What the program printed. Absent on the APIs that return no outputs: only the Responses API
+    returns them."""
 
     images: NotRequired[list[str]]
-    """URLs of what the program drew; they are links in `output`, too. Signed: they end after about
-    twelve hours. Absent if it drew nothing, or where the wire carries no outputs."""
+    """URLs of the images that the program created; `output` links to them as well. The URLs are
+    signed and expire after about twelve hours. Absent if there are none, or if the API returns no
+    outputs."""
 
 
 class PluginUsage(TypedDict):
-    """What the service charges for one plugin in one request."""
+    """The use of one plugin in one request, as the service counts it."""
 
     count: int
-    """Calls of the plugin."""
+    """Number of calls of the plugin."""
 
     strategy: NotRequired[str]
-    """The search strategy; of the `search` plugin only."""
+    """The search strategy; only for the `search` plugin."""
 
 
 class InferenceUsage(TypedDict):
-    """What one inference of a request cost; a request with executions has several.
+    """Tokens of one inference; a request with code executions has several inferences.
 
-    Every execution is followed by another inference, which reads the prompt, the code and its
-    output again: the input tokens of the second and later ones are the price of executions. In
-    `response_metadata["inference_usage"]`, in order, from the native API only: there usage steps
-    up where an inference begins.
+    After each execution another inference reads the prompt, the code and its output again. The
+    input tokens of the second and later inferences are therefore the cost of executions.
+    `response_metadata["inference_usage"]` lists them in order. Only the native API has it, because
+    only there the usage grows when an inference starts.
     """
 
     input_tokens: int
@@ -57,29 +64,31 @@ class InferenceUsage(TypedDict):
 
 
 def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
-    """The programs that the service ran for a message, in order.
+    """Return the programs that the service ran for a message, in order.
 
     Args:
         message: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON).
 
     Returns:
-        The executions; while a message still streams, what is known of them. Empty if none ran,
-        or if the wire does not show them (Chat Completions).
+        The executions. For a message that is still streaming, the executions so far. Empty if no
+        program ran, or if the API does not return programs (Chat Completions).
     """
     recorded = _metadata(message, "response_metadata").get("code_executions")
     if recorded is not None:
         return [cast("CodeExecution", dict(execution)) for execution in recorded]
-    trail = _metadata(message, "additional_kwargs").get("trail") or ()
-    results = {entry["result_of"]: entry for entry in trail if "result_of" in entry}
+    # The records are in the last chunk only. Before it, the positions of blocks hold the code.
+    positions = _metadata(message, "additional_kwargs").get("block_positions") or ()
+    results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
     return [
-        _so_far(entry, results.get(entry["id"]))
-        for entry in trail
+        _execution_from_positions(entry, results.get(entry["id"]))
+        for entry in positions
         if {"id", "code"} <= entry.keys()
     ]
 
 
-def _so_far(entry: Mapping[str, Any], result: Mapping[str, Any] | None) -> CodeExecution:
-    """The record of an execution as chunks have told it."""
+def _execution_from_positions(
+    entry: Mapping[str, Any], result: Mapping[str, Any] | None
+) -> CodeExecution:
     execution = CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
     if result:
         execution["status"] = "failed" if result["status"] == "error" else "completed"
@@ -90,13 +99,13 @@ def _so_far(entry: Mapping[str, Any], result: Mapping[str, Any] | None) -> CodeE
 
 
 def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
-    """How often each plugin was called for a message: `{"code_interpreter": 1}`.
+    """Return the number of calls of each plugin for a message: `{"code_interpreter": 1}`.
 
     Args:
         message: a message, a sum of chunks, or one of them as a dictionary (from JSON).
 
     Returns:
-        Calls by plugin; empty if none was called, or if the wire gives no counts.
+        Number of calls by plugin. Empty if no plugin was called, or if the API returns no counts.
     """
     plugins = _metadata(message, "response_metadata").get("plugins") or {}
     return {name: usage["count"] for name, usage in plugins.items() if "count" in usage}
@@ -104,7 +113,7 @@ def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
 
 def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> dict[str, Any]:
     if isinstance(message, Mapping):
-        # `message_to_dict` wraps the fields into "data", `dumpd` into "kwargs".
+        # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
         fields = message.get("data") or message.get("kwargs") or message
         return fields.get(name) or {}
     return cast("dict[str, Any]", getattr(message, name))

@@ -22,7 +22,7 @@ from langchain_qwen_ci import (
 from langchain_qwen_ci.graph import Budget, CodeExecutionsTransformer
 
 
-class Question(TypedDict):
+class ModelRequest(TypedDict):
     """What a client sends: none of the counts that the budget goes by."""
 
     messages: list[AnyMessage]
@@ -63,7 +63,7 @@ compute = QwenCodeInterpreterNode(
 )
 talk = QwenCodeInterpreterNode(model.bind(enable_code_interpreter=False), name="talk")
 
-builder = StateGraph(CodeInterpreterState, input_schema=Question, output_schema=Answer)
+builder = StateGraph(CodeInterpreterState, input_schema=ModelRequest, output_schema=Answer)
 builder.add_node(compute, retry_policy=QWEN_RETRY_POLICY)
 builder.add_node(talk, retry_policy=QWEN_RETRY_POLICY)
 builder.add_conditional_edges(START, route)

@@ -11,7 +11,7 @@ Needs the extra `emulator`.
 """
 
 try:
-    from langchain_qwen_ci.emulator.endpoint import Received
+    from langchain_qwen_ci.emulator.endpoint import RecordedRequest
     from langchain_qwen_ci.emulator.server import EmulatorServer
 except ModuleNotFoundError as missing:
     if missing.name not in {"starlette", "uvicorn", "pydantic_monty"}:
@@ -22,53 +22,53 @@ except ModuleNotFoundError as missing:
 
 from langchain_qwen_ci.emulator.faults import (
     Cut,
+    ErrorBody,
     ErrorFrame,
-    Failed,
+    FailedResponse,
     Fault,
     Garbage,
-    JsonError,
     Reset,
     Stall,
     Status,
 )
-from langchain_qwen_ci.emulator.mind import (
+from langchain_qwen_ci.emulator.responders.planner import Planner
+from langchain_qwen_ci.emulator.responders.responder import (
     Call,
+    ChatMessage,
     Extract,
     Finish,
-    Mind,
-    Question,
+    ModelRequest,
+    Responder,
     Result,
     Run,
-    Said,
     Say,
     Search,
     Step,
     Think,
 )
-from langchain_qwen_ci.emulator.planner import Planner
+from langchain_qwen_ci.emulator.responders.script import Script
 from langchain_qwen_ci.emulator.sandbox import Limits
-from langchain_qwen_ci.emulator.script import Script
 
 __all__ = [
     "Call",
+    "ChatMessage",
     "Cut",
     "EmulatorServer",
+    "ErrorBody",
     "ErrorFrame",
     "Extract",
-    "Failed",
+    "FailedResponse",
     "Fault",
     "Finish",
     "Garbage",
-    "JsonError",
     "Limits",
-    "Mind",
+    "ModelRequest",
     "Planner",
-    "Question",
-    "Received",
+    "RecordedRequest",
     "Reset",
+    "Responder",
     "Result",
     "Run",
-    "Said",
     "Say",
     "Script",
     "Search",

@@ -17,15 +17,15 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--pace", type=float, default=0.02, help="seconds between two frames")
     parser.add_argument("--api-key", help="the only key to accept (default: any)")
-    chosen = parser.parse_args()
-    server = EmulatorServer(port=chosen.port, pace=chosen.pace, api_key=chosen.api_key)
+    arguments = parser.parse_args()
+    server = EmulatorServer(port=arguments.port, pace=arguments.pace, api_key=arguments.api_key)
     try:
         server.start()
     except OSError as error:
-        print(f"Port {chosen.port} cannot be used ({error.strerror}).", file=sys.stderr)
+        print(f"Port {arguments.port} cannot be used ({error.strerror}).", file=sys.stderr)
         return 1
     print(f"Listening on {server.url}; Ctrl-C ends it. Point a client at it with")
-    key = "the key" if chosen.api_key else "anything"
+    key = "the key" if arguments.api_key else "anything"
     print(f"  DASHSCOPE_BASE_URL={server.url} DASHSCOPE_API_KEY={key!r}")
     print(f"  OPENAI_BASE_URL={server.url}/compatible-mode/v1 OPENAI_API_KEY={key!r}", flush=True)
     try:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.responses import Response, StreamingResponse
 
 from langchain_qwen_ci.emulator.faults import (
+    ErrorBody,
     ErrorFrame,
-    Failed,
-    JsonError,
+    FailedResponse,
     Status,
-    at_once,
-    spoilt,
+    as_single_chunk,
+    with_fault,
 )
-from langchain_qwen_ci.emulator.mind import Extract, Finish, Run, Search, Think
-from langchain_qwen_ci.emulator.rules import Refusal
+from langchain_qwen_ci.emulator.request_rules import ServiceError
+from langchain_qwen_ci.emulator.responders.responder import Extract, Finish, Run, Search, Think
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
@@ -29,16 +29,27 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from langchain_qwen_ci.emulator.faults import Fault
-    from langchain_qwen_ci.emulator.mind import Mind, Question, Result, Step, Steps
+    from langchain_qwen_ci.emulator.responders.responder import (
+        ModelRequest,
+        Responder,
+        Result,
+        Step,
+        Steps,
+    )
     from langchain_qwen_ci.emulator.sandbox import Sandbox
-    from langchain_qwen_ci.emulator.wire import Answer, Payload, Wire, WireRequest
+    from langchain_qwen_ci.emulator.wires.interface import (
+        Payload,
+        ResponseEncoder,
+        Wire,
+        WireRequest,
+    )
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class RecordedRequest:
     """A request that the emulator got. The key is masked in `headers`."""
 
     path: str
@@ -49,13 +60,13 @@ class Received:
 class Settings(Protocol):
     """What the endpoint asks the server for, anew with each request."""
 
-    requests: list[Received]
+    requests: list[RecordedRequest]
 
     @property
-    def mind(self) -> Mind: ...
+    def responder(self) -> Responder: ...
     @property
     def pace(self) -> float: ...
-    def take_fault(self, received: Received) -> Fault | None: ...
+    def take_fault(self, received: RecordedRequest) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
 
@@ -68,108 +79,118 @@ class Endpoint:
         self._first = wires[0]
         self._wires = {path: wire for wire in wires for path in wire.paths}
 
-    async def answer(self, http: Request) -> Response:
+    async def respond(self, http: Request) -> Response:
         request_id = str(uuid.uuid4())
         body = _parsed(await http.body())
-        received = Received(http.url.path, _masked(http.headers), body)
+        received = RecordedRequest(http.url.path, _masked(http.headers), body)
         self._settings.requests.append(received)
         fault = self._settings.take_fault(received)
         try:
-            request = self._admitted(http, body, fault)
-            answer = request.answer(request_id)
-            sending = self._answered(request, answer, fault, {"x-request-id": request_id})
+            request = self._check_request(http, body, fault)
+            encoder = request.encoder(request_id)
+            sending = self._respond(request, encoder, fault, {"x-request-id": request_id})
             return await _while_connected(http, sending)
         except _RefusedError as refused:
             wire = self._wires.get(http.url.path, self._first)
             more = dict(fault.headers) if isinstance(fault, Status) else {}
             return Response(
-                wire.error_body(refused.refusal, request_id),
-                status_code=refused.refusal.status,
+                wire.error_body(refused.request_error, request_id),
+                status_code=refused.request_error.status,
                 headers={"x-request-id": request_id, **more},
                 media_type=_JSON,
             )
 
-    def _admitted(self, http: Request, body: object, fault: Fault | None) -> WireRequest:
+    def _check_request(self, http: Request, body: object, fault: Fault | None) -> WireRequest:
         path = http.url.path
         if isinstance(fault, Status):
-            raise _RefusedError(Refusal(fault.status, fault.code, fault.message))
+            raise _RefusedError(ServiceError(fault.status, fault.code, fault.message))
         wire = self._wires.get(path)
         if wire is None or http.method != "POST":
-            raise _RefusedError(Refusal(404, "NotFound", f"There is no {http.method} {path}."))
+            raise _RefusedError(ServiceError(404, "NotFound", f"There is no {http.method} {path}."))
         if not self._settings.accepts(http.headers.get("authorization", "")):
-            raise _RefusedError(Refusal(401, "InvalidApiKey", "Invalid API-key provided."))
+            raise _RefusedError(ServiceError(401, "InvalidApiKey", "Invalid API-key provided."))
         if not isinstance(body, dict):
             said = f"The body is no JSON object: {type(body).__name__}"
-            raise _RefusedError(Refusal(400, "BadRequest", said))
+            raise _RefusedError(ServiceError(400, "BadRequest", said))
         request = wire.request(path, http.headers, body)
-        if refusal := request.refusal():
-            raise _RefusedError(refusal)
+        if request_error := request.request_error():
+            raise _RefusedError(request_error)
         return request
 
-    async def _answered(
-        self, request: WireRequest, answer: Answer, fault: Fault | None, headers: dict[str, str]
+    async def _respond(
+        self,
+        request: WireRequest,
+        encoder: ResponseEncoder,
+        fault: Fault | None,
+        headers: dict[str, str],
     ) -> Response:
-        streams = request.asked.streams
-        failure = _failure(fault) or request.failure()
-        if failure and (not streams or isinstance(fault, JsonError)):
-            return Response(answer.failed_document(failure), media_type=_JSON, headers=headers)
-        if failure:
-            frames = _in_time(_failing(answer, failure))
+        streams = request.parsed.streams
+        response_error = _failure(fault) or request.response_error()
+        if response_error and (not streams or isinstance(fault, ErrorBody)):
+            return Response(
+                encoder.failed_document(response_error), media_type=_JSON, headers=headers
+            )
+        if response_error:
+            frames = _as_async(_failed_stream(encoder, response_error))
         elif streams:
-            frames = await self._frames(request, answer)
+            frames = await self._frames(request, encoder)
         else:
             if isinstance(fault, ErrorFrame):
-                raise _RefusedError(fault.refusal)
-            document = await self._document(request, answer)
+                raise _RefusedError(fault.error)
+            document = await self._document(request, encoder)
             if fault is None:
                 return Response(document, media_type=_JSON, headers=headers)
-            frames, fault = _in_time([document]), at_once(fault)
+            frames, fault = _as_async([document]), as_single_chunk(fault)
         return _Stream(
-            spoilt(frames, fault, answer),
+            with_fault(frames, fault, encoder),
             media_type=_EVENTS if streams else _JSON,
             headers=headers,
         )
 
-    async def _document(self, request: WireRequest, answer: Answer) -> bytes:
+    async def _document(self, request: WireRequest, encoder: ResponseEncoder) -> bytes:
         try:
-            async for _ in self._payloads(request, answer):
+            async for _ in self._payloads(request, encoder):
                 pass
         except Exception as error:
-            raise _RefusedError(_broken(error)) from error
-        return answer.document()
+            raise _RefusedError(_internal_error(error)) from error
+        return encoder.document()
 
-    async def _frames(self, request: WireRequest, answer: Answer) -> AsyncGenerator[bytes]:
+    async def _frames(
+        self, request: WireRequest, encoder: ResponseEncoder
+    ) -> AsyncGenerator[bytes]:
         """The frames of the answer, the first of which there is already.
 
         Raises:
             _RefusedError: there is none, since the mind has failed.
         """
-        payloads = self._payloads(request, answer)
+        payloads = self._payloads(request, encoder)
         try:
             first = await anext(payloads)
         except Exception as error:
-            raise _RefusedError(_broken(error)) from error
-        return _paced(first, payloads, answer, self._settings.pace)
+            raise _RefusedError(_internal_error(error)) from error
+        return _paced_frames(first, payloads, encoder, self._settings.pace)
 
-    async def _payloads(self, request: WireRequest, answer: Answer) -> AsyncGenerator[Payload]:
+    async def _payloads(
+        self, request: WireRequest, encoder: ResponseEncoder
+    ) -> AsyncGenerator[Payload]:
         """Let the mind think, run what it wants to run, and write it down."""
-        telling = _Telling(request, answer)
-        steps = self._settings.mind.answer(telling.question)
+        writer = _StreamWriter(request, encoder)
+        steps = self._settings.responder.respond(writer.model_request)
         session = self._sandbox.session()
         with closing(steps):
             step = next(steps, None)
-            for payload in telling.begin(step):
+            for payload in writer.begin(step):
                 yield payload
-            while step is not None and not telling.finished:
-                for payload in telling.step(step):
+            while step is not None and not writer.finished:
+                for payload in writer.step(step):
                     yield payload
                 result = None
-                if isinstance(step, Run) and not telling.finished:
+                if isinstance(step, Run) and not writer.finished:
                     result = await session.run(step.code)
-                    for payload in answer.ran(result):
+                    for payload in encoder.on_code_result(result):
                         yield payload
                 step = _next(steps, result)
-        for payload in telling.end():
+        for payload in writer.end():
             yield payload
 
 
@@ -188,32 +209,32 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-class _Telling:
+class _StreamWriter:
     """What an answer shows of a mind's steps: no thoughts if there are none, no more at its end."""
 
-    def __init__(self, request: WireRequest, answer: Answer) -> None:
-        self.question = request.asked.question()
+    def __init__(self, request: WireRequest, encoder: ResponseEncoder) -> None:
+        self.model_request = request.parsed.to_model_request()
         self.finished = False
-        self._trimmer = request.asked.trimmer()
-        self._answer = answer
+        self._trimmer = request.parsed.stop_limiter()
+        self._encoder = encoder
 
     def begin(self, first: Step | None) -> Iterator[Payload]:
         """Nothing is told before it is known that the first step can be."""
-        _check(first, self.question)
-        yield from self._answer.begin()
+        _check(first, self.model_request)
+        yield from self._encoder.begin()
 
     def step(self, step: Step) -> Iterator[Payload]:
-        _check(step, self.question)
-        if self.question.thinking or not isinstance(step, Think):
-            yield from self._shown(self._trimmer.step(step))
+        _check(step, self.model_request)
+        if self.model_request.thinking or not isinstance(step, Think):
+            yield from self._encode(self._trimmer.step(step))
 
     def end(self) -> Iterator[Payload]:
-        yield from self._shown(self._trimmer.end())
-        yield from self._answer.end()
+        yield from self._encode(self._trimmer.end())
+        yield from self._encoder.end()
 
-    def _shown(self, steps: Iterable[Step]) -> Iterator[Payload]:
+    def _encode(self, steps: Iterable[Step]) -> Iterator[Payload]:
         for step in steps:
-            yield from self._answer.step(step)
+            yield from self._encoder.step(step)
             if isinstance(step, Finish):
                 self.finished = True
                 return
@@ -222,21 +243,21 @@ class _Telling:
 class _RefusedError(Exception):
     """Carries a refusal out of whatever found it."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
+    def __init__(self, request_error: ServiceError) -> None:
+        super().__init__(request_error.message)
+        self.request_error = request_error
 
 
-def _check(step: Step | None, question: Question) -> None:
+def _check(step: Step | None, model_request: ModelRequest) -> None:
     """Whether the service could take this step.
 
     Raises:
         RuntimeError: the request has not switched on what it needs.
     """
-    if isinstance(step, Run) and not question.code_interpreter:
+    if isinstance(step, Run) and not model_request.code_interpreter:
         raise RuntimeError("The mind runs code, but the request's interpreter is off.")
     tool = {Search: "web_search", Extract: "web_extractor"}.get(type(step))
-    if tool and tool not in question.server_tools:
+    if tool and tool not in model_request.server_tools:
         raise RuntimeError(f"The mind uses {tool}, but the request has not switched it on.")
 
 
@@ -247,13 +268,13 @@ def _next(steps: Steps, result: Result | None) -> Step | None:
         return None
 
 
-def _failure(fault: Fault | None) -> Refusal | None:
-    return fault.refusal if isinstance(fault, Failed | JsonError) else None
+def _failure(fault: Fault | None) -> ServiceError | None:
+    return fault.error if isinstance(fault, FailedResponse | ErrorBody) else None
 
 
-def _broken(error: Exception) -> Refusal:
+def _internal_error(error: Exception) -> ServiceError:
     """A mind is foreign code, and a script may run out."""
-    return Refusal(500, "InternalError", f"{type(error).__name__}: {error}")
+    return ServiceError(500, "InternalError", f"{type(error).__name__}: {error}")
 
 
 def _parsed(content: bytes) -> object:
@@ -270,7 +291,7 @@ def _masked(headers: Mapping[str, str]) -> dict[str, str]:
 async def _while_connected(http: Request, work: Coroutine[Any, Any, Response]) -> Response:
     """The result of some work, which ends when the client leaves: nobody waits for its code."""
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(http))
+    leaving = asyncio.ensure_future(_client_disconnected(http))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -281,35 +302,35 @@ async def _while_connected(http: Request, work: Coroutine[Any, Any, Response]) -
         leaving.cancel()
 
 
-async def _left(http: Request) -> None:
+async def _client_disconnected(http: Request) -> None:
     """Its body has been read, so the next that comes is the client's leaving."""
     while (await http.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _in_time(frames: Iterable[bytes]) -> AsyncGenerator[bytes]:
+async def _as_async(frames: Iterable[bytes]) -> AsyncGenerator[bytes]:
     for frame in frames:
         yield frame
 
 
-def _failing(answer: Answer, failure: Refusal) -> Iterator[bytes]:
-    for payload in answer.begin():
-        yield answer.frame(payload)
-    yield answer.error_frame(answer.written + 1, failure)
+def _failed_stream(encoder: ResponseEncoder, response_error: ServiceError) -> Iterator[bytes]:
+    for payload in encoder.begin():
+        yield encoder.frame(payload)
+    yield encoder.error_frame(encoder.written + 1, response_error)
 
 
-async def _paced(
-    first: Payload, payloads: AsyncGenerator[Payload], answer: Answer, pace: float
+async def _paced_frames(
+    first: Payload, payloads: AsyncGenerator[Payload], encoder: ResponseEncoder, pace: float
 ) -> AsyncGenerator[bytes]:
     try:
         async with aclosing(payloads):
-            yield answer.frame(first)
+            yield encoder.frame(first)
             async for payload in payloads:
                 if pace:
                     await asyncio.sleep(pace)
-                yield answer.frame(payload)
+                yield encoder.frame(payload)
     except Exception as error:  # noqa: BLE001  # a mind is foreign code, and 200 has been sent
-        yield answer.error_frame(answer.written + 1, _broken(error))
+        yield encoder.error_frame(encoder.written + 1, _internal_error(error))
         return
-    if answer.closing:
-        yield answer.closing
+    if encoder.closing:
+        yield encoder.closing

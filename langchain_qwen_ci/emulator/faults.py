@@ -12,12 +12,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from langchain_qwen_ci.emulator.rules import Refusal
+from langchain_qwen_ci.emulator.request_rules import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from langchain_qwen_ci.emulator.wire import Answer
+    from langchain_qwen_ci.emulator.wires.interface import ResponseEncoder
 
 _SORRY = "An internal error has occurred, please try again later."
 
@@ -33,19 +33,19 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class JsonError:
+class ErrorBody:
     """Answer 200 with a JSON body that holds an error, even where a stream was asked for."""
 
     code: str = "InternalError"
     message: str = _SORRY
 
     @property
-    def refusal(self) -> Refusal:
-        return Refusal(500, self.code, self.message)
+    def error(self) -> ServiceError:
+        return ServiceError(500, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedResponse:
     """Answer 200 with an answer that has failed, as Responses does at a rate limit.
 
     A stream begins as always and then says so; another answer is a JSON body that holds an error.
@@ -56,8 +56,8 @@ class Failed:
     message: str = "Operation model request rate limit exceeded, please try again later."
 
     @property
-    def refusal(self) -> Refusal:
-        return Refusal(self.status, self.code, self.message)
+    def error(self) -> ServiceError:
+        return ServiceError(self.status, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class ErrorFrame:
     message: str = _SORRY
 
     @property
-    def refusal(self) -> Refusal:
-        return Refusal(self.status, self.code, self.message)
+    def error(self) -> ServiceError:
+        return ServiceError(self.status, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +105,20 @@ class Garbage:
     data: bytes = b'data:{"output":\n\n'
 
 
-Fault = Status | JsonError | Failed | ErrorFrame | Cut | Reset | Stall | Garbage
+Fault = Status | ErrorBody | FailedResponse | ErrorFrame | Cut | Reset | Stall | Garbage
 
 
 class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
     """Raised in a body to make the server drop the connection, as `Reset` orders."""
 
 
-def at_once(fault: Fault | None) -> Fault | None:
+def as_single_chunk(fault: Fault | None) -> Fault | None:
     """The fault as it strikes the first frame."""
     return replace(fault, after=0) if isinstance(fault, Cut | Reset | Stall | Garbage) else fault
 
 
-async def spoilt(
-    frames: AsyncGenerator[bytes], fault: Fault | None, answer: Answer
+async def with_fault(
+    frames: AsyncGenerator[bytes], fault: Fault | None, encoder: ResponseEncoder
 ) -> AsyncGenerator[bytes]:
     """The frames of an answer, until a fault strikes."""
     async with aclosing(frames):
@@ -138,7 +138,7 @@ async def spoilt(
                     yield data + b"\n\n"
                     return
                 case ErrorFrame():
-                    yield answer.error_frame(sent + 1, fault.refusal)
+                    yield encoder.error_frame(sent + 1, fault.error)
                     return
                 case Cut(_, bytes_into_next):
                     yield frame[:bytes_into_next]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic_monty import CollectString, Monty, MontyError
 
-from langchain_qwen_ci.emulator.mind import Result
+from langchain_qwen_ci.emulator.responders.responder import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,20 +12,20 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from langchain_qwen_ci.emulator.chat_completions import ChatCompletions
-from langchain_qwen_ci.emulator.dashscope import DashScope
-from langchain_qwen_ci.emulator.endpoint import Endpoint, Received
-from langchain_qwen_ci.emulator.planner import Planner
-from langchain_qwen_ci.emulator.responses import Responses
-from langchain_qwen_ci.emulator.responses_answer import ReasoningEvents
+from langchain_qwen_ci.emulator.endpoint import Endpoint, RecordedRequest
+from langchain_qwen_ci.emulator.responders.planner import Planner
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
+from langchain_qwen_ci.emulator.wires.chat_completions import ChatCompletions
+from langchain_qwen_ci.emulator.wires.dashscope import DashScope
+from langchain_qwen_ci.emulator.wires.responses import Responses
+from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from langchain_qwen_ci.emulator.faults import Fault
-    from langchain_qwen_ci.emulator.mind import Mind
+    from langchain_qwen_ci.emulator.responders.responder import Responder
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 10.0
@@ -64,30 +64,30 @@ class EmulatorServer:
     def __init__(  # noqa: PLR0913  # options of a server, all by name
         self,
         *,
-        mind: Mind | None = None,
+        responder: Responder | None = None,
         pace: float = 0.0,
         api_key: str | None = None,
-        faults: tuple[Fault | None, ...] | Callable[[Received], Fault | None] = (),
+        faults: tuple[Fault | None, ...] | Callable[[RecordedRequest], Fault | None] = (),
         limits: Limits | None = None,
         reasoning_events: ReasoningEvents = "reasoning_text",
         port: int = 0,
     ) -> None:
         if reasoning_events not in get_args(ReasoningEvents):
             raise ValueError(f"reasoning_events {reasoning_events!r} is none of its names.")
-        self.requests: list[Received] = []
+        self.requests: list[RecordedRequest] = []
         self.url = ""
-        self._mind = mind or Planner()
+        self._responder = responder or Planner()
         self._pace = pace
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
-        self._fault_of = faults if callable(faults) else _spoils_nothing
+        self._fault_of = faults if callable(faults) else _no_fault
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
         self._port = port
         self._server: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
 
-    def order(self, *faults: Fault | None) -> None:
+    def inject_fault(self, *faults: Fault | None) -> None:
         """Spoil the next requests, one fault each; None leaves a request alone."""
         self._faults.extend(faults)
 
@@ -116,7 +116,7 @@ class EmulatorServer:
         sandbox = Sandbox(self._limits)
         wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events))
         endpoint = Endpoint(self, sandbox, wires)
-        app = Starlette(routes=[Route("/{path:path}", endpoint.answer, methods=_METHODS)])
+        app = Starlette(routes=[Route("/{path:path}", endpoint.respond, methods=_METHODS)])
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
         self._server = _Uvicorn(config)
         self._thread = threading.Thread(
@@ -136,7 +136,7 @@ class EmulatorServer:
         self._thread.join(_START_SECONDS)
         self._server = self._thread = None
 
-    def take_fault(self, received: Received) -> Fault | None:
+    def take_fault(self, received: RecordedRequest) -> Fault | None:
         """The fault ordered for the request that has just come."""
         return self._faults.popleft() if self._faults else self._fault_of(received)
 
@@ -146,15 +146,15 @@ class EmulatorServer:
         return scheme.lower() == "bearer" and bool(key) and self._api_key in (None, key)
 
     @property
-    def mind(self) -> Mind:
-        return self._mind
+    def responder(self) -> Responder:
+        return self._responder
 
     @property
     def pace(self) -> float:
         return self._pace
 
 
-def _spoils_nothing(_: Received) -> None:
+def _no_fault(_: RecordedRequest) -> None:
     return None
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
+    from langchain_qwen_ci.request.prompt import Prompt, RequestOptions
     from langchain_qwen_ci.wire.events import Event
-    from langchain_qwen_ci.wire.prompt import Options, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Decoder(Protocol):
         told: how many frames there were so far that told something.
     """
 
-    told: int
+    frames_with_events: int
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether anything has been told: from then on a request is not repeated."""
 
     @property
@@ -46,7 +46,7 @@ class Decoder(Protocol):
         """Whether the terminal event has come: without it an answer is not complete."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether everything is told: what still comes means nothing."""
 
     def feed(self, data: bytes) -> Iterator[Event]:
@@ -68,7 +68,7 @@ class Decoder(Protocol):
 class Wire(Protocol):
     """One API of the service."""
 
-    def request(self, prompt: Prompt, options: Options) -> WireRequest:
+    def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         """Write a request.
 
         Raises:

@@ -16,16 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
     Logprobs,
     ToolCalls,
-    document,
+    error_document,
     finish_reason,
-    refusal,
+    service_error,
 )
-from langchain_qwen_ci.wire.encoding import chat_message, content, json_body, switches
+from langchain_qwen_ci.wire.encoding import (
+    encode_chat_message,
+    encode_content,
+    feature_flags,
+    json_body,
+)
 from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
@@ -35,27 +41,29 @@ from langchain_qwen_ci.wire.events import (
     ResponseStarted,
     TextDelta,
 )
-from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.tokens import counted
-from langchain_qwen_ci.wire.values import object_only, storable, string_only
+from langchain_qwen_ci.wire.json_values import as_object, as_string, json_safe
+from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.wire.prompt import Media, Options, Prompt
+    from langchain_qwen_ci.request.prompt import Media, Prompt, RequestOptions
     from langchain_qwen_ci.wire.sse import Frame
 
 _PATH = "/compatible-mode/v1/chat/completions"
 _DONE = b"[DONE]"
-_BESIDE_CHOICES = ("search_info", "system_fingerprint")
+_EXTRA_FIELDS = ("search_info", "system_fingerprint")
 
 
 class ChatCompletionsWire:
     """The Chat Completions wire; see `langchain_qwen_ci.wire.Wire`."""
 
-    def request(self, prompt: Prompt, options: Options) -> WireRequest:
+    def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
             "model": options.model,
-            "messages": [chat_message(turn, content(turn, _part), options) for turn in prompt],
+            "messages": [
+                encode_chat_message(message, encode_content(message, _part), options)
+                for message in prompt
+            ],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -63,16 +71,16 @@ class ChatCompletionsWire:
             model=options.model,
             path=_PATH,
             headers={"Accept": "text/event-stream"},
-            body=json_body({**payload, **switches(options), **options.parameters}),
+            body=json_body({**payload, **feature_flags(options), **options.parameters}),
         )
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
         del request
-        return FramedDecoder(_ChatCompletionsReading())
+        return FramedDecoder(_ChatCompletionsParser())
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
-        return refusal(document(body), status_code)
+        return service_error(error_document(body), status_code)
 
 
 def _part(part: Text | Media) -> dict[str, Any]:
@@ -83,20 +91,20 @@ def _part(part: Text | Media) -> dict[str, Any]:
     return {"type": f"{part.kind}_url", f"{part.kind}_url": {"url": part.url}}
 
 
-class _ChatCompletionsReading:
+class _ChatCompletionsParser:
     """Chunks to events; see `langchain_qwen_ci.wire.decoding.Reading`."""
 
     def __init__(self) -> None:
-        self.over = False
+        self.ended = False
         self._request_id = ""
         self._reason: FinishReason | None = None
         self.usage: dict[str, Any] = {}
-        self._beside: dict[str, Any] = {}
+        self._extras: dict[str, Any] = {}
         self._logprobs = Logprobs()
         self._calls = ToolCalls()
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return bool(self._request_id)
 
     @property
@@ -108,40 +116,45 @@ class _ChatCompletionsReading:
             events += self.end()
             return
         payload = from_json(frame.data)
-        if payload.get("error") or frame.event == "error" or _is_refusal(payload):
-            raise refusal(payload, frame.status)
+        if payload.get("error") or frame.event == "error" or _is_native_error(payload):
+            raise service_error(payload, frame.status)
         if not self._request_id:
             self._request_id = str(payload.get("id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
         if usage := payload.get("usage"):
-            self.usage = object_only(usage)
-        for name in _BESIDE_CHOICES:
+            self.usage = as_object(usage)
+        for name in _EXTRA_FIELDS:
             value = payload.get(name)
-            if value and value != self._beside.get(name):  # every chunk repeats it
-                self._beside[name] = storable(value)
+            if value and value != self._extras.get(name):  # every chunk repeats it
+                self._extras[name] = json_safe(value)
         if choices := payload.get("choices"):
-            self._take(choices[0], events)
+            self._read_choice(choices[0], events)
 
-    def _take(self, choice: dict[str, Any], events: list[Event]) -> None:
+    def _read_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
         # An answer that is no stream has a whole message where a chunk has a delta.
         delta = choice.get("delta") or choice.get("message") or {}
-        if thought := delta.get("reasoning_content"):
-            events.append(ReasoningDelta(string_only(thought)))
-        if said := delta.get("content"):
-            events.append(TextDelta(string_only(said)))
+        if reasoning := delta.get("reasoning_content"):
+            events.append(ReasoningDelta(as_string(reasoning)))
+        if text := delta.get("content"):
+            events.append(TextDelta(as_string(text)))
         events.extend(map(self._calls.piece, delta.get("tool_calls") or ()))
-        self._logprobs.take(choice)
+        self._logprobs.add(choice)
         if reason := choice.get("finish_reason"):
             self._reason = finish_reason(reason)
 
     def end(self) -> list[Event]:
-        if self.over or self._reason is None:
+        if self.ended or self._reason is None:
             return []
-        self.over = True
-        others: list[Event] = [Extra(name, value) for name, value in self._beside.items()]
-        return [*others, *self._logprobs.told(), *counted(self.usage), Finished(self._reason)]
+        self.ended = True
+        extras: list[Event] = [Extra(name, value) for name, value in self._extras.items()]
+        return [
+            *extras,
+            *self._logprobs.events(),
+            *usage_events(self.usage),
+            Finished(self._reason),
+        ]
 
 
-def _is_refusal(payload: dict[str, Any]) -> bool:
+def _is_native_error(payload: dict[str, Any]) -> bool:
     """An error in the native shape, as gateways in front of this API send it."""
     return "choices" not in payload and bool(payload.get("code"))

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.decoding import (
     FramedDecoder,
     Logprobs,
     ToolCalls,
-    document,
+    error_document,
     finish_reason,
-    refusal,
+    service_error,
 )
-from langchain_qwen_ci.wire.encoding import chat_message, json_body, switches
+from langchain_qwen_ci.wire.encoding import encode_chat_message, feature_flags, json_body
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -41,13 +42,12 @@ from langchain_qwen_ci.wire.events import (
     ResponseStarted,
     TextDelta,
 )
-from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.tokens import counted, tokens_used
-from langchain_qwen_ci.wire.values import storable, string_only
+from langchain_qwen_ci.wire.json_values import as_string, json_safe
+from langchain_qwen_ci.wire.usage import to_tokens_used, usage_events
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.wire.prompt import Options, Prompt, Turn
+    from langchain_qwen_ci.request.prompt import Prompt, PromptMessage, RequestOptions
     from langchain_qwen_ci.wire.sse import Frame
 
 logger = logging.getLogger(__name__)
@@ -63,11 +63,15 @@ _JSON = json.JSONDecoder()
 class DashScopeWire:
     """The native wire; see `langchain_qwen_ci.wire.Wire`."""
 
-    def request(self, prompt: Prompt, options: Options) -> WireRequest:
+    def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         content = _parts if options.endpoint == _MULTIMODAL else _string
         payload = {
             "model": options.model,
-            "input": {"messages": [chat_message(turn, content(turn), options) for turn in prompt]},
+            "input": {
+                "messages": [
+                    encode_chat_message(message, content(message), options) for message in prompt
+                ]
+            },
             "parameters": _parameters(options),
         }
         return WireRequest(
@@ -79,34 +83,34 @@ class DashScopeWire:
         )
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
-        return FramedDecoder(_DashScopeReading(request))
+        return FramedDecoder(_DashScopeParser(request))
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
-        return _refusal(request, document(body), status_code)
+        return _service_error(request, error_document(body), status_code)
 
 
-def _string(turn: Turn) -> str:
+def _string(message: PromptMessage) -> str:
     """Text generation takes strings only: a list is refused with 400."""
-    return turn.text
+    return message.text
 
 
-def _parts(turn: Turn) -> list[dict[str, str]]:
+def _parts(message: PromptMessage) -> list[dict[str, str]]:
     return [
         {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
-        for part in turn.parts
+        for part in message.parts
     ]
 
 
-def _parameters(options: Options) -> dict[str, Any]:
+def _parameters(options: RequestOptions) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         # Thinking requires both, and nothing here reads any other form.
         "result_format": "message",
         "incremental_output": True,
     }
-    return {**parameters, **switches(options), **options.parameters}
+    return {**parameters, **feature_flags(options), **options.parameters}
 
 
-class _DashScopeReading:
+class _DashScopeParser:
     """Turns snapshots into deltas; see `langchain_qwen_ci.wire.decoding.Reading`."""
 
     def __init__(self, request: WireRequest) -> None:
@@ -114,90 +118,92 @@ class _DashScopeReading:
         self._request = request
         self._request_id = ""
         self._tool_info: list[Any] = []
-        self._known_bytes = b""  # of `tool_info` as last read, with its key
-        self._unremembered = False
+        self._tool_info_bytes = b""  # of `tool_info` as last read, with its key
+        self._tool_info_changed = False
         self._codes: dict[int, str] = {}  # by position in tool_info, as last seen
         # Positions that the model has not gone on after: with code, and still to be filled in.
-        self._running: set[int] = set()
-        self._empty: set[int] = set()
+        self._open_positions: set[int] = set()
+        self._empty_positions: set[int] = set()
         self._search_info: Any = None
         self._logprobs = Logprobs()
         self._calls = ToolCalls()
         self.usage: dict[str, Any] = {}
-        self._counted: dict[str, Any] = {}  # usage when the last inference ended
+        self._usage_at_inference_end: dict[str, Any] = {}  # usage when the last inference ended
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return bool(self._request_id)
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.finished
 
     def read(self, frame: Frame, events: list[Event]) -> None:
         self._read(frame, events)
-        self._remember_tool_info(frame.data)
+        self._store_tool_info_bytes(frame.data)
 
     def end(self) -> list[Event]:
         return []
 
     def _read(self, frame: Frame, events: list[Event]) -> None:
-        payload = from_json(self._without_known_tool_info(frame.data))
+        payload = from_json(self._replace_unchanged_tool_info(frame.data))
         output = payload.get("output")
         if frame.event == "error" or (not output and payload.get("code")):
-            raise _refusal(self._request, payload, frame.status)
+            raise _service_error(self._request, payload, frame.status)
         if not self._request_id:
             self._request_id = str(payload.get("request_id") or uuid.uuid4().hex)
             events.append(ResponseStarted(self._request_id))
         if usage := payload.get("usage"):
-            self._take_usage(usage, events)
+            self._read_usage(usage, events)
         if output:
-            self._take_output(output, events)
+            self._read_output(output, events)
 
-    def _take_output(self, output: dict[str, Any], events: list[Event]) -> None:
+    def _read_output(self, output: dict[str, Any], events: list[Event]) -> None:
         choices = output.get("choices")
         choice = choices[0] if choices else {}
         message = choice.get("message") or {}
         # Where one frame holds several stages, they are told in the order of the stages:
         # thinking, code, answer.
-        if thought := message.get("reasoning_content"):
-            if self._running:
+        if reasoning := message.get("reasoning_content"):
+            if self._open_positions:
                 self._end_runs(events)
-            events.append(ReasoningDelta(string_only(thought)))
+            events.append(ReasoningDelta(as_string(reasoning)))
         if tool_info := output.get("tool_info"):
-            self._take_tool_info(tool_info, events)
-        if said := _said(message.get("content")):
-            if self._running:
+            self._read_tool_info(tool_info, events)
+        if text := _text_of(message.get("content")):
+            if self._open_positions:
                 self._end_runs(events)
-            events.append(TextDelta(said))
+            events.append(TextDelta(text))
         events.extend(map(self._calls.piece, message.get("tool_calls") or ()))
-        self._logprobs.take(choice)
+        self._logprobs.add(choice)
         search_info = output.get("search_info")
         if search_info and search_info != self._search_info:  # every frame repeats it
-            self._search_info = storable(search_info)
+            self._search_info = json_safe(search_info)
         reason = choice.get("finish_reason")
         if reason and reason != "null":
             self._finish(reason, events)
 
-    def _without_known_tool_info(self, data: bytes) -> bytes:
+    def _replace_unchanged_tool_info(self, data: bytes) -> bytes:
         """Every frame repeats all code so far: parsing it again is most of what a long answer
         costs. If the same bytes stand there as before, nothing has changed, and null will do.
 
         A string cannot be mistaken for the key, since a quote in a string is escaped. What is
         not recognised is parsed.
         """
-        if not self._known_bytes:
+        if not self._tool_info_bytes:
             return data
         start = data.find(_TOOL_INFO_KEY)
-        if not data.startswith(self._known_bytes, start):
+        if not data.startswith(self._tool_info_bytes, start):
             return data
-        return b"".join((data[:start], b'"tool_info":null', data[start + len(self._known_bytes) :]))
+        return b"".join(
+            (data[:start], b'"tool_info":null', data[start + len(self._tool_info_bytes) :])
+        )
 
-    def _remember_tool_info(self, data: bytes) -> None:
+    def _store_tool_info_bytes(self, data: bytes) -> None:
         """Keep the bytes of a list that has just been read."""
-        if not self._unremembered:
+        if not self._tool_info_changed:
             return
-        self._unremembered = False
+        self._tool_info_changed = False
         start = data.find(_TOOL_INFO_START)
         if start < 0:  # written otherwise, with spaces: every frame is then parsed whole
             return
@@ -205,28 +211,30 @@ class _DashScopeReading:
         value, end = _JSON.raw_decode(text)
         if value == self._tool_info:
             length = len(_TOOL_INFO_KEY) + len(text[:end].encode())
-            self._known_bytes = data[start : start + length]
+            self._tool_info_bytes = data[start : start + length]
 
-    def _take_tool_info(self, tool_info: list[Any], events: list[Event]) -> None:
+    def _read_tool_info(self, tool_info: list[Any], events: list[Event]) -> None:
         """Tell what is new: entry by entry, since the list repeats every execution so far."""
         for position, entry in enumerate(tool_info):
             if entry.get("type") == "code_interpreter":
                 code = (entry.get("code_interpreter") or {}).get("code") or ""
-                self._take_code(position, string_only(code), events)
+                self._on_code(position, as_string(code), events)
         self._tool_info = tool_info
-        self._unremembered = True
+        self._tool_info_changed = True
 
-    def _take_code(self, position: int, code: str, events: list[Event]) -> None:
+    def _on_code(self, position: int, code: str, events: list[Event]) -> None:
         known = self._codes.get(position)
         if code == known:
             return
         self._codes[position] = code
         call_id = self._call_id(position)
-        runs = known is None or position in self._running or position in self._empty
+        runs = (
+            known is None or position in self._open_positions or position in self._empty_positions
+        )
         if runs:
-            self._running.discard(position)
-            self._empty.discard(position)
-            (self._running if code else self._empty).add(position)
+            self._open_positions.discard(position)
+            self._empty_positions.discard(position)
+            (self._open_positions if code else self._empty_positions).add(position)
         if runs and code.startswith(known or ""):
             events.append(CodeDelta(call_id, code[len(known or "") :]))
         else:
@@ -235,27 +243,28 @@ class _DashScopeReading:
     def _end_runs(self, events: list[Event]) -> None:
         """The model goes on, so what it ran has ended. How it ended, this wire does not say."""
         events.extend(
-            CodeFinished(self._call_id(position), "completed") for position in sorted(self._running)
+            CodeFinished(self._call_id(position), "completed")
+            for position in sorted(self._open_positions)
         )
-        self._running.clear()
+        self._open_positions.clear()
 
     def _call_id(self, position: int) -> str:
         """Entries have no ids; the request's id makes these unique across messages."""
         return f"ci_{self._request_id}_{position}"
 
-    def _take_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
+    def _read_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
         """Tell it when a new inference begins, and at the end; output tokens grow every frame."""
         new_inference = usage.get("input_tokens") != self.usage.get("input_tokens")
         if new_inference and self.usage:
             events.append(self._inference())
         self.usage = usage
         if new_inference:
-            events += counted(usage)
+            events += usage_events(usage)
 
     def _inference(self) -> InferenceEnded:
         """The tokens of the inference that ends now: input steps up where the next one begins."""
-        before, now = tokens_used(self._counted), tokens_used(self.usage)
-        self._counted = self.usage
+        before, now = to_tokens_used(self._usage_at_inference_end), to_tokens_used(self.usage)
+        self._usage_at_inference_end = self.usage
         return InferenceEnded(
             max(0, now.input_tokens - before.input_tokens),
             max(0, now.output_tokens - before.output_tokens),
@@ -263,36 +272,38 @@ class _DashScopeReading:
 
     def _finish(self, reason: object, events: list[Event]) -> None:
         finished = Finished(finish_reason(reason))
-        self._running |= self._empty
+        self._open_positions |= self._empty_positions
         self._end_runs(events)
-        others = [entry for entry in self._tool_info if entry.get("type") != "code_interpreter"]
-        if others:
-            logger.debug("The service ran %d tools of unknown types.", len(others))
-            events.append(Extra("tool_info", storable(others)))
+        other_entries = [
+            entry for entry in self._tool_info if entry.get("type") != "code_interpreter"
+        ]
+        if other_entries:
+            logger.debug("The service ran %d tools of unknown types.", len(other_entries))
+            events.append(Extra("tool_info", json_safe(other_entries)))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
-        events += self._logprobs.told()
+        events += self._logprobs.events()
         if self.usage:
             events.append(self._inference())
-        events += counted(self.usage)
+        events += usage_events(self.usage)
         events.append(finished)
         self.finished = True
 
 
-def _said(content: str | list[dict[str, Any]] | None) -> str:
+def _text_of(content: str | list[dict[str, Any]] | None) -> str:
     """Text generation sends strings, multimodal generation lists of parts, both also null."""
     if isinstance(content, str):
         return content
-    return "".join(string_only(part.get("text") or "") for part in content or ())
+    return "".join(as_string(part.get("text") or "") for part in content or ())
 
 
-def _refusal(
+def _service_error(
     request: WireRequest, payload: dict[str, Any], status_code: int | None
 ) -> QwenAPIError:
     message = str(payload.get("message"))
     if "url error" in message:
         payload = {**payload, "message": f"{message} {_path_advice(request)}"}
-    return refusal(payload, status_code)
+    return service_error(payload, status_code)
 
 
 def _path_advice(request: WireRequest) -> str:

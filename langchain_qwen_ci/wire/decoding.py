@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenAPIError, QwenStreamError, api_error
-from langchain_qwen_ci.printable import in_one_line
+from langchain_qwen_ci.errors.text_safety import escape_line
 from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
-from langchain_qwen_ci.wire.sse import FrameReader
-from langchain_qwen_ci.wire.tokens import counted
-from langchain_qwen_ci.wire.values import (
-    list_only,
-    storable,
-    string_only,
-    string_or_none,
+from langchain_qwen_ci.wire.json_values import (
+    as_list,
+    as_optional_string,
+    as_string,
+    json_safe,
 )
+from langchain_qwen_ci.wire.sse import SSEParser
+from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_BYTES = 200
+_EXCERPT_BYTES = 200
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -43,11 +43,11 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-class Reading(Protocol):
+class FrameParser(Protocol):
     """How one wire reads the frames of one answer."""
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether the model has done anything: from then on a request is not repeated."""
 
     @property
@@ -55,7 +55,7 @@ class Reading(Protocol):
         """Whether the model has said that it is done: the proof that an answer is complete."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether everything is told: a frame that still comes means nothing."""
 
     @property
@@ -78,28 +78,28 @@ class Reading(Protocol):
 class FramedDecoder:
     """Bytes to events; see `langchain_qwen_ci.wire.Decoder`."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self._frames = FrameReader()
+    def __init__(self, parser: FrameParser) -> None:
+        self._parser = parser
+        self._frames = SSEParser()
         self._frames_read = 0
-        self.told = 0
-        self._beginning = b""  # of the bytes
+        self.frames_with_events = 0
+        self._first_bytes = b""  # of the bytes
 
     @property
-    def begun(self) -> bool:
-        return self._reading.begun
+    def started(self) -> bool:
+        return self._parser.started
 
     @property
     def finished(self) -> bool:
-        return self._reading.finished
+        return self._parser.finished
 
     @property
-    def over(self) -> bool:
-        return self._reading.over
+    def ended(self) -> bool:
+        return self._parser.ended
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        if len(self._beginning) <= _SHOWN_BYTES:
-            self._beginning += data[: _SHOWN_BYTES + 1]
+        if len(self._first_bytes) <= _EXCERPT_BYTES:
+            self._first_bytes += data[: _EXCERPT_BYTES + 1]
         for frame in self._frames.feed(data):
             yield from self._events(frame)
 
@@ -107,43 +107,43 @@ class FramedDecoder:
         for frame in self._frames.close():
             yield from self._events(frame)
         if not self.finished:
-            yield from counted(self._reading.usage)
+            yield from usage_events(self._parser.usage)
             raise QwenStreamError(
                 f"The answer broke off: the connection ended after {self._frames_read} frames, "
-                f"before the service said that it had finished.{self._instead()}"
+                f"before the service said that it had finished.{self._non_stream_body()}"
             )
-        yield from self._reading.end()
+        yield from self._parser.end()
 
-    def _instead(self) -> str:
+    def _non_stream_body(self) -> str:
         """What came in place of an answer, such as the page of a proxy."""
-        instead = self._beginning if not self._frames_read else b""
-        return f" It began with: {shown(instead)}" if instead else ""
+        instead = self._first_bytes if not self._frames_read else b""
+        return f" It began with: {excerpt(instead)}" if instead else ""
 
     def _events(self, frame: Frame) -> Iterator[Event]:
-        if self._reading.over:
+        if self._parser.ended:
             logger.debug("A frame after the end of the answer is passed over.")
             return
         self._frames_read += 1
         events: list[Event] = []
         try:
-            self._reading.read(frame, events)
+            self._parser.read(frame, events)
         except QwenAPIError:
             yield from events
-            yield from counted(self._reading.usage)
+            yield from usage_events(self._parser.usage)
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             yield from events
             if self.finished:
                 logger.debug("A frame after the finish cannot be read, and is passed over.")
                 return
-            self._frames = FrameReader()  # what comes behind is not read
-            yield from counted(self._reading.usage)
+            self._frames = SSEParser()  # what comes behind is not read
+            yield from usage_events(self._parser.usage)
             raise QwenStreamError(
                 f"Frame {self._frames_read} of the answer cannot be read "
-                f"({shown(str(error).encode())}): {shown(frame.data)}"
+                f"({excerpt(str(error).encode())}): {excerpt(frame.data)}"
             ) from error
         if events:
-            self.told += 1
+            self.frames_with_events += 1
             yield from events
 
 
@@ -153,11 +153,11 @@ class Logprobs:
     def __init__(self) -> None:
         self._content: list[Any] = []
 
-    def take(self, choice: dict[str, Any]) -> None:
+    def add(self, choice: dict[str, Any]) -> None:
         if found := choice.get("logprobs"):
-            self._content += storable(list_only(found.get("content") or []))
+            self._content += json_safe(as_list(found.get("content") or []))
 
-    def told(self) -> list[Event]:
+    def events(self) -> list[Event]:
         """All of them, as they came; nothing if none did."""
         return [Extra("logprobs", {"content": self._content})] if self._content else []
 
@@ -172,16 +172,22 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: dict[object, _Call] = {}  # by the service's index, the last one of it
-        self._begun = 0
+        self._started = 0
 
-    def piece(self, told: dict[str, Any]) -> ToolCallDelta:
-        index, function = told.get("index") or 0, told.get("function") or {}
-        call_id, name = string_or_none(told.get("id")), string_or_none(function.get("name"))
-        arguments = string_only(function.get("arguments") or "")
+    def piece(self, frames_with_events: dict[str, Any]) -> ToolCallDelta:
+        index, function = (
+            frames_with_events.get("index") or 0,
+            frames_with_events.get("function") or {},
+        )
+        call_id, name = (
+            as_optional_string(frames_with_events.get("id")),
+            as_optional_string(function.get("name")),
+        )
+        arguments = as_string(function.get("arguments") or "")
         call = self._calls.get(index)
         if call is None or call_id not in (None, call.call_id or call_id):
-            self._calls[index] = call = _Call(self._begun)
-            self._begun += 1
+            self._calls[index] = call = _Call(self._started)
+            self._started += 1
         return call.piece(call_id, name, arguments)
 
 
@@ -204,49 +210,57 @@ class _Call:
         return piece
 
 
-def finish_reason(reason: object) -> FinishReason:
+def finish_reason(error_message: object) -> FinishReason:
     """Why the model has stopped; one that is not known counts as "stop".
 
     Raises:
         TypeError: it is no string.
     """
-    name = string_only(reason)
+    name = as_string(error_message)
     if name in _FINISH_REASONS:
         return _FINISH_REASONS[name]
-    logger.debug("Unknown finish_reason %r is read as 'stop'.", reason)
+    logger.debug("Unknown finish_reason %r is read as 'stop'.", error_message)
     return "stop"
 
 
-def refusal(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
+def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
     """The error that a body means: `{"code", "message", "request_id"}`, or OpenAI's
     `{"error": {"code", "type", "message"}, "request_id"}`; gateways also send
     `{"error": "message"}`."""
     inner = payload.get("error")
-    told = inner if isinstance(inner, dict) else payload
-    code = told.get("code") or (told.get("type") if told is inner else None)
-    request_id = payload.get("request_id") or told.get("request_id") or told.get("id")
+    frames_with_events = inner if isinstance(inner, dict) else payload
+    code = frames_with_events.get("code") or (
+        frames_with_events.get("type") if frames_with_events is inner else None
+    )
+    request_id = (
+        payload.get("request_id")
+        or frames_with_events.get("request_id")
+        or frames_with_events.get("id")
+    )
     return api_error(
-        reason(told.get("message") or (inner if isinstance(inner, str) else None)),
+        error_message(
+            frames_with_events.get("message") or (inner if isinstance(inner, str) else None)
+        ),
         status_code=status_code,
-        code=name_of(code),
-        request_id=name_of(request_id),
+        code=error_name(code),
+        request_id=error_name(request_id),
     )
 
 
-def reason(message: object) -> str:
+def error_message(message: object) -> str:
     """The service's message in an error."""
-    return in_one_line(str(message or "The service gives no reason."))
+    return escape_line(str(message or "The service gives no reason."))
 
 
-def name_of(value: object) -> str | None:
+def error_name(value: object) -> str | None:
     """A code or an id in an error."""
-    return in_one_line(str(value)) if value else None
+    return escape_line(str(value)) if value else None
 
 
-def document(body: bytes) -> dict[str, Any]:
+def error_document(body: bytes) -> dict[str, Any]:
     """An error's body: JSON whatever its Content-Type says (a recorded 401 had none), and
     sometimes JSON within a frame. What is neither becomes the message of an error."""
-    reader = FrameReader()
+    reader = SSEParser()
     for frame in (*reader.feed(body), *reader.close()):
         try:
             payload = from_json(frame.data)
@@ -254,10 +268,10 @@ def document(body: bytes) -> dict[str, Any]:
             continue
         if isinstance(payload, dict):
             return payload
-    return {"message": f"The service answered: {shown(body)}"} if body.strip() else {}
+    return {"message": f"The service answered: {excerpt(body)}"} if body.strip() else {}
 
 
-def shown(data: bytes) -> str:
+def excerpt(data: bytes) -> str:
     """The beginning of some bytes, for an error to show."""
-    text = data[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return in_one_line(f"{text}…" if len(data) > _SHOWN_BYTES else text)
+    text = data[:_EXCERPT_BYTES].decode("utf-8", "replace")
+    return escape_line(f"{text}…" if len(data) > _EXCERPT_BYTES else text)

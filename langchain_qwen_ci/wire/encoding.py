@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.wire.prompt import Text
+from langchain_qwen_ci.request.prompt import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_qwen_ci.wire.prompt import Media, Options, Turn
+    from langchain_qwen_ci.request.prompt import Media, PromptMessage, RequestOptions
 
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
@@ -27,50 +27,52 @@ def json_body(payload: dict[str, Any]) -> bytes:
     try:
         return to_json(payload)
     except (PydanticSerializationError, ValueError) as error:
-        halves = ", ".join(_halves_of_characters(payload, "request"))
+        surrogates = ", ".join(_lone_surrogates(payload, "request"))
         advice = (
-            f"{halves} holds half of a surrogate pair, which is no character: replace it, for "
+            f"{surrogates} holds half of a surrogate pair, which is no character: replace it, for "
             'instance with text.encode("utf-8", "replace").decode().'
         )
         raise QwenInputError(
-            f"The request cannot be written as JSON: {advice if halves else error}"
+            f"The request cannot be written as JSON: {advice if surrogates else error}"
         ) from error
 
 
-def _halves_of_characters(value: object, place: str) -> Iterator[str]:
+def _lone_surrogates(value: object, place: str) -> Iterator[str]:
     """Where in a request there are some, which only a text cut in the middle has."""
     match value:
-        case str() if _HALF.search(value):
+        case str() if _SURROGATE.search(value):
             yield place
         case dict():
             for name, one in value.items():
-                yield from _halves_of_characters(one, f"{place}.{name}")
+                yield from _lone_surrogates(one, f"{place}.{name}")
         case list() | tuple():
             for index, one in enumerate(value):
-                yield from _halves_of_characters(one, f"{place}[{index}]")
+                yield from _lone_surrogates(one, f"{place}[{index}]")
 
 
-def chat_message(turn: Turn, said: str | list[dict[str, Any]], options: Options) -> dict[str, Any]:
+def encode_chat_message(
+    message: PromptMessage, encoded_content: str | list[dict[str, Any]], options: RequestOptions
+) -> dict[str, Any]:
     """A turn in the shape that the native API and Chat Completions share."""
-    message: dict[str, Any] = {"role": turn.role, "content": said}
-    if turn.reasoning and options.preserve_thinking:
-        message["reasoning_content"] = turn.reasoning
-    if turn.calls:
-        message["tool_calls"] = [
+    encoded: dict[str, Any] = {"role": message.role, "content": encoded_content}
+    if message.reasoning and options.preserve_thinking:
+        encoded["reasoning_content"] = message.reasoning
+    if message.calls:
+        encoded["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
                 "index": index,
                 "function": {"name": call.name, "arguments": call.arguments},
             }
-            for index, call in enumerate(turn.calls)
+            for index, call in enumerate(message.calls)
         ]
-    if turn.tool_call_id is not None:
-        message["tool_call_id"] = turn.tool_call_id
-    return message
+    if message.tool_call_id is not None:
+        encoded["tool_call_id"] = message.tool_call_id
+    return encoded
 
 
-def switches(options: Options) -> dict[str, Any]:
+def feature_flags(options: RequestOptions) -> dict[str, Any]:
     """What is on, and the functions to call: the native API and Chat Completions take it alike."""
     chosen: dict[str, Any] = {}
     if options.enable_code_interpreter:
@@ -84,10 +86,10 @@ def switches(options: Options) -> dict[str, Any]:
     return chosen
 
 
-def content(
-    turn: Turn, part: Callable[[Text | Media], dict[str, Any]]
+def encode_content(
+    message: PromptMessage, part: Callable[[Text | Media], dict[str, Any]]
 ) -> str | list[dict[str, Any]]:
     """What a turn says: a string where it is text, which every model takes, else its parts."""
-    if all(isinstance(one, Text) for one in turn.parts):
-        return turn.text
-    return [part(one) for one in turn.parts]
+    if all(isinstance(one, Text) for one in message.parts):
+        return message.text
+    return [part(one) for one in message.parts]

@@ -18,28 +18,34 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError
+from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.decoding import FramedDecoder, document, name_of, reason, refusal
-from langchain_qwen_ci.wire.encoding import content, json_body
-from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
-from langchain_qwen_ci.wire.prompt import Text
-from langchain_qwen_ci.wire.response_items import (
-    Functions,
-    Items,
-    Messages,
-    Programs,
-    Reasoning,
-    ServerTools,
+from langchain_qwen_ci.wire.decoding import (
+    FramedDecoder,
+    error_document,
+    error_message,
+    error_name,
+    service_error,
 )
-from langchain_qwen_ci.wire.tokens import counted
-from langchain_qwen_ci.wire.values import object_only, string_only
+from langchain_qwen_ci.wire.encoding import encode_content, json_body
+from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
+from langchain_qwen_ci.wire.json_values import as_object, as_string
+from langchain_qwen_ci.wire.responses_items import (
+    CodeInterpreterCalls,
+    FunctionCalls,
+    ItemHandler,
+    Messages,
+    Reasoning,
+    ServerToolCalls,
+)
+from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.wire.prompt import Media, Options, Prompt, Turn
-    from langchain_qwen_ci.wire.response_items import Payload
+    from langchain_qwen_ci.request.prompt import Media, Prompt, PromptMessage, RequestOptions
+    from langchain_qwen_ci.wire.responses_items import Payload
     from langchain_qwen_ci.wire.sse import Frame
 
 logger = logging.getLogger(__name__)
@@ -54,10 +60,10 @@ _INCOMPLETE: dict[object, FinishReason] = {"content_filter": "content_filter"}
 class ResponsesWire:
     """The Responses wire; see `langchain_qwen_ci.wire.Wire`."""
 
-    def request(self, prompt: Prompt, options: Options) -> WireRequest:
+    def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
             "model": options.model,
-            "input": [item for turn in prompt for item in _items(turn, options)],
+            "input": [item for message in prompt for item in _handler_for(message, options)],
             "stream": True,
         }
         if tools := _tools(options):
@@ -76,28 +82,28 @@ class ResponsesWire:
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
         del request
-        return FramedDecoder(_ResponsesReading())
+        return FramedDecoder(_ResponsesParser())
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
-        return refusal(document(body), status_code)
+        return service_error(error_document(body), status_code)
 
 
-def _items(turn: Turn, options: Options) -> Iterator[dict[str, Any]]:
+def _handler_for(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
     """A turn as input items: a message, and one item for each thought, call and result."""
-    if turn.tool_call_id is not None:
+    if message.tool_call_id is not None:
         yield {
             "type": "function_call_output",
-            "call_id": turn.tool_call_id,
-            "output": turn.text,
+            "call_id": message.tool_call_id,
+            "output": message.text,
         }
         return
-    if turn.reasoning and options.preserve_thinking:
-        summary = [{"type": "summary_text", "text": turn.reasoning}]
+    if message.reasoning and options.preserve_thinking:
+        summary = [{"type": "summary_text", "text": message.reasoning}]
         yield {"type": "reasoning", "summary": summary}
-    if turn.parts or not turn.calls:
-        yield {"role": turn.role, "content": content(turn, _part)}
-    for call in turn.calls:
+    if message.parts or not message.calls:
+        yield {"role": message.role, "content": encode_content(message, _part)}
+    for call in message.calls:
         yield {
             "type": "function_call",
             "call_id": call.id,
@@ -116,10 +122,10 @@ def _part(part: Text | Media) -> dict[str, Any]:
     )
 
 
-def _tools(options: Options) -> list[dict[str, Any]]:
+def _tools(options: RequestOptions) -> list[dict[str, Any]]:
     interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
-    functions = [{"type": "function", **tool["function"]} for tool in options.functions]
-    return [*interpreter, *map(dict, options.server_tools), *functions]
+    function_calls = [{"type": "function", **tool["function"]} for tool in options.functions]
+    return [*interpreter, *map(dict, options.server_tools), *function_calls]
 
 
 def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _format(form: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": form["type"], **form.get("json_schema", {})}
 
 
-class _ResponsesReading:
+class _ResponsesParser:
     """Items to events; see `langchain_qwen_ci.wire.decoding.Reading`."""
 
     def __init__(self) -> None:
@@ -162,41 +168,41 @@ class _ResponsesReading:
         self.usage: dict[str, Any] = {}
         self._request_id = ""  # once something has been told
         self._response_id: object = None
-        self._programs = programs = Programs()
-        self._functions = functions = Functions()
-        self._server_tools = ServerTools()
+        self._code_calls = code_calls = CodeInterpreterCalls()
+        self._function_calls = function_calls = FunctionCalls()
+        self._server_tools = ServerToolCalls()
         messages, reasoning = Messages(), Reasoning()
-        self._kinds: dict[str, Items] = {
+        self._kinds: dict[str, ItemHandler] = {
             "reasoning": reasoning,
             "message": messages,
-            "code_interpreter_call": programs,
-            "function_call": functions,
+            "code_interpreter_call": code_calls,
+            "function_call": function_calls,
         }
-        self._take: dict[str, Callable[[Payload], Iterable[Event]]] = {
-            "response.created": self._created,
-            "response.queued": self._created,
-            "response.in_progress": self._created,
-            "response.output_item.added": self._added,
-            "response.output_item.done": self._done,
+        self._handlers: dict[str, Callable[[Payload], Iterable[Event]]] = {
+            "response.created": self._on_created,
+            "response.queued": self._on_created,
+            "response.in_progress": self._on_created,
+            "response.output_item.added": self._on_item_added,
+            "response.output_item.done": self._on_item_done,
             "response.reasoning_text.delta": reasoning.delta,
             "response.reasoning_summary_text.delta": reasoning.delta,
             "response.output_text.delta": messages.delta,
             "response.output_text.done": messages.done,
-            "response.code_interpreter_call_code.delta": programs.delta,
-            "response.code_interpreter_call_code.done": programs.done,
-            "response.function_call_arguments.delta": functions.delta,
-            "response.function_call_arguments.done": functions.done,
-            "response.completed": self._completed,
-            "response.incomplete": self._incomplete,
-            "response.failed": self._failed,
+            "response.code_interpreter_call_code.delta": code_calls.delta,
+            "response.code_interpreter_call_code.done": code_calls.done,
+            "response.function_call_arguments.delta": function_calls.delta,
+            "response.function_call_arguments.done": function_calls.done,
+            "response.completed": self._on_completed,
+            "response.incomplete": self._on_incomplete,
+            "response.failed": self._on_failed,
         }
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return bool(self._request_id)
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.finished
 
     def end(self) -> list[Event]:
@@ -208,13 +214,13 @@ class _ResponsesReading:
         if payload.get("object") == "response":  # an answer that is no stream
             payload = {"response": payload}
             kind = f"response.{payload['response'].get('status')}"
-        elif not kind.startswith("response.") and _is_refusal(kind, payload):
-            raise refusal(payload, frame.status)
-        take = self._take.get(kind)
-        if take is None:
+        elif not kind.startswith("response.") and _is_error(kind, payload):
+            raise service_error(payload, frame.status)
+        handler = self._handlers.get(kind)
+        if handler is None:
             logger.debug("Event %r is passed over.", kind)
             return
-        for event in take(payload):
+        for event in handler(payload):
             if not self._request_id:
                 events.append(self._started(payload))
             events.append(event)
@@ -226,23 +232,23 @@ class _ResponsesReading:
         self._request_id = str(named or self._response_id or uuid.uuid4().hex)
         return ResponseStarted(self._request_id)
 
-    def _created(self, payload: Payload) -> list[Event]:
+    def _on_created(self, payload: Payload) -> list[Event]:
         self._response_id = payload["response"].get("id")
         return []
 
-    def _added(self, payload: Payload) -> Iterable[Event]:
-        items = self._items(payload["item"])
+    def _on_item_added(self, payload: Payload) -> Iterable[Event]:
+        items = self._handler_for(payload["item"])
         return items.open(payload["item"]) if items else []
 
-    def _done(self, payload: Payload) -> Iterable[Event]:
-        return self._closed(payload["item"])
+    def _on_item_done(self, payload: Payload) -> Iterable[Event]:
+        return self._close_item(payload["item"])
 
-    def _closed(self, item: Payload) -> Iterable[Event]:
-        items = self._items(item)
+    def _close_item(self, item: Payload) -> Iterable[Event]:
+        items = self._handler_for(item)
         return items.close(item) if items else []
 
-    def _items(self, item: Payload) -> Items | None:
-        kind = string_only(item["type"])
+    def _handler_for(self, item: Payload) -> ItemHandler | None:
+        kind = as_string(item["type"])
         if kind in self._kinds:
             return self._kinds[kind]
         if kind.endswith("_call"):
@@ -250,43 +256,47 @@ class _ResponsesReading:
         logger.debug("An item of unknown type %r is passed over.", kind)
         return None
 
-    def _completed(self, payload: Payload) -> Iterator[Event]:
+    def _on_completed(self, payload: Payload) -> Iterator[Event]:
         return self._finished(payload["response"], "stop")
 
-    def _incomplete(self, payload: Payload) -> Iterator[Event]:
+    def _on_incomplete(self, payload: Payload) -> Iterator[Event]:
         details = payload["response"].get("incomplete_details") or {}
-        reason = _INCOMPLETE.get(details.get("reason"), "length")
-        return self._finished(payload["response"], reason)
+        error_message = _INCOMPLETE.get(details.get("reason"), "length")
+        return self._finished(payload["response"], error_message)
 
-    def _finished(self, response: Payload, reason: FinishReason) -> Iterator[Event]:
-        self._take_usage(response)
+    def _finished(self, response: Payload, error_message: FinishReason) -> Iterator[Event]:
+        self._read_usage(response)
         for item in response.get("output") or ():
-            yield from self._closed(item)
-        yield from self._programs.end()
-        yield from counted(self.usage)
+            yield from self._close_item(item)
+        yield from self._code_calls.end()
+        yield from usage_events(self.usage)
         self.finished = True
-        yield Finished("tool_calls" if self._functions.called and reason == "stop" else reason)
+        yield Finished(
+            "tool_calls"
+            if self._function_calls.called and error_message == "stop"
+            else error_message
+        )
 
-    def _failed(self, payload: Payload) -> list[Event]:
-        self._take_usage(payload["response"])
+    def _on_failed(self, payload: Payload) -> list[Event]:
+        self._read_usage(payload["response"])
         raise _failure(payload["response"])
 
-    def _take_usage(self, response: Payload) -> None:
+    def _read_usage(self, response: Payload) -> None:
         if usage := response.get("usage"):
-            self.usage = object_only(usage)
+            self.usage = as_object(usage)
 
 
-def _is_refusal(kind: str, payload: Payload) -> bool:
+def _is_error(kind: str, payload: Payload) -> bool:
     return kind == "error" or bool(payload.get("code") or payload.get("error"))
 
 
 def _failure(response: Payload) -> QwenAPIError:
-    told = object_only(response.get("error") or {})
-    message, code, request_id = told.get("message"), told.get("code"), response.get("id")
+    error = as_object(response.get("error") or {})
+    message, code, request_id = error.get("message"), error.get("code"), response.get("id")
     if "rate limit" in str(message).lower():  # documented with code server_error
         return QwenRateLimitError(
-            reason(message), code=name_of(code), request_id=name_of(request_id)
+            error_message(message), code=error_name(code), request_id=error_name(request_id)
         )
     named = _FAILURE.match(str(message))
     payload = {"message": message, "code": named[2] if named else code, "request_id": request_id}
-    return refusal(payload, int(named[1]) if named else None)
+    return service_error(payload, int(named[1]) if named else None)

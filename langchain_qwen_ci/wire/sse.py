@@ -34,7 +34,7 @@ class Frame:
     status: int | None = None
 
 
-class FrameReader:
+class SSEParser:
     """Feed it bytes; it yields each frame when its last byte has come."""
 
     __slots__ = ("_after_cr", "_data", "_document", "_event", "_pieces", "_started", "_status")

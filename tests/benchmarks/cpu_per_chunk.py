@@ -30,10 +30,10 @@ from pydantic_core import from_json
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import chat_wire
-import native
-import responses_wire
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+import chat_completions_streams
+import dashscope_streams
+import responses_streams
 
 ROUNDS = 7
 PATHS = {
@@ -65,14 +65,18 @@ def native_frames(size: Size) -> list[bytes]:
     for number in range(size.chunks - 1):
         runs = size.programs[: number // every]
         shown = {
-            "runs": native.code(*runs) if runs else None,
-            "used": native.usage(300 + 450 * len(runs), number, runs=len(runs)),
+            "runs": dashscope_streams.code(*runs) if runs else None,
+            "used": dashscope_streams.usage(300 + 450 * len(runs), number, runs=len(runs)),
         }
         thinks = number < size.chunks // 2
-        frames.append(native.frame(**{"thought" if thinks else "said": " a word"}, **shown))
-    used = native.usage(9000, size.chunks, runs=size.executions)
-    end = native.frame(finish="stop", runs=native.code(*size.programs), used=used)
-    return [native.stream(payload) for payload in [*frames, end]]
+        frames.append(
+            dashscope_streams.frame(**{"thought" if thinks else "said": " a word"}, **shown)
+        )
+    used = dashscope_streams.usage(9000, size.chunks, runs=size.executions)
+    end = dashscope_streams.frame(
+        finish="stop", runs=dashscope_streams.code(*size.programs), used=used
+    )
+    return [dashscope_streams.stream(payload) for payload in [*frames, end]]
 
 
 def responses_frames(size: Size) -> list[bytes]:
@@ -80,20 +84,25 @@ def responses_frames(size: Size) -> list[bytes]:
     words = [" a word"] * (size.chunks // 2 // (size.executions + 1))
     items = []
     for number, program in enumerate(size.programs):
-        items.append(responses_wire.reasoning(f"msg_r{number}", *words))
-        items.append(responses_wire.program(f"msg_c{number}", program, "```\n1\n```"))
-    items.append(responses_wire.message("msg_m", *[" a word"] * (size.chunks // 2)))
-    used = responses_wire.used(9000, size.chunks, code_interpreter=size.executions)
-    events = [responses_wire.CREATED, *(event for item in items for event in item)]
-    end = responses_wire.completed(used, *items)
-    return [responses_wire.stream(event) for event in [*events, end]]
+        items.append(responses_streams.reasoning(f"msg_r{number}", *words))
+        items.append(responses_streams.program(f"msg_c{number}", program, "```\n1\n```"))
+    items.append(responses_streams.message("msg_m", *[" a word"] * (size.chunks // 2)))
+    used = responses_streams.used(9000, size.chunks, code_interpreter=size.executions)
+    events = [responses_streams.CREATED, *(event for item in items for event in item)]
+    end = responses_streams.completed(used, *items)
+    return [responses_streams.stream(event) for event in [*events, end]]
 
 
 def chat_frames(size: Size) -> list[bytes]:
     half = size.chunks // 2
-    chunks = [chat_wire.thinks(" a word")] * half + [chat_wire.says(" a word")] * half
-    end = [chat_wire.chunk("stop", content=""), chat_wire.used(9000, size.chunks)]
-    return [chat_wire.stream(chunk, done=False) for chunk in [*chunks, *end]] + [
+    chunks = [chat_completions_streams.thinks(" a word")] * half + [
+        chat_completions_streams.says(" a word")
+    ] * half
+    end = [
+        chat_completions_streams.chunk("stop", content=""),
+        chat_completions_streams.used(9000, size.chunks),
+    ]
+    return [chat_completions_streams.stream(chunk, done=False) for chunk in [*chunks, *end]] + [
         b"data: [DONE]\n\n"
     ]
 

@@ -17,12 +17,12 @@ from random import Random
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 with atheris.instrument_imports(include=["langchain_qwen_ci"]):
     import whole_way
-import mutations
-from corpus import CORPUS
-from rare import ERRORS, RICH
+import corrupted_streams
+from stream_corpus import CORPUS
+from unusual_streams import ERRORS, RICH
 
 FOUND = Path(".fuzz")
 LIMITS = [
@@ -40,13 +40,15 @@ def main() -> None:
 
     def one_input(body: bytes) -> None:
         # Cut by chance, but always alike: an input that fails must fail again.
-        whole_way.check(api, body, lambda body: mutations.pieces(body, Random(zlib.crc32(body))))
+        whole_way.check(
+            api, body, lambda body: corrupted_streams.pieces(body, Random(zlib.crc32(body)))
+        )
 
     def mutate(body: bytes, max_size: int, seed: int) -> bytes:
         chance = Random(seed)
         if chance.randrange(4) == 0:
             return atheris.Mutate(body, max_size)
-        return mutations.mutated(body, api, chance)[:max_size]
+        return corrupted_streams.mutated(body, api, chance)[:max_size]
 
     atheris.Setup([sys.argv[0], *options], one_input, custom_mutator=mutate)
     atheris.Fuzz()

@@ -75,11 +75,11 @@ class Round:
 
     api: str
     asked: int = 0
-    spoilt: int = 0
+    with_fault: int = 0
     left: int = 0
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    at_once: int = 0
+    as_single_chunk: int = 0
     memory: int = 0
     blocks: int = 0
     files: int = 0
@@ -171,9 +171,9 @@ class Load:
 
     def _check(self, this: Round, outcomes: dict[int, Any]) -> None:
         seen = self._service.seen()
-        this.asked, this.at_once = len(outcomes), seen.most_answering
+        this.asked, this.as_single_chunk = len(outcomes), seen.most_answering
         for number, outcome in outcomes.items():
-            this.spoilt += plan.spoiling(number) is not None
+            this.with_fault += plan.spoiling(number) is not None
             this.wrong += plan.wrong(this.api, number, outcome, seen.requests[number])
 
     async def _close(self, this: Round) -> None:
@@ -310,7 +310,7 @@ def run(size: Size) -> list[str]:
         wrong = [difference for this in rounds for difference in this.wrong]
         wrong += _differs("sockets after the end of the loop", _sockets(serving.url), 0)
         wrong += _differs("threads in the end", threading.active_count(), 1)
-    if (most := max(this.at_once for this in rounds)) < size.streams // 2:
+    if (most := max(this.as_single_chunk for this in rounds)) < size.streams // 2:
         wrong.append(f"{most} answers at once, which is no load")
     return wrong + _grown(rounds)
 
@@ -348,8 +348,8 @@ HEAD = (
 
 def _line(number: int, this: Round) -> str:
     return (
-        f"{number:5}  {this.api:16} {this.asked:6} {this.spoilt:7} {this.left:5} "
-        f"{this.at_once:8} {len(this.wrong):6} {this.seconds:5.1f} {this.memory / 1e6:6.1f} "
+        f"{number:5}  {this.api:16} {this.asked:6} {this.with_fault:7} {this.left:5} "
+        f"{this.as_single_chunk:8} {len(this.wrong):6} {this.seconds:5.1f} {this.memory / 1e6:6.1f} "
         f"{this.blocks:8} {this.files:6} {this.sockets:8}"
     )
 

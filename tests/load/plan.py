@@ -13,16 +13,16 @@ from typing import Any
 from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.emulator import (
     Cut,
+    ErrorBody,
     ErrorFrame,
-    Failed,
+    FailedResponse,
     Fault,
     Garbage,
-    JsonError,
     Reset,
     Stall,
     Status,
 )
-from langchain_qwen_ci.emulator.tokens import Tokens, pieces
+from langchain_qwen_ci.emulator.token_usage import TokenUsage, pieces
 from langchain_qwen_ci.errors import (
     QwenInvalidRequestError,
     QwenPermissionDeniedError,
@@ -108,9 +108,9 @@ def whole(api: Api, number: int) -> Told:
 def early(api: Api, number: int) -> Told:
     """What has been told three pieces into the first thought."""
     begun = "".join(pieces(first_thought(number))[:_EARLY_PIECES])
-    tokens = Tokens(asked(number), interpreter=True)
+    tokens = TokenUsage(asked(number), interpreter=True)
     for _ in range(_EARLY_PIECES):
-        tokens.thought()
+        tokens.count_reasoning()
     return Told((begun,), (), "", _usage(tokens) if api == "dashscope" else None, {})
 
 
@@ -145,23 +145,23 @@ def _shown(api: Api, ran: tuple[Program, ...]) -> tuple[Program, ...]:
     return ran
 
 
-def _tokens(number: int, ran: tuple[Program, ...], text_pieces: int | None) -> Tokens:
+def _tokens(number: int, ran: tuple[Program, ...], text_pieces: int | None) -> TokenUsage:
     """What an answer costs until so many pieces of its text."""
-    tokens = Tokens(asked(number), interpreter=True)
+    tokens = TokenUsage(asked(number), interpreter=True)
     for _ in pieces(first_thought(number)):
-        tokens.thought()
+        tokens.count_reasoning()
     for program in ran:
-        tokens.wrote(program.code)
-        tokens.read(program.output)
+        tokens.count_output(program.code)
+        tokens.start_inference(program.output)
         for _ in pieces(thought_after(number, program)):
-            tokens.thought()
+            tokens.count_reasoning()
     said = text(number, tuple(program.output for program in ran))
     for _ in pieces(said)[:text_pieces]:
-        tokens.said()
+        tokens.count_text()
     return tokens
 
 
-def _usage(tokens: Tokens) -> tuple[int, int, int]:
+def _usage(tokens: TokenUsage) -> tuple[int, int, int]:
     return tokens.input, tokens.output, tokens.reasoning
 
 
@@ -208,7 +208,7 @@ def _at_late(fault: Callable[[int], Fault]) -> Callable[[Api, int, int], Fault |
 def _rate_limit_in_200(api: Api, number: int, which: int) -> Fault | None:
     """Responses begins an answer and then says so, the others say it in place of one."""
     del number
-    fault = Failed() if api == "responses" else JsonError("Throttling.RateQuota", "Slow.")
+    fault = FailedResponse() if api == "responses" else ErrorBody("Throttling.RateQuota", "Slow.")
     return fault if which == 1 else None
 
 
@@ -247,7 +247,7 @@ SPOILINGS = (
     ),
     Spoiling("400", _always(Status(400, "InvalidParameter")), QwenInvalidRequestError),
     Spoiling("unpaid", _always(Status(429, "PrepaidBillOverdue")), QwenPermissionDeniedError),
-    Spoiling("error in 200 once", _first(JsonError()), requests=2),
+    Spoiling("error in 200 once", _first(ErrorBody()), requests=2),
     Spoiling("rate limit in 200 once", _rate_limit_in_200, requests=2),
     Spoiling("error early", _at_early(ErrorFrame), QwenServerError, early),
     Spoiling("error late", _at_late(ErrorFrame), QwenServerError, late),
@@ -274,16 +274,16 @@ def spoiling(number: int) -> Spoiling | None:
 
 def wrong(api: Api, number: int, outcome: Any, requests: int) -> list[str]:
     """What is wrong with the message or the error that a question has got."""
-    spoilt = spoiling(number)
-    must_be = spoilt.requests if spoilt else 1
+    with_fault = spoiling(number)
+    must_be = with_fault.requests if with_fault else 1
     found = [] if requests == must_be else [f"{requests} requests, not {must_be}"]
-    if spoilt is None or spoilt.error is None:
+    if with_fault is None or with_fault.error is None:
         found += _differences(outcome, whole(api, number))
-    elif type(outcome) is not spoilt.error:
-        found.append(f"{outcome!r:.200} in place of {spoilt.error.__name__}")
+    elif type(outcome) is not with_fault.error:
+        found.append(f"{outcome!r:.200} in place of {with_fault.error.__name__}")
     else:
-        found += _wrong_partial(outcome.partial, spoilt.partial(api, number))
-    name = spoilt.name if spoilt else "healthy"
+        found += _wrong_partial(outcome.partial, with_fault.partial(api, number))
+    name = with_fault.name if with_fault else "healthy"
     return [f"{api} {number} ({name}): {difference}" for difference in found]
 
 

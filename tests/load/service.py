@@ -13,7 +13,15 @@ from typing import Any
 
 import plan
 
-from langchain_qwen_ci.emulator import EmulatorServer, Fault, Received, Run, Say, Stall, Think
+from langchain_qwen_ci.emulator import (
+    EmulatorServer,
+    Fault,
+    RecordedRequest,
+    Run,
+    Say,
+    Stall,
+    Think,
+)
 
 _APIS = {"services": "dashscope", "responses": "responses", "completions": "chat_completions"}
 _QUESTION = re.compile(r"(Answer|Go on|Wait) (\d+)")
@@ -71,8 +79,8 @@ def service(pace: float) -> Iterator[Service]:
 
 
 def _serve(pipe: Connection, pace: float) -> None:
-    mind = Mind()
-    with EmulatorServer(mind=mind, faults=Spoiler(mind), pace=pace) as server:
+    mind = Responder()
+    with EmulatorServer(responder=mind, faults=Spoiler(mind), pace=pace) as server:
         pipe.send(server.url)
         while True:
             try:
@@ -83,7 +91,7 @@ def _serve(pipe: Connection, pace: float) -> None:
             server.requests.clear()
 
 
-class Mind:
+class Responder:
     """Answers by the plan, and counts."""
 
     def __init__(self) -> None:
@@ -96,10 +104,10 @@ class Mind:
         self.requests, self._most_answering = Counter(), self.answering
         return seen
 
-    def answer(self, question: Any) -> Any:
+    def respond(self, request: Any) -> Any:
         self.answering += 1
         self._most_answering = max(self._most_answering, self.answering)
-        word, number = _read(question.text)
+        word, number = _read(request.text)
         try:
             yield from _words_without_end() if word == "Go on" else _steps(number)
         finally:
@@ -124,10 +132,10 @@ def _steps(number: int) -> Any:
 class Spoiler:
     """Says of each request how it is spoilt."""
 
-    def __init__(self, mind: Mind) -> None:
+    def __init__(self, mind: Responder) -> None:
         self._mind = mind
 
-    def __call__(self, received: Received) -> Fault | None:
+    def __call__(self, received: RecordedRequest) -> Fault | None:
         word, number = _read(str(received.body))
         self._mind.requests[number] += 1
         if word == "Wait":

@@ -1,10 +1,10 @@
 """Does an endpoint behave as Qwen's code-interpreter service does? Facts, one after the other.
 
 ```python
-from langchain_qwen_ci.emulator.conformance import judge
+from langchain_qwen_ci.emulator.conformance import run_checks
 
-for verdict in judge("http://127.0.0.1:8000", "any"):
-    print(verdict.outcome, verdict.check.name, verdict.detail)
+for result in run_checks("http://127.0.0.1:8000", "any"):
+    print(result.outcome, result.check.name, result.detail)
 ```
 
 The checks are written from the descriptions and recordings of the service and with plain httpx.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from langchain_qwen_ci import catalogue
+from langchain_qwen_ci import models
 from langchain_qwen_ci.emulator.conformance import (
     chat_completions,
     dashscope,
@@ -26,15 +26,16 @@ from langchain_qwen_ci.emulator.conformance import (
     responses,
     responses_refusals,
 )
-from langchain_qwen_ci.emulator.conformance.checks import Check, Verdict, verdict
-from langchain_qwen_ci.emulator.conformance.exchange import Subject
+from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
+from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
+from langchain_qwen_ci.http import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_qwen_ci.catalogue import Endpoint
+    from langchain_qwen_ci.models import NativeEndpoint
 
-__all__ = ["CHECKS", "Check", "Verdict", "judge"]
+__all__ = ["CHECKS", "Check", "CheckResult", "run_checks"]
 
 SECONDS = 300.0  # about the service's own limit
 CHECKS: tuple[Check, ...] = (
@@ -46,16 +47,16 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(  # noqa: PLR0913  # options of a run, all by name
+def run_checks(  # noqa: PLR0913  # options of a run, all by name
     base_url: str,
     api_key: str,
     *,
     model: str = "qwen3-max",
-    endpoint: Endpoint | None = None,
+    endpoint: NativeEndpoint | None = None,
     checks: Sequence[Check] = CHECKS,
     timeout: float = SECONDS,
     transport: httpx.AsyncBaseTransport | None = None,
-) -> Iterator[Verdict]:
+) -> Iterator[CheckResult]:
     """Make checks, and give each verdict as soon as it is known.
 
     Args:
@@ -72,21 +73,21 @@ def judge(  # noqa: PLR0913  # options of a run, all by name
     """
     if not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip() != ""):
         raise ValueError("The key cannot be sent as a header.")
-    subject = Subject(
+    target = Endpoint(
         client=httpx.AsyncClient(transport=transport),
-        base_url=catalogue.host_of(base_url),
+        base_url=hosts.normalize_base_url(base_url),
         api_key=api_key,
         model=model,
-        endpoint=endpoint or catalogue.endpoint_of(model),
+        native_endpoint=endpoint or models.native_endpoint(model),
         timeout=timeout,
     )
-    return _verdicts(subject, checks)
+    return _results(target, checks)
 
 
-def _verdicts(subject: Subject, checks: Sequence[Check]) -> Iterator[Verdict]:
+def _results(endpoint: Endpoint, checks: Sequence[Check]) -> Iterator[CheckResult]:
     with asyncio.Runner() as runner:
         try:
             for check in checks:
-                yield runner.run(verdict(check, subject))
+                yield runner.run(run_check(check, endpoint))
         finally:
-            runner.run(subject.client.aclose())
+            runner.run(endpoint.client.aclose())

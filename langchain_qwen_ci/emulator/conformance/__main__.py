@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import httpx
 
-from langchain_qwen_ci import catalogue
-from langchain_qwen_ci.catalogue import Api, Endpoint
 from langchain_qwen_ci.emulator import EmulatorServer
-from langchain_qwen_ci.emulator.conformance import CHECKS, SECONDS, Verdict, judge
+from langchain_qwen_ci.emulator.conformance import CHECKS, SECONDS, CheckResult, run_checks
 from langchain_qwen_ci.emulator.conformance.checks import Outcome
+from langchain_qwen_ci.http import hosts
+from langchain_qwen_ci.models import Api, NativeEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             try:
-                verdicts = _judge(chosen, stack)
+                results = _run(chosen, stack)
             except ValueError as error:
                 parser.error(str(error))
             report = _document if chosen.json else _table
-            return report(verdicts)
+            return report(results)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return _INTERRUPTED
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="qwen3-max")
     parser.add_argument(
         "--endpoint",
-        choices=get_args(Endpoint),
+        choices=get_args(NativeEndpoint),
         help="the native path of the model (default: by its name)",
     )
     parser.add_argument(
@@ -98,7 +98,7 @@ def _seconds(text: str) -> float:
     raise ValueError
 
 
-def _judge(chosen: argparse.Namespace, stack: ExitStack) -> Iterator[Verdict]:
+def _run(chosen: argparse.Namespace, stack: ExitStack) -> Iterator[CheckResult]:
     """The verdicts that are asked for.
 
     Raises:
@@ -116,46 +116,48 @@ def _judge(chosen: argparse.Namespace, stack: ExitStack) -> Iterator[Verdict]:
         key = f"sk-{secrets.token_hex(16)}"
         server = stack.enter_context(EmulatorServer(api_key=key))
         # A transport of its own: no proxy stands before this machine.
-        return judge(server.url, key, checks=checks, transport=httpx.AsyncHTTPTransport(), **asked)
+        return run_checks(
+            server.url, key, checks=checks, transport=httpx.AsyncHTTPTransport(), **asked
+        )
     key = os.environ.get(_KEY, "")
     if not key:
         raise ValueError(f"set {_KEY}; to anything, if the endpoint wants no key")
     if not chosen.allow_plain_http:
-        catalogue.refuse_plain_http(catalogue.host_of(chosen.base_url))
-    return judge(chosen.base_url, key, checks=checks, **asked)
+        hosts.require_https(hosts.normalize_base_url(chosen.base_url))
+    return run_checks(chosen.base_url, key, checks=checks, **asked)
 
 
-def _table(verdicts: Iterator[Verdict]) -> int:
+def _table(results: Iterator[CheckResult]) -> int:
     """Print every verdict as soon as it is known."""
     counts = dict.fromkeys(get_args(Outcome), 0)
-    for verdict in verdicts:
-        counts[verdict.outcome] += 1
-        check = verdict.check
-        print(f"{verdict.outcome:8}{check.name:42}{check.fact}", flush=True)
-        if verdict.detail:
-            print(f"{'':8}{check.source}; seen: {verdict.detail}", flush=True)
+    for result in results:
+        counts[result.outcome] += 1
+        check = result.check
+        print(f"{result.outcome:8}{check.name:42}{check.requirement}", flush=True)
+        if result.detail:
+            print(f"{'':8}{check.source}; seen: {result.detail}", flush=True)
     print(f"\n{_counted(counts)}")
     return _exit_code(counts)
 
 
-def _document(verdicts: Iterator[Verdict]) -> int:
-    told = list(verdicts)
-    outcomes = [verdict.outcome for verdict in told]
+def _document(results: Iterator[CheckResult]) -> int:
+    told = list(results)
+    outcomes = [result.outcome for result in told]
     counts = {outcome: outcomes.count(outcome) for outcome in get_args(Outcome)}
-    print(json.dumps({"counts": counts, "verdicts": list(map(_object, told))}, indent=2))
+    print(json.dumps({"counts": counts, "results": list(map(_object, told))}, indent=2))
     return _exit_code(counts)
 
 
-def _object(verdict: Verdict) -> dict[str, Any]:
-    check = verdict.check
+def _object(result: CheckResult) -> dict[str, Any]:
+    check = result.check
     return {
         "name": check.name,
         "api": check.api,
-        "fact": check.fact,
+        "requirement": check.requirement,
         "source": check.source,
-        "weight": check.weight,
-        "outcome": verdict.outcome,
-        "detail": verdict.detail,
+        "severity": check.severity,
+        "outcome": result.outcome,
+        "detail": result.detail,
     }
 
 

@@ -2,7 +2,7 @@
 
 ```
 ConformanceError
-├── BrokenFactError       the endpoint has answered, and otherwise than the fact says
+├── ViolationError         the endpoint has answered, and otherwise than the fact says
 ├── NoAnswerError         there is nothing to judge; always a failure
 └── NotApplicableError    the fact is none of this model's
 ```
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from langchain_qwen_ci.catalogue import Api
-    from langchain_qwen_ci.emulator.conformance.exchange import Subject
+    from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
+    from langchain_qwen_ci.models import Api
 
-    Look = Callable[[Subject], Awaitable[None]]
+    CheckFunction = Callable[[Endpoint], Awaitable[None]]
 
 # In the service's documentation; seen in a recording of it; measured or quoted by somebody else.
 Source = Literal["documented", "recorded", "reported"]
-Weight = Literal["failure", "remark"]
+Severity = Literal["failure", "remark"]
 Outcome = Literal["passed", "failed", "remark", "skipped"]
 
 
@@ -31,7 +31,7 @@ class ConformanceError(Exception):
     """Why a check did not pass. What it says may hold anything that the endpoint has sent."""
 
 
-class BrokenFactError(ConformanceError):
+class ViolationError(ConformanceError):
     """The endpoint has answered, and otherwise than the fact says."""
 
 
@@ -57,14 +57,14 @@ class Check:
 
     name: str
     api: Api
-    fact: str
+    requirement: str
     source: Source
-    weight: Weight
-    look: Look = field(repr=False)
+    severity: Severity
+    function: CheckFunction = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What a check has found.
 
     Attributes:
@@ -83,32 +83,34 @@ class Checks:
         self._api: Api = api
         self.all: list[Check] = []
 
-    def must(self, source: Source, fact: str) -> Callable[[Look], Look]:
+    def must(self, source: Source, requirement: str) -> Callable[[CheckFunction], CheckFunction]:
         """A fact whose breach is a failure; the decorated function's name is the check's."""
-        return self._adding(source, fact, "failure")
+        return self._adding(source, requirement, "failure")
 
-    def should(self, source: Source, fact: str) -> Callable[[Look], Look]:
+    def should(self, source: Source, requirement: str) -> Callable[[CheckFunction], CheckFunction]:
         """A fact whose breach is worth a remark."""
-        return self._adding(source, fact, "remark")
+        return self._adding(source, requirement, "remark")
 
-    def _adding(self, source: Source, fact: str, weight: Weight) -> Callable[[Look], Look]:
-        def add(look: Look) -> Look:
-            name = f"{self._api}/{look.__name__.replace('_', '-')}"
-            self.all.append(Check(name, self._api, fact, source, weight, look))
-            return look
+    def _adding(
+        self, source: Source, requirement: str, severity: Severity
+    ) -> Callable[[CheckFunction], CheckFunction]:
+        def add(function: CheckFunction) -> CheckFunction:
+            name = f"{self._api}/{function.__name__.replace('_', '-')}"
+            self.all.append(Check(name, self._api, requirement, source, severity, function))
+            return function
 
         return add
 
 
-async def verdict(check: Check, subject: Subject) -> Verdict:
+async def run_check(check: Check, endpoint: Endpoint) -> CheckResult:
     """Make one check."""
     try:
-        await check.look(subject)
+        await check.function(endpoint)
     except NotApplicableError as reason:
-        return Verdict(check, "skipped", subject.printable(str(reason)))
+        return CheckResult(check, "skipped", endpoint.printable(str(reason)))
     except NoAnswerError as error:
-        return Verdict(check, "failed", subject.printable(str(error)))
-    except BrokenFactError as error:
-        broken: Outcome = "failed" if check.weight == "failure" else "remark"
-        return Verdict(check, broken, subject.printable(str(error)))
-    return Verdict(check, "passed")
+        return CheckResult(check, "failed", endpoint.printable(str(error)))
+    except ViolationError as error:
+        broken: Outcome = "failed" if check.severity == "failure" else "remark"
+        return CheckResult(check, broken, endpoint.printable(str(error)))
+    return CheckResult(check, "passed")

@@ -1,0 +1,284 @@
+"""`ChatQwenCodeInterpreter`: its fields, what LangChain asks a model for, and how a call starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ConfigDict, model_validator
+
+from langchain_qwen_ci import models
+from langchain_qwen_ci.__about__ import __version__
+from langchain_qwen_ci.chat_models.call import Call
+from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
+from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
+from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.http.settings import ConnectionSettings
+from langchain_qwen_ci.metadata import MODEL_PROVIDER
+from langchain_qwen_ci.request import token_estimate
+from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
+from langchain_qwen_ci.request.options import (
+    CallOptions,
+    check_api_support,
+    resolve_options,
+    resolve_thinking,
+)
+from langchain_qwen_ci.request.parameters import Parameters
+from langchain_qwen_ci.request.tools import ToolSet, mask_secrets, redact_secrets, to_openai_tool
+from langchain_qwen_ci.response.limits import RequestLimits
+from langchain_qwen_ci.response.message_builder import MessageBuilder
+from langchain_qwen_ci.tracing.execution_runs import trace_executions
+from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
+from langchain_qwen_ci.wire.dashscope import DashScopeWire
+from langchain_qwen_ci.wire.responses import ResponsesWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from langchain_core.language_models import LangSmithParams, LanguageModelInput
+    from langchain_core.language_models.model_profile import ModelProfile
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
+
+    from langchain_qwen_ci.chat_models.structured_output import Method
+    from langchain_qwen_ci.response.observers import EventObserver
+    from langchain_qwen_ci.tracing.parent_run import ParentRun
+    from langchain_qwen_ci.wire import Wire
+
+_WIRES: dict[models.Api, Wire] = {
+    "dashscope": DashScopeWire(),
+    "responses": ResponsesWire(),
+    "chat_completions": ChatCompletionsWire(),
+}
+
+
+class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
+    """A Qwen chat model that can write Python and run it in the service's sandbox.
+
+    Example:
+        ```python
+        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
+
+        model = ChatQwenCodeInterpreter(model="qwen3-max")
+        message = model.invoke("What is 123 to the power of 21?")
+        message.content
+        code_executions(message)  # [{"id": …, "code": "123**21", "status": "completed"}]
+        ```
+
+    Every finished message has `response_metadata["code_executions"]` and, where a plugin was
+    called, `response_metadata["plugins"]`. `usage_metadata` is the sum over all inferences of the
+    request. While the interpreter is on, this package rejects function tools with
+    `ToolsNotAllowedError`.
+
+    Calls raise the errors of `langchain_qwen_ci.errors`. The `partial` attribute of an error holds
+    the message received before it.
+    """
+
+    api: models.Api = "dashscope"
+    """Which API of the service to use. "dashscope", the native API, returns code and call counts;
+    "responses" also returns what the code printed; "chat_completions" returns neither."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # a validation error of one field would show the API key
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remove_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # any input of the constructor
+        """Accept `streaming=True`, which other models have as a field, and drop it.
+
+        Every answer is streamed from the service, so True changes nothing. As a field, False would
+        make LangChain stop streaming everywhere.
+        """
+        if not isinstance(fields, dict) or "streaming" not in fields:
+            return fields
+        if fields["streaming"] is not True:
+            raise ValueError(
+                "streaming=False: every answer is streamed from the service, and `invoke` adds it "
+                "up. To have `stream` give it whole, pass disable_streaming=True."
+            )
+        return {name: value for name, value in fields.items() if name != "streaming"}
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        resolve_thinking(
+            self.model, requested=self.enable_thinking, interpreter=self.enable_code_interpreter
+        )
+        check_api_support(self, self.api)
+        self._service_address()
+        self._warn_about_model(self.model, interpreter=self.enable_code_interpreter)
+        return self
+
+    @model_validator(mode="after")
+    def _set_qwen_version(self) -> Self:
+        self._add_version("langchain-qwen-ci", __version__)
+        return self
+
+    # What LangChain asks a chat model for.
+
+    @property
+    def _llm_type(self) -> str:
+        return "qwen-code-interpreter"
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        return ["langchain_qwen_ci", "chat_models"]
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": "DASHSCOPE_API_KEY", "workspace": "DASHSCOPE_WORKSPACE"}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        shown = ("api", "region", "base_url", *Parameters.model_fields)
+        return {name: value for name in shown if (value := getattr(self, name)) is not None}
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params = super()._get_invocation_params(stop=stop, **kwargs)
+        if tools := params.get("tools"):
+            params["tools"] = list(map(redact_secrets, tools))
+        return params
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = MODEL_PROVIDER
+        return params
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return models.model_profile(self.model, interpreter=self.enable_code_interpreter)
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind function tools (only while the interpreter is off) or tools of the service.
+
+        Args:
+            tools: anything that LangChain accepts as a tool; `{"type": "code_interpreter"}`, which
+                turns the interpreter on; or other tools of the service, such as
+                `{"type": "web_search"}` (`api="responses"` only). An empty list binds nothing.
+            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool.
+            strict: whether the service should enforce the schema of arguments.
+            kwargs: bound to every call, such as `enable_code_interpreter=False`.
+
+        Raises:
+            ToolsNotAllowedError: function tools while the interpreter is on.
+            QwenInputError: a tool that this API of the service does not have.
+        """
+        tool_set = ToolSet.from_any(tools)
+        tool_set.check_server_tools(self.api)
+        if tool_set.interpreter:
+            kwargs["enable_code_interpreter"] = True
+        if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
+            tool_set.reject_functions()
+        functions = [to_openai_tool(tool, strict=strict) for tool in tool_set.functions]
+        if bound := [*map(mask_secrets, tool_set.server_tools), *functions]:
+            kwargs["tools"] = bound
+        if bound and tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(**kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        reformat: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Return a runnable whose output fits a schema; works with the interpreter on, too.
+
+        Args:
+            schema: a pydantic class, a TypedDict, a JSON schema, or a function in OpenAI's shape.
+                A pydantic class gives its instances, anything else dictionaries.
+            method: "function_calling" (default), "json_schema" and "json_mode" are features of the
+                service; they turn thinking off unless you have turned it on. "prompt" adds the
+                schema to the prompt and parses JSON from the answer. While the interpreter is on,
+                the service supports "prompt" only, so every method becomes "prompt"; the same holds
+                for "json_schema" and "json_mode" if you have turned thinking on.
+            include_raw: return `{"raw": message, "parsed": …, "parsing_error": …}` and never raise
+                for an answer that does not fit.
+            strict: whether the service should enforce the schema.
+            reformat: with "prompt", whether an answer that does not fit is sent back once, with
+                interpreter and thinking off, to be converted to JSON. It costs a second request.
+            kwargs: bound to every call.
+
+        Raises:
+            QwenInputError: an unknown method, or `reformat` with a method other than "prompt".
+        """
+        settings = CallOptions.merge(self, kwargs).parameters
+        output = StructuredOutput(self, settings, schema, strict=strict)
+        return output.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the number of tokens; see `request.token_estimate`."""
+        return token_estimate.of_text(text)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """Estimate the number of tokens; see `request.token_estimate`."""
+        functions = [to_openai_tool(tool) for tool in tools or ()]
+        return token_estimate.of_prompt(to_prompt(messages), functions)
+
+    # The start of every call.
+
+    def _prepare_call(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        arguments: dict[str, Any],
+        run: ParentRun | None,
+    ) -> Call:
+        for name in arguments:
+            if name in type(self).model_fields and name not in Parameters.model_fields:
+                raise QwenInputError(
+                    f"{name} belongs to the model and cannot be set for one call: make another "
+                    f"ChatQwenCodeInterpreter({name}=…)."
+                )
+        call = CallOptions.merge(self, arguments, stop)
+        options = resolve_options(call, self.api)
+        self._warn_about_model(options.model, interpreter=options.enable_code_interpreter)
+        prompt = to_prompt(messages)
+        reject_unsupported_media(prompt, options)
+        wire = _WIRES[self.api]
+        request = wire.request(prompt, options)
+        self._check_size(request)
+        return Call(
+            transport=self._transport(),
+            wire=wire,
+            request=request,
+            policy=self._policy(),
+            builder=MessageBuilder(options.model),
+            observers=tuple(self._observers(call.parameters, run)),
+        )
+
+    def _observers(self, parameters: Parameters, run: ParentRun | None) -> Iterator[EventObserver]:
+        limits = RequestLimits(parameters.max_request_tokens, parameters.max_code_executions)
+        if limits != RequestLimits():
+            yield limits
+        if self.trace_code_executions and (tracer := trace_executions(run)):
+            yield tracer
+
+    def _warn_about_model(self, model: str, *, interpreter: bool) -> None:
+        models.warn_about_model(model, self.api, interpreter=interpreter)
+        if interpreter and self.api == "chat_completions":
+            models.warn_code_not_returned()

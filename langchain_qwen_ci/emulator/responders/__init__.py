@@ -1,0 +1,1 @@
+"""Responders decide what the emulator answers: a script, or rules (the planner)."""

@@ -1,0 +1,165 @@
+"""A mind with rules: it calls functions, writes JSON, and turns what is to compute into code.
+
+Nothing is computed here: the sandbox does that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from langchain_qwen_ci.emulator.responders.arithmetic import programs_in
+from langchain_qwen_ci.emulator.responders.responder import Call, ModelRequest, Run, Say, Think
+from langchain_qwen_ci.emulator.responders.schema_values import (
+    ExampleValues,
+    arguments,
+    instance,
+    schema_in,
+    without_schemas,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from langchain_qwen_ci.emulator.responders.responder import Result, Step, Steps
+
+_HELP = (
+    "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
+    "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
+)
+# Longer than the shortest answer that Responses can be limited to.
+_OFF = (
+    "The code interpreter is off, so I answer without running anything. Ask again with it switched "
+    "on, and I compute what you want."
+)
+# Words that say nothing of what a function is for.
+_EMPTY_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "and are can for from get give has have how its please that the this use using value was "
+        "what when where which who why will with you your",
+    )
+)
+_QUOTED_KEYS = re.compile(r"[\"'`](\w+)[\"'`]")
+
+
+class Planner:
+    """The demo's default mind."""
+
+    def respond(self, model_request: ModelRequest) -> Steps:
+        """The first rule that fits: results of tools, calls, JSON, code, media, help."""
+        if results := _results(model_request):
+            yield Say(f"The tool answered: {'; '.join(results)}")
+            return
+        if calls := list(_calls(model_request)):
+            yield from calls
+            return
+        *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
+        schema = _schema(model_request)
+        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
+        results_of_code = yield from _run_all(programs)
+        if schema is not None or model_request.requires_json:
+            output = " ".join(result.output for result in results_of_code)
+            yield Say(_json(schema, text, output))
+        elif programs:
+            yield Say(" ".join(map(_sentence, programs, results_of_code)))
+        elif media := model_request.messages[-1].media:
+            yield Say(f"I was shown {_counted(media)}. I cannot look at media, but they came.")
+        elif model_request.code_interpreter:
+            yield Say(_HELP)
+        else:
+            yield Say(_OFF)
+
+
+def _user_texts(model_request: ModelRequest) -> list[str]:
+    """What the user said, and what was said last whoever said it."""
+    return [message.text for message in model_request.messages[:-1] if message.role == "user"] + [
+        model_request.text
+    ]
+
+
+def _results(model_request: ModelRequest) -> list[str]:
+    """What the tools said that were called last."""
+    last = itertools.takewhile(
+        lambda message: message.role == "tool", reversed(model_request.messages)
+    )
+    return [message.text for message in last][::-1]
+
+
+def _run_all(programs: list[str]) -> Generator[Step, Result | None, list[Result]]:
+    """Think and run, once for each program; returns the results."""
+    results: list[Result] = []
+    for number, program in enumerate(programs):
+        yield Think(
+            "The user wants a result that I should compute and not guess. I will run code for it."
+            if number == 0
+            else "That is the first part. The next one builds on it, so I run code again."
+        )
+        result = yield Run(program)
+        if result is None:
+            raise RuntimeError("A mind must be sent the result of what it runs.")
+        results.append(result)
+    if programs:
+        yield Think("The code has run. Now I can answer in a clear form.")
+    else:
+        yield Think("There is nothing to run for this.")
+    return results
+
+
+def _sentence(program: str, result: Result) -> str:
+    output = result.output.strip()
+    if result.failed:
+        return f"The code failed with {output.splitlines()[-1]}."
+    code = program.removeprefix("import math\n")
+    if "\n" not in code and "print" not in code:
+        return f"{code} = {output}."
+    return f"The code printed: {output}" if output else "The code ran and printed nothing."
+
+
+def _counted(media: tuple[str, ...]) -> str:
+    counts = {kind: media.count(kind) for kind in media}
+    return " and ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items())
+
+
+def _schema(model_request: ModelRequest) -> Mapping[str, Any] | None:
+    """What the request demands, or the last one that stands in what was said."""
+    if model_request.schema is not None:
+        return model_request.schema
+    texts = (
+        message.text for message in reversed(model_request.messages) if message.role != "assistant"
+    )
+    return next((schema for text in texts if (schema := schema_in(text)) is not None), None)
+
+
+def _json(schema: Mapping[str, Any] | None, text: str, output: str) -> str:
+    material = ExampleValues(text, output)
+    if schema is None:
+        keys = _QUOTED_KEYS.findall(text) or ["answer"]
+        about = ExampleValues(_QUOTED_KEYS.sub("", text))
+        value: Any = dict.fromkeys(keys, output or about.words)
+    else:
+        value = instance(schema, material)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _calls(model_request: ModelRequest) -> Iterator[Call]:
+    """Call the forced function, or those whose name or description shares a word."""
+    words = _words(model_request.text)
+    for tool in model_request.tools:
+        name = tool["name"]
+        about = _words(f"{name.replace('_', ' ')} {tool.get('description', '')}")
+        named = name in model_request.text
+        fits = (
+            name == model_request.forced_tool
+            if model_request.forced_tool
+            else named or words & about
+        )
+        if fits:
+            schema = tool.get("parameters") or {}
+            yield Call(name, arguments(schema, ExampleValues(model_request.text)))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{3,}", text.lower())) - _EMPTY_WORDS

@@ -1,0 +1,199 @@
+"""Values that fit a JSON schema, made of what a text says: arguments of calls, and JSON answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from langchain_qwen_ci.emulator.parsed_request import as_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
+# What a question is about stands behind its last preposition.
+_TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
+_NEAR = 4
+_DEEPEST = 16
+_MOST_ITEMS = 100
+_MOST_BRACES = 200
+_MOST_CHARACTERS = 10_000
+_FORMATS = {
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+    "time": "12:00:00",
+    "uri": "https://example.com/",
+    "email": "someone@example.com",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+class ExampleValues:
+    """What values are made of: numbers in their order, and words.
+
+    Args:
+        text: what was asked.
+        numbers: go before the text's own ones, such as results of code.
+    """
+
+    def __init__(self, text: str, numbers: str = "") -> None:
+        self._numbers = iter(_numbers_in(f"{numbers} {text}"))
+        # Instructions about a format come in paragraphs of their own.
+        model_request = text.strip().partition("\n\n")[0]
+        quoted, topic = _QUOTED.search(model_request), _TOPIC.match(model_request)
+        words = (quoted[1] or quoted[2]) if quoted else topic[1] if topic else model_request
+        self.words = words.strip() or "something"
+
+    def number(self) -> float:
+        """The next number, or 0 when all are used."""
+        return next(self._numbers, 0)
+
+
+def _numbers_in(text: str) -> list[float]:
+    """Whole ones as int; those that Python cannot read or hold are left out."""
+    found: list[float] = []
+    for number in _NUMBER.findall(text):
+        with suppress(ValueError):  # an int of 4300 digits
+            found.append(float(number) if any(mark in number for mark in ".e") else int(number))
+    return [number for number in found if abs(number) < math.inf]
+
+
+def instance(schema: Mapping[str, Any], material: ExampleValues) -> object:
+    """A value that fits a JSON schema."""
+    return _Builder(schema, material).value(schema, 0)
+
+
+def arguments(schema: Mapping[str, Any], material: ExampleValues) -> dict[str, object]:
+    """Arguments that fit the schema of a function's parameters."""
+    return _Builder(schema, material).members(schema, 0)
+
+
+def schema_in(text: str) -> dict[str, Any] | None:
+    """The last JSON schema of an object that stands in a text."""
+    found = [schema for _, schema in _schemas(text)]
+    return found[-1] if found else None
+
+
+def without_schemas(text: str) -> str:
+    """A text without the JSON schemas that stand in it, and the fences around them."""
+    for source, _ in _schemas(text):
+        text = text.replace(source, "")
+    return re.sub(r"```(?:json)?\s*```", "", text)
+
+
+def _schemas(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    decoder = json.JSONDecoder()
+    at = text.find("{") if '"properties"' in text else -1
+    tries = _MOST_BRACES  # each may read the text to its end
+    while at >= 0 and tries:
+        tries -= 1
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except RecursionError:  # nested too deep, and so is what begins inside it
+            return
+        except ValueError:
+            end = at + 1
+        else:
+            if isinstance(as_object(value).get("properties"), dict):
+                yield text[at:end], value
+        at = text.find("{", end)
+
+
+def _list(value: object) -> list[Any]:
+    """The value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+class _Builder:
+    def __init__(self, root: Mapping[str, Any], material: ExampleValues) -> None:
+        self._root = root
+        self._material = material
+
+    def value(self, schema: Mapping[str, Any], depth: int) -> object:
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if isinstance(choices := schema.get("enum"), list) and choices:
+            return self._chosen(choices)
+        kinds = schema.get("type") or ("object" if "properties" in schema else "string")
+        named = kinds if isinstance(kinds, list) else [kinds]
+        match next((kind for kind in named if kind != "null"), "null"):
+            case "object":
+                return self.members(schema, depth)
+            case "array":
+                return self._array(schema, depth)
+            case "string":
+                return self._string(schema)
+            case kind:
+                return self._scalar(schema, str(kind))
+
+    def members(self, schema: Mapping[str, Any], depth: int) -> dict[str, object]:
+        properties = as_object(schema.get("properties"))
+        required = _list(schema.get("required")) if depth < _DEEPEST else []
+        wanted = properties if _is_shallow(depth) else filter(properties.get, map(str, required))
+        return {name: self.value(as_object(properties[name]), depth + 1) for name in wanted}
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> list[object]:
+        items = as_object(schema.get("items"))
+        least = min(_limit(schema, "minItems", 1), _MOST_ITEMS)
+        wanted = max(1, int(least)) if _is_shallow(depth) else 0
+        return [self.value(items, depth + 1) for _ in range(wanted)]
+
+    def _scalar(self, schema: Mapping[str, Any], kind: str) -> float | bool | None:
+        if kind in ("integer", "number"):
+            return self._number(schema, whole=kind == "integer")
+        return True if kind == "boolean" else None
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Follow references, and take the first choice that is not null."""
+        for _ in range(_DEEPEST):
+            choices = _list(schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"))
+            if reference := schema.get("$ref"):
+                schema = self._at(str(reference))
+            elif choices:
+                some = [as_object(choice) for choice in choices]
+                schema = next((one for one in some if one.get("type") != "null"), {"type": "null"})
+            else:
+                break
+        return schema
+
+    def _at(self, reference: str) -> Mapping[str, Any]:
+        found: Any = self._root
+        for name in reference.removeprefix("#").split("/")[1:]:
+            found = as_object(found).get(name)
+        return as_object(found)
+
+    def _chosen(self, choices: list[object]) -> object:
+        """The choice that the text names, or the first."""
+        words_in_text = self._material.words.lower()
+        return next((one for one in choices if str(one).lower() in words_in_text), choices[0])
+
+    def _number(self, schema: Mapping[str, Any], *, whole: bool) -> float:
+        value = self._material.number()
+        for name, step in (("minimum", 0), ("exclusiveMinimum", 1)):
+            value = max(value, _limit(schema, name, value - step) + step)
+        for name, step in (("maximum", 0), ("exclusiveMaximum", 1)):
+            value = min(value, _limit(schema, name, value + step) - step)
+        return int(value) if whole or abs(value) > sys.float_info.max else float(value)
+
+    def _string(self, schema: Mapping[str, Any]) -> str:
+        words = _FORMATS.get(str(schema.get("format")), self._material.words)
+        shortest = min(_limit(schema, "minLength", 0), _MOST_CHARACTERS)
+        words = words.ljust(int(shortest), ".")
+        return words[: max(0, int(_limit(schema, "maxLength", len(words))))]
+
+
+def _is_shallow(depth: int) -> bool:
+    """Schemas may hold themselves: farther away, only what is required is made."""
+    return depth < _NEAR
+
+
+def _limit(schema: Mapping[str, Any], name: str, default: float) -> float:
+    """A number of the schema: whoever wrote it may have written something else there."""
+    value = schema.get(name)
+    return value if isinstance(value, int | float) and abs(value) < math.inf else default

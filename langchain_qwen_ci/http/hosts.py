@@ -1,0 +1,114 @@
+"""Regions, and the host that requests go to.
+
+Source: Model Studio's documentation of its regions and workspaces.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+REGIONS: dict[str, str | None] = {
+    # Keys are bound to a region. None: reachable through workspace hosts only.
+    "cn-beijing": "https://dashscope.aliyuncs.com",
+    "ap-southeast-1": "https://dashscope-intl.aliyuncs.com",
+    "us-east-1": "https://dashscope-us.aliyuncs.com",
+    "cn-hongkong": "https://cn-hongkong.dashscope.aliyuncs.com",
+    "eu-central-1": None,
+    "ap-northeast-1": None,
+}
+DEFAULT_REGION = "cn-beijing"
+
+_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_URL = re.compile(r"https?://[^/?#\s\0-\x1f\x7f]+[^?#\s\0-\x1f\x7f]*")
+_API_PATHS = ("/api/v1", "/compatible-mode/v1")
+
+
+def resolve_host(base_url: str | None, region: str | None, workspace: str | None) -> str:
+    """Where requests go. What is given goes before the environment, a URL before a region.
+
+    Raises:
+        ValueError: a URL or region that cannot be used.
+    """
+    if base_url:
+        return normalize_base_url(base_url)
+    if region:
+        return region_host(region, workspace)
+    if url := os.environ.get("DASHSCOPE_BASE_URL"):
+        return normalize_base_url(url)
+    if region := os.environ.get("DASHSCOPE_REGION"):
+        return region_host(region, workspace)
+    return region_host(DEFAULT_REGION, None)
+
+
+def region_host(region: str, workspace: str | None) -> str:
+    """The host of a region: the workspace's own one if there is a workspace.
+
+    Raises:
+        ValueError: an unknown region, or one that needs a workspace.
+    """
+    if region not in REGIONS:
+        raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
+    if workspace is not None:
+        return f"https://{workspace}.{region}.maas.aliyuncs.com"
+    if shared := REGIONS[region]:
+        return shared
+    raise ValueError(
+        f"Region {region!r} has no shared host: pass workspace, or set DASHSCOPE_WORKSPACE."
+    )
+
+
+def validate_workspace(workspace: str) -> str:
+    """A workspace id becomes part of a host name, so nothing else may stand in it.
+
+    Raises:
+        ValueError: it is not a workspace id.
+    """
+    if _WORKSPACE.fullmatch(workspace):
+        return workspace
+    raise ValueError(
+        "A workspace id has 1 to 64 letters, digits, '-' or '_', and begins with a letter or digit."
+    )
+
+
+def normalize_base_url(base_url: str) -> str:
+    """The host, and any prefix before the API's path, of a URL with or without that path.
+
+    Raises:
+        ValueError: it is no http(s) URL, or it holds a user or password.
+    """
+    url = base_url.strip().rstrip("/")
+    for path in _API_PATHS:
+        url = url.removesuffix(path)
+    if not _URL.fullmatch(url):
+        raise ValueError(
+            f"base_url {base_url!r} must be like https://host or https://host/api/v1."
+            if not {"@", "?"} & set(base_url)  # which may be followed or preceded by a secret
+            else "base_url must be like https://host or https://host/api/v1."
+        )
+    if "@" in url:
+        raise ValueError("base_url must not hold a user or password: pass them in default_headers.")
+    return url
+
+
+def require_https(host: str) -> None:
+    """Refuse to send a key where it can be read on the way.
+
+    Raises:
+        ValueError: the host is reached by plain http, and is not this machine.
+    """
+    url = urlsplit(host)
+    if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
+        raise ValueError(
+            "base_url is plain http to another machine, so that the key and all that is said can "
+            "be read on the way: use https, or allow_plain_http if that is meant."
+        )
+
+
+def _is_this_machine(hostname: str) -> bool:
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost" or hostname.endswith(".localhost")

@@ -1,0 +1,146 @@
+"""Runs a call flow with httpx: two short drivers, one for threads and one for asyncio."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from langchain_qwen_ci.http.call_flow import COMMANDS, call_flow
+from langchain_qwen_ci.http.clients import AsyncClientPerLoop, SyncClient
+from langchain_qwen_ci.http.deadline import Deadline
+from langchain_qwen_ci.http.exchanges import AsyncExchange, SyncExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from langchain_qwen_ci.http.call_flow import CallPolicy, Command
+    from langchain_qwen_ci.http.service_address import ServiceAddress
+    from langchain_qwen_ci.wire import Wire, WireRequest
+    from langchain_qwen_ci.wire.events import Event
+
+
+class Transport:
+    """Carries calls to one destination. Clients are built when first needed, and shared."""
+
+    def __init__(
+        self,
+        address: ServiceAddress,
+        http_client: httpx.Client | None = None,
+        http_async_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._service_address = address
+        self._custom_client = http_client
+        self._custom_async_client = http_async_client
+        self._client = SyncClient()
+        self._async_clients = AsyncClientPerLoop()
+        self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
+        # connections are not copied
+        return Transport(self._service_address, self._custom_client, self._custom_async_client)
+
+    def matches(
+        self,
+        address: ServiceAddress,
+        custom_clients: tuple[httpx.Client | None, httpx.AsyncClient | None],
+    ) -> bool:
+        """Whether it was made for these."""
+        return self._service_address == address and custom_clients == (
+            self._custom_client,
+            self._custom_async_client,
+        )
+
+    def events(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> Generator[Event]:
+        """Send a request and yield what the answer tells.
+
+        Raises:
+            QwenError: the call failed; see `errors`.
+        """
+        deadline = Deadline(policy.total_timeout)
+        exchange = SyncExchange(
+            self._service_address, self._custom_client or self._client.get(), deadline
+        )
+        self._exchanges.add(exchange)
+        flow = call_flow(wire, request, policy, deadline)
+        resume: Callable[[Any], Command | Event] = flow.send
+        outcome: Any = None
+        try:
+            while True:
+                step = resume(outcome)
+                resume, outcome = flow.send, None
+                if type(step) not in COMMANDS:
+                    yield step  # type: ignore[misc]  # what is no command is an event
+                    continue
+                try:
+                    outcome = exchange.execute(step)  # type: ignore[arg-type]
+                except httpx.HTTPError as failure:
+                    resume, outcome = flow.throw, failure
+        except StopIteration:
+            return
+        finally:
+            exchange.close()
+
+    def aevents(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> AsyncEvents:
+        """`events`, for asyncio."""
+        deadline = Deadline(policy.total_timeout)
+        exchange = AsyncExchange(self._service_address, self._async_client, deadline)
+        return AsyncEvents(exchange, call_flow(wire, request, policy, deadline))
+
+    async def _async_client(self) -> httpx.AsyncClient:
+        return self._custom_async_client or await self._async_clients.get()
+
+    def close(self) -> None:
+        """Close the sync client, unless it was given. Who still reads by it is told so."""
+        if self._custom_client is None:
+            for exchange in tuple(self._exchanges):
+                exchange.interrupt()
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """Close the async client of the running loop, and the sync one."""
+        self.close()
+        await self._async_clients.close()
+
+
+class AsyncEvents:
+    """What an answer tells, for asyncio.
+
+    No async generator: at its end an event loop closes all that are left, in any order, and one
+    that is being closed by whoever reads from it cannot be closed again.
+    """
+
+    def __init__(
+        self, exchange: AsyncExchange, flow: Generator[Command | Event, Any, None]
+    ) -> None:
+        self._exchange = exchange
+        self._flow = flow
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        resume: Callable[[Any], Command | Event] = self._flow.send
+        outcome: Any = None
+        try:
+            while True:
+                step = resume(outcome)
+                resume, outcome = self._flow.send, None
+                if type(step) not in COMMANDS:
+                    return step  # type: ignore[return-value]  # what is no command is an event
+                try:
+                    outcome = await self._exchange.execute(step)  # type: ignore[arg-type]
+                except httpx.HTTPError as failure:
+                    resume, outcome = self._flow.throw, failure
+        except StopIteration:
+            await self.aclose()
+            raise StopAsyncIteration from None
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """End the connection, unless the answer has come to its end. Closing twice does nothing."""
+        self._flow.close()
+        await self._exchange.close()

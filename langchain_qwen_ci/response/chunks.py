@@ -1,0 +1,183 @@
+"""Events become chunks, for `stream`.
+
+What LangChain would add up wrongly when it sums chunks (usage, counts, names, records of
+executions) is sent once, in the last chunk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from langchain_core.messages import AIMessageChunk
+
+from langchain_qwen_ci.response.content_blocks import (
+    CODE_INTERPRETER,
+    MODEL_PROVIDER,
+    escape_code,
+    result_block_for,
+    server_tool_call_block,
+    server_tool_result_block,
+)
+from langchain_qwen_ci.response.message_builder import to_tool_call_chunk
+from langchain_qwen_ci.wire.events import (
+    CodeDelta,
+    CodeFinished,
+    Event,
+    Finished,
+    ReasoningDelta,
+    ServerToolCalled,
+    ServerToolReturned,
+    TextDelta,
+    ToolCallDelta,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_qwen_ci.response.message_builder import MessageBuilder
+
+_ON_EVERY_CHUNK = {"model_provider": MODEL_PROVIDER}
+_ON_EVERY_BLOCK_CHUNK = {"model_provider": MODEL_PROVIDER, "output_version": "v1"}
+
+
+class ChunkEncoder(Protocol):
+    """Takes events into an answer and gives the chunk that each makes, if it makes one."""
+
+    def feed(self, event: Event) -> AIMessageChunk | None: ...
+
+
+def chunk_encoder(builder: MessageBuilder, output_version: str | None) -> ChunkEncoder:
+    return BlockChunks(builder) if output_version == "v1" else TextChunks(builder)
+
+
+class TextChunks:
+    """The default: `content` is text, reasoning and trail stand in `additional_kwargs`."""
+
+    def __init__(self, builder: MessageBuilder) -> None:
+        self._builder = builder
+
+    def feed(self, event: Event) -> AIMessageChunk | None:
+        entry = self._builder.add(event)
+        match event:
+            case TextDelta(text):
+                return AIMessageChunk(content=text, response_metadata=_ON_EVERY_CHUNK)
+            case ReasoningDelta(text):
+                kwargs: dict[str, Any] = {"reasoning_content": text}
+                if entry:
+                    kwargs["block_positions"] = [entry]
+                return _with_additional_kwargs(kwargs)
+            case ToolCallDelta():
+                return AIMessageChunk(
+                    content="",
+                    tool_call_chunks=[to_tool_call_chunk(event)],
+                    response_metadata=_ON_EVERY_CHUNK,
+                )
+            case Finished():
+                return _final_chunk(self._builder, content="")
+        return _with_additional_kwargs({"block_positions": [entry]}) if entry else None
+
+
+def _with_additional_kwargs(additional_kwargs: dict[str, Any]) -> AIMessageChunk:
+    return AIMessageChunk(
+        content="", additional_kwargs=additional_kwargs, response_metadata=_ON_EVERY_CHUNK
+    )
+
+
+def _final_chunk(builder: MessageBuilder, content: str | list[Any]) -> AIMessageChunk:
+    return AIMessageChunk(
+        content=content,
+        response_metadata=builder.response_metadata,
+        usage_metadata=builder.usage_metadata,
+        chunk_position="last",
+    )
+
+
+class BlockChunks:
+    """`output_version="v1"`: `content` is standard blocks, each with the index it merges by."""
+
+    def __init__(self, builder: MessageBuilder) -> None:
+        self._builder = builder
+        self._index = -1
+        self._open_block: object = None  # of the block that text is being added to
+        self._of_call: dict[object, int] = {}
+
+    def feed(self, event: Event) -> AIMessageChunk | None:
+        self._builder.add(event)
+        encode = self._ENCODERS.get(type(event))
+        return encode(self, event) if encode else None
+
+    def _text(self, event: TextDelta) -> AIMessageChunk:
+        return _block(type="text", text=event.text, index=self._block_index("text"))
+
+    def _reasoning(self, event: ReasoningDelta) -> AIMessageChunk:
+        return _block(type="reasoning", reasoning=event.text, index=self._block_index("reasoning"))
+
+    def _server_call(self, event: ServerToolCalled) -> AIMessageChunk:
+        return self._complete_block(server_tool_call_block(event.call_id, event.name, event.args))
+
+    def _server_result(self, event: ServerToolReturned) -> AIMessageChunk:
+        return self._complete_block(
+            server_tool_result_block(event.call_id, event.status, event.output)
+        )
+
+    def _complete_block(self, block: dict[str, Any]) -> AIMessageChunk:
+        return _block(**block, index=self._block_index(object()))
+
+    def _close_message(self, event: Finished) -> AIMessageChunk:
+        del event
+        last = _final_chunk(self._builder, content=[])
+        last.response_metadata["output_version"] = "v1"
+        last.additional_kwargs = self._builder.reasoning_kwargs
+        return last
+
+    def _block_index(self, kind: object) -> int:
+        if kind != self._open_block:
+            self._open_block = kind
+            self._index += 1
+        return self._index
+
+    def _code(self, event: CodeDelta) -> AIMessageChunk:
+        call_id, escaped = event.call_id, escape_code(event.code)
+        if call_id in self._of_call:
+            index = self._of_call[call_id]
+            return _block(type="server_tool_call_chunk", args=escaped, index=index)
+        self._of_call[call_id] = index = self._block_index(object())
+        opening = '{"code": "'
+        return _block(
+            type="server_tool_call_chunk",
+            id=call_id,
+            name=CODE_INTERPRETER,
+            args=opening + escaped,
+            index=index,
+        )
+
+    def _code_end(self, event: CodeFinished) -> AIMessageChunk:
+        index = self._of_call[event.call_id]
+        chunk = _block(type="server_tool_call_chunk", args='"}', index=index)
+        if result := result_block_for(event):
+            chunk.content.append({**result, "index": self._block_index(object())})  # type: ignore[union-attr]
+        return chunk
+
+    def _call(self, event: ToolCallDelta) -> AIMessageChunk:
+        call = to_tool_call_chunk(event)
+        index = self._of_call.setdefault(event.index, self._index + 1)
+        self._index = max(self._index, index)
+        self._open_block = None
+        chunk = _block(**{**call, "type": "tool_call_chunk", "index": index})
+        chunk.tool_call_chunks = [call]
+        return chunk
+
+    _ENCODERS: dict[type, Callable[[BlockChunks, Any], AIMessageChunk]] = {  # noqa: RUF012
+        TextDelta: _text,
+        ReasoningDelta: _reasoning,
+        CodeDelta: _code,
+        CodeFinished: _code_end,
+        ServerToolCalled: _server_call,
+        ServerToolReturned: _server_result,
+        ToolCallDelta: _call,
+        Finished: _close_message,
+    }
+
+
+def _block(**fields: Any) -> AIMessageChunk:
+    return AIMessageChunk(content=[fields], response_metadata=_ON_EVERY_BLOCK_CHUNK)

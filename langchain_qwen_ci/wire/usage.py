@@ -1,0 +1,66 @@
+"""How the service counts tokens and plugins, in neutral names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_qwen_ci.wire.events import TokensUsed
+from langchain_qwen_ci.wire.json_values import is_count, is_json_safe
+
+if TYPE_CHECKING:
+    from langchain_qwen_ci.wire.events import Event
+
+
+def usage_events(usage: dict[str, Any]) -> list[Event]:
+    """What `usage` tells; nothing where there is none."""
+    return [to_tokens_used(usage)] if usage else []
+
+
+def to_tokens_used(usage: dict[str, Any]) -> TokensUsed:
+    """`usage` as the service counts it, in neutral names. What is no count counts as 0.
+
+    The native API and Responses say input and output, Chat Completions prompt and completion;
+    plugins are counted in `plugins`, on Responses in `x_tools`.
+    """
+    input_tokens = _count(usage.get("input_tokens")) or _count(usage.get("prompt_tokens"))
+    output_tokens = _count(usage.get("output_tokens")) or _count(usage.get("completion_tokens"))
+    return TokensUsed(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
+        input_details=_details(usage.get("input_tokens_details"))
+        | _details(usage.get("prompt_tokens_details")),
+        output_details=_details(usage.get("output_tokens_details"))
+        | _details(usage.get("completion_tokens_details")),
+        plugins=_plugins(usage.get("plugins")) or _plugins(usage.get("x_tools")),
+    )
+
+
+def _plugins(plugins: object) -> dict[str, dict[str, Any]] | None:
+    if not isinstance(plugins, dict):
+        return None
+    return {name: _plugin(usage) for name, usage in plugins.items() if isinstance(usage, dict)}
+
+
+def _plugin(usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _count(value) if name == "count" else value
+        for name, value in usage.items()
+        if is_json_safe(value) or name == "count"
+    }
+
+
+def _details(details: object) -> dict[str, int]:
+    """`{"cached_tokens": 3, "text_tokens": 5}` under LangChain's names; whole numbers only,
+    since LangChain cannot add up others."""
+    if not isinstance(details, dict):
+        return {}
+    return {
+        "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
+        for name, count in details.items()
+        if is_count(count)
+    }
+
+
+def _count(value: object) -> int:
+    return value if is_count(value) else 0

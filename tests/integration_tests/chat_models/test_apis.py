@@ -1,0 +1,278 @@
+"""One script by three APIs: the same message, up to what the table in the docs says."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import operator
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dashscope_streams
+import httpx
+import pytest
+import responses_streams
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_openai import ChatOpenAI
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci.emulator import EmulatorServer, Extract, Run, Say, Script, Search, Think
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
+]
+
+PAGE = Path(__file__).parents[3] / "docs" / "wires.md"
+TURN = [
+    Think("I should compute it."),
+    Run("x = 6 * 7\nprint('half', x / 2)"),
+    Think("And divide by nothing."),
+    Run("x / 0"),
+    Say("It is 42, "),
+    Say("and half of it 21."),
+]
+
+
+async def _summed(model: Any) -> Any:
+    return functools.reduce(operator.add, [chunk async for chunk in model.astream("?")])
+
+
+async def _event_stream(model: Any) -> Any:
+    return await (await model.astream_events("?", version="v3"))
+
+
+WAYS = {
+    "invoke": lambda model: model.invoke("?"),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
+    "stream": lambda model: functools.reduce(operator.add, model.stream("?")),
+    "astream": lambda model: asyncio.run(_summed(model)),
+    "v3": lambda model: model.stream_events("?", version="v3").output,
+    "async v3": lambda model: asyncio.run(_event_stream(model)),
+}
+
+
+def table() -> dict[str, set[str]]:
+    """The rows of the docs' table that each API says "yes" to."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text().splitlines()
+        if re.match(r"\|.*\|$", line)
+    ]
+    (_, *apis), _, *facts = rows
+    return {
+        api: {name for name, *cells in facts if cells[column] == "yes"}
+        for column, api in enumerate(apis)
+    }
+
+
+FACTS = {
+    "text": lambda message: message.text,
+    "reasoning": lambda message: message.additional_kwargs.get("reasoning_content"),
+    "finish_reason": lambda message: message.response_metadata["finish_reason"],
+    "usage": lambda message: {
+        **{name: message.usage_metadata[f"{name}_tokens"] for name in ("input", "output", "total")},
+        "reasoning": message.usage_metadata["output_token_details"]["reasoning"],
+    },
+    "executed code": lambda message: [run["code"] for run in code_executions(message)],
+    "plugin counts": plugin_counts,
+    "output of code": lambda message: [run.get("output", "") for run in code_executions(message)],
+    "failure of code": lambda message: [run["status"] for run in code_executions(message)],
+}
+BLOCKS = ["reasoning", "call", "result", "reasoning", "call", "result", "text"]
+
+
+@functools.cache
+def reference() -> AIMessage:
+    return answer("responses", "invoke", None)
+
+
+def answer(api: str, way: str, version: str | None) -> Any:
+    with EmulatorServer(responder=Script(TURN)) as server:
+        model = ChatQwenCodeInterpreter(
+            api=api, base_url=server.url, api_key="any", output_version=version
+        )
+        return WAYS[way](model)
+
+
+def test_the_table_speaks_of_every_api_and_fact():
+    assert set(table()) == {"dashscope", "responses", "chat_completions"}
+    assert table()["responses"] == set(FACTS)
+
+
+def test_the_reference_is_what_the_script_says():
+    message = reference()
+    first, second = code_executions(message)
+    assert message.text == "It is 42, and half of it 21."
+    assert (first["code"], first["output"]) == (TURN[1].code, "half 21.0\n".strip())
+    assert (second["code"], second["status"]) == ("x / 0", "failed")
+    assert "ZeroDivisionError" in second["output"]
+    assert plugin_counts(message) == {"code_interpreter": 2}
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("api", table())
+def test_one_script_gives_one_message(api: str, way: str, version: str | None):
+    message = answer(api, way, version)
+    carried = table()[api]
+    for fact, told in FACTS.items():
+        if fact in carried:
+            assert told(message) == told(reference()), fact
+        else:
+            assert told(message) != told(reference()), f"{fact} is carried after all"
+    kinds = [block["type"].removeprefix("server_tool_") for block in message.content_blocks]
+    missing = {"call"} - {"call" for _ in carried & {"executed code"}}
+    missing |= {"result"} - {"result" for _ in carried & {"output of code"}}
+    expected = [kind for kind in BLOCKS if kind not in missing]
+    merged = [kind for at, kind in enumerate(expected) if expected[at - 1 : at] != [kind]]
+    assert kinds == merged
+
+
+HISTORY_APIS = ["dashscope", "responses", "chat_completions"]
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_a_conversation_goes_on_across_the_apis_and_another_provider(first: int):
+    """Each turn reads what the others said, whichever API or package they came by."""
+    order = HISTORY_APIS[first:] + HISTORY_APIS[:first]
+    turns = [
+        [Think("One."), Run("1 + 1"), Say("It is two.")],
+        [Say("ChatOpenAI says hello.")],
+        [Think("Two."), Run("2 + 2"), Say("It is four.")],
+        [Say("So does it again.")],
+        [Think("Three."), Run("4 + 4"), Say("It is eight.")],
+    ]
+    with EmulatorServer(responder=Script(*turns)) as server:
+        other = ChatOpenAI(
+            model="qwen3-max", base_url=f"{server.url}/compatible-mode/v1", api_key="any"
+        )
+        messages: list[Any] = []
+        for number, api in enumerate(order):
+            if number:
+                messages.append(HumanMessage("And ChatOpenAI?"))
+                messages.append(other.invoke(messages))
+            messages.append(HumanMessage(f"Question {number}?"))
+            model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
+            messages.append(model.invoke(messages))
+        sent = [_conversation(request.body) for request in server.requests]
+    said = [
+        ("user", "Question 0?"),
+        ("assistant", "It is two."),
+        ("user", "And ChatOpenAI?"),
+        ("assistant", "ChatOpenAI says hello."),
+        ("user", "Question 1?"),
+        ("assistant", "It is four."),
+        ("user", "And ChatOpenAI?"),
+        ("assistant", "So does it again."),
+        ("user", "Question 2?"),
+    ]
+    assert sent == [said[:1], said[:3], said[:5], said[:7], said[:9]]
+    assert messages[-1].text == "It is eight."
+
+
+def _conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
+    messages = body.get("messages") or body["input"]
+    if isinstance(messages, dict):
+        messages = messages["messages"]
+    assert all(message.keys() == {"role", "content"} for message in messages)
+    return [(message["role"], message["content"]) for message in messages]
+
+
+def test_going_on_from_a_stored_answer():
+    turns = [
+        [Run("6 * 7"), Say("It is 42.")],
+        lambda question: [Say(f"You asked {len(question.messages)}")],
+    ]
+    with EmulatorServer(responder=Script(*turns)) as server:
+        model = ChatQwenCodeInterpreter(api="responses", base_url=server.url, api_key="any")
+        first = model.invoke("What is six times seven?")
+        second = model.invoke(
+            "And now?", previous_response_id=first.response_metadata["request_id"]
+        )
+    assert [len(request.body["input"]) for request in server.requests] == [1, 1]
+    assert second.text == "You asked 3"
+
+
+@pytest.mark.parametrize("way", ["invoke", "v3"])
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_other_tools_of_the_service_run_beside_the_interpreter(version: str | None, way: str):
+    turn = [
+        Think("I search."),
+        Search("power of 7", sources=("https://maths.example",)),
+        Extract(("https://maths.example",), "the power", "7**5 is 16807"),
+        Run("7 ** 5"),
+        Say("16807."),
+    ]
+    with EmulatorServer(responder=Script(turn)) as server:
+        model = ChatQwenCodeInterpreter(
+            api="responses",
+            base_url=server.url,
+            api_key="any",
+            output_version=version,
+            builtin_tools=["web_search", "web_extractor"],
+        )
+        message = WAYS[way](model)
+    calls = [block for block in message.content_blocks if block["type"] == "server_tool_call"]
+    results = [block for block in message.content_blocks if block["type"] == "server_tool_result"]
+    assert [call["name"] for call in calls] == ["web_search", "web_extractor", "code_interpreter"]
+    assert [result["tool_call_id"] for result in results] == [call["id"] for call in calls]
+    assert calls[0]["args"]["action"]["query"] == "power of 7"
+    assert "https://maths.example" in str(results[0]["output"])
+    assert (results[1]["output"], results[2]["output"]) == ("7**5 is 16807", "16807")
+    assert [run["code"] for run in code_executions(message)] == ["7 ** 5"]
+    assert plugin_counts(message) == {"web_search": 1, "web_extractor": 1, "code_interpreter": 1}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("api", table())
+def test_answers_of_every_kind_can_be_history(api: str, way: str):
+    """Whatever form an earlier answer has, its text goes back, and its calls."""
+    earlier = [answer("responses", way, version) for version in (None, "v1")]
+    with EmulatorServer(responder=Script([Say("Yes.")])) as server:
+        model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
+        model.invoke(["One?", earlier[0], "Two?", earlier[1], "Three?"])
+        said = _conversation(server.requests[0].body)
+    told = ("assistant", "It is 42, and half of it 21.")
+    assert said == [("user", "One?"), told, ("user", "Two?"), told, ("user", "Three?")]
+
+
+class Counted(httpx.SyncByteStream):
+    """Gives one frame at a time, and knows how many it has given."""
+
+    def __init__(self, body: bytes) -> None:
+        self._frames = [frame + b"\n\n" for frame in body.split(b"\n\n")]
+        self.given = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for frame in self._frames:
+            self.given += 1
+            yield frame
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [("dashscope", dashscope_streams.STREAMS), ("responses", responses_streams.STREAMS)],
+)
+def test_events_tell_of_code_before_the_next_frame_is_read(api: str, body: Any):
+    stream = Counted(body["one run"].body)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
+    model = ChatQwenCodeInterpreter(
+        api=api,
+        api_key="any",
+        base_url="http://127.0.0.1:9",
+        http_client=httpx.Client(transport=transport),
+    )
+    shown = next(
+        number
+        for number, frame in enumerate(body["one run"].body.split(b"\n\n"), start=1)
+        if b'"7**5"' in frame
+    )
+    for event in model.stream_events("?", version="v3"):
+        if "7**5" in str(event):
+            assert event["event"] == "content-block-delta"
+            assert stream.given == shown
+            return
+    raise AssertionError("the code was never told")

@@ -1,0 +1,161 @@
+"""What the emulator makes of unusual requests and answers, read with plain httpx."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from langchain_qwen_ci.emulator import (
+    Call,
+    EmulatorServer,
+    ErrorFrame,
+    Finish,
+    Run,
+    Say,
+    Script,
+    Think,
+)
+
+pytest_plugins = ["langchain_qwen_ci.emulator.pytest_plugin"]
+
+TEXT = "/api/v1/services/aigc/text-generation/generation"
+MULTIMODAL = "/api/v1/services/aigc/multimodal-generation/generation"
+STREAM = {"Authorization": "Bearer any", "X-DashScope-SSE": "enable"}
+WHOLE = {"Authorization": "Bearer any"}
+ASKED = {"messages": [{"role": "user", "content": "How is the weather in Paris?"}]}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+OTHER = {"type": "function", "function": {"name": "roll_dice", "description": "A number"}}
+
+
+def body(model: str = "qwen3-max", **parameters: Any) -> dict[str, Any]:
+    defaults = {"result_format": "message", "incremental_output": True}
+    return {"model": model, "input": ASKED, "parameters": defaults | parameters}
+
+
+def messages(response: httpx.Response) -> list[dict[str, Any]]:
+    lines = [line for line in response.text.split("\n") if line.startswith("data:")]
+    return [json.loads(line[5:])["output"]["choices"][0]["message"] for line in lines]
+
+
+@pytest.fixture
+def post(qwen_emulator):
+    def send(content: Any, path: str = TEXT, headers: dict[str, str] = STREAM) -> httpx.Response:
+        return httpx.post(qwen_emulator.url + path, json=content, headers=headers)
+
+    return send
+
+
+MISSHAPEN = {
+    "input": body() | {"input": [1]},
+    "messages": body() | {"input": {"messages": 5}},
+    "parameters": body() | {"parameters": [1]},
+    "tools that are no list": body(tools="x"),
+    "a tool without a function": body(tools=[{}]),
+    "a function without a name": body(tools=[{"type": "function", "function": {}}]),
+    "a tool_choice that is none": body(tools=[WEATHER], tool_choice="sometimes"),
+    "an empty message": body() | {"input": {"messages": [{"role": "user", "content": ""}]}},
+}
+
+
+@pytest.mark.parametrize("name", MISSHAPEN)
+def test_a_misshapen_request_is_refused(post, name):
+    response = post(MISSHAPEN[name])
+    assert (response.status_code, response.json()["code"]) == (400, "InvalidParameter")
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[" * 200_000], ids=["broken", "empty", "deep"])
+def test_what_is_no_json_is_refused(qwen_emulator, content):
+    response = httpx.post(qwen_emulator.url + TEXT, content=content, headers=STREAM)
+    assert response.status_code == 400
+    assert response.json()["code"] == "BadRequest"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_only_post_is_served(qwen_emulator, method):
+    response = httpx.request(method, qwen_emulator.url + TEXT, headers=STREAM)
+    assert response.status_code == 404
+    assert response.json()["code"] == "NotFound"
+
+
+def test_an_answer_without_streaming_holds_its_tool_calls(post):
+    choice = post(body(tools=[WEATHER]), headers=WHOLE).json()["output"]["choices"][0]
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"]["name"] == "get_weather"
+    assert json.loads(call["function"]["arguments"]) == {"city": "Paris"}
+    assert choice["finish_reason"] == "tool_calls"
+
+
+def test_without_incremental_output_every_frame_repeats_text_and_calls():
+    turn = [Say("one two"), Call("f", {"a": 1}, id="call_1"), Call("g", {}, id="call_2")]
+    with EmulatorServer(responder=Script(turn)) as server:
+        content = body(incremental_output=False)
+        found = messages(httpx.post(server.url + TEXT, json=content, headers=STREAM))
+    assert [message["content"] for message in found] == ["one", *["one two"] * 4]
+    shown = [[call["id"] for call in message.get("tool_calls", [])] for message in found]
+    assert shown == [[], [], ["call_1"], ["call_1", "call_2"], ["call_1", "call_2"]]
+
+
+def test_tool_choice_is_followed(post):
+    forced = {"type": "function", "function": {"name": "roll_dice"}}
+    names = []
+    for choice in ("auto", "none", forced):
+        found = messages(post(body(tools=[WEATHER, OTHER], tool_choice=choice)))
+        calls = [call for message in found for call in message.get("tool_calls", [])]
+        names.append([call["function"]["name"] for call in calls if call["id"]])
+    assert names == [["get_weather"], [], ["roll_dice"]]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [Say("Let me look. "), Call("f", {})],
+        [Say("Let me look. "), Think("Hm."), Say("So.")],
+        [Say("Let me look. "), Run("1")],
+    ],
+)
+def test_text_comes_before_what_follows_it(turn):
+    thinking = {"enable_thinking": True, "enable_code_interpreter": True}
+    with EmulatorServer(responder=Script(turn)) as server:
+        content = body("qwen3.5-plus", **thinking)
+        response = httpx.post(server.url + MULTIMODAL, json=content, headers=STREAM)
+    spoken = "".join(
+        "".join(part["text"] for part in message["content"]) or "|"
+        for message in messages(response)
+    )
+    assert spoken.startswith("Let me look. |")
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "thinks"),
+    [("qwen3-max", TEXT, False), ("qwen3.5-new", MULTIMODAL, True), ("qwen-plus", TEXT, False)],
+)
+@pytest.mark.parametrize("told", [{}, {"enable_thinking": None}])
+def test_a_model_thinks_as_it_is_used_to(model, path, thinks, told):
+    with EmulatorServer(responder=Script([Think("Hm."), Say("Yes.")])) as server:
+        found = messages(httpx.post(server.url + path, json=body(model, **told), headers=STREAM))
+    thoughts = [message.get("reasoning_content") for message in found]
+    assert ("Hm." in thoughts) is thinks
+
+
+def test_an_error_frame_is_numbered_like_the_others():
+    with EmulatorServer(responder=Script([Say("a b c")]), faults=(ErrorFrame(after=2),)) as server:
+        text = httpx.post(server.url + TEXT, json=body(), headers=STREAM).text
+    assert [line for line in text.split("\n") if line.startswith("id:")] == ["id:1", "id:2", "id:3"]
+
+
+def test_nothing_follows_a_finish():
+    turn = [Say("Cut"), Finish("length"), Say(" off")]
+    with EmulatorServer(responder=Script(turn)) as server:
+        found = messages(httpx.post(server.url + TEXT, json=body(), headers=STREAM))
+    assert "".join(message["content"] for message in found) == "Cut"

@@ -1,0 +1,624 @@
+"""The node in graphs of every kind: what it reads, what it writes, and where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeError
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
+from langgraph.types import CachePolicy, Command, Send, TimeoutPolicy, interrupt
+from pydantic import BaseModel
+
+from langchain_qwen_ci import (
+    QWEN_RETRY_POLICY,
+    ChatQwenCodeInterpreter,
+    CodeInterpreterState,
+    QwenCodeInterpreterNode,
+    code_executions,
+)
+from langchain_qwen_ci.emulator import (
+    EmulatorServer,
+    ErrorFrame,
+    Run,
+    Say,
+    Script,
+    Status,
+    Think,
+)
+from langchain_qwen_ci.errors import (
+    QwenAuthenticationError,
+    QwenInputError,
+    QwenRateLimitError,
+    QwenServerError,
+    QwenStreamError,
+    ToolsNotAllowedError,
+)
+from langchain_qwen_ci.graph import (
+    Budget,
+    CodeExecutionsTransformer,
+    add_counts,
+    merge_executions,
+)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
+]
+
+TURN = [Think("I compute."), Run("6 * 7"), Say("It is 42.")]
+QUESTION = {"messages": [("user", "What is 6 times 7?")]}
+
+
+@pytest.fixture
+def server():
+    with EmulatorServer(responder=Script(*[TURN] * 20)) as running:
+        yield running
+
+
+def qwen(server: EmulatorServer, **fields: Any) -> ChatQwenCodeInterpreter:
+    return ChatQwenCodeInterpreter(base_url=server.url, api_key="any", **fields)
+
+
+def compiled(
+    node: Any,
+    state: type = CodeInterpreterState,
+    added: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """A graph of the node alone; `added` goes to `add_node`."""
+    builder = StateGraph(state)
+    builder.add_node(node, **(added or {}))
+    builder.add_edge(START, "code_interpreter")
+    return builder.compile(**options)
+
+
+def codes(state: Any) -> list[str]:
+    return [run["code"] for run in state["code_executions"]]
+
+
+# States.
+
+
+def test_it_writes_messages_executions_and_counts(server):
+    state = compiled(QwenCodeInterpreterNode(qwen(server, api="responses"))).invoke(QUESTION)
+    answer = state["messages"][-1]
+    assert answer.content == "It is 42."
+    (run,) = state["code_executions"]
+    assert run == {**code_executions(answer)[0], "message_id": answer.id}
+    assert run["output"] == "42"
+    assert state["plugin_counts"] == {"code_interpreter": 1}
+    assert type(run) is dict
+    assert json.loads(json.dumps(state["plugin_counts"])) == state["plugin_counts"]
+
+
+def test_a_graph_that_has_never_heard_of_it_gets_its_channels(server):
+    graph = compiled(
+        QwenCodeInterpreterNode(qwen(server)), MessagesState, checkpointer=InMemorySaver()
+    )
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(2):
+        assert set(graph.invoke(QUESTION, thread)) == {"messages"}
+    values = graph.get_state(thread).values
+    assert len(values["messages"]) == 4
+    (written,) = graph.stream(QUESTION, {"configurable": {"thread_id": "2"}}, stream_mode="updates")
+    assert written["code_interpreter"]["plugin_counts"] == {"code_interpreter": 1}
+
+
+class Typed(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+    seen: int
+
+
+@dataclass
+class Classy:
+    messages: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
+
+
+class Pydantic(BaseModel):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+@pytest.mark.parametrize("schema", [MessagesState, Typed, Classy, Pydantic, CodeInterpreterState])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_states_of_every_kind(server, schema, asynchronous):
+    graph = compiled(QwenCodeInterpreterNode(qwen(server)), schema)
+    state = asyncio.run(graph.ainvoke(QUESTION)) if asynchronous else graph.invoke(QUESTION)
+    assert [type(message) for message in state["messages"]] == [HumanMessage, AIMessage]
+    assert code_executions(state["messages"][-1])[0]["code"] == "6 * 7"
+
+
+def test_messages_under_another_key(server):
+    class Talk(TypedDict):
+        talk: Annotated[list[AnyMessage], add_messages]
+
+    node = QwenCodeInterpreterNode(qwen(server), messages_key="talk")
+    state = compiled(node, Talk).invoke({"talk": [("user", "?")]})
+    assert [type(message) for message in state["talk"]] == [HumanMessage, AIMessage]
+    assert node({"talk": [HumanMessage("?")]})["talk"][0].content == "It is 42."
+    with pytest.raises(ValueError, match="no 'talk'"):
+        node.invoke({"messages": []})
+
+
+def test_a_list_of_messages_gives_a_list(server):
+    node = QwenCodeInterpreterNode(qwen(server))
+    (answer,) = node.invoke([HumanMessage("?")])
+    assert answer.content == "It is 42."
+    builder = StateGraph(Annotated[list, add_messages])
+    builder.add_node("ask", RunnableLambda(node.invoke))
+    builder.add_edge(START, "ask")
+    assert [m.type for m in builder.compile().invoke([HumanMessage("?")])] == ["human", "ai"]
+
+
+def test_the_functional_api(server):
+    node = QwenCodeInterpreterNode(qwen(server))
+
+    @task
+    def ask(text: str) -> dict[str, Any]:
+        return node.invoke({"messages": [HumanMessage(text)]})
+
+    @entrypoint()
+    def program(texts: list[str]) -> list[str]:
+        return [run["code"] for text in texts for run in ask(text).result()["code_executions"]]
+
+    assert program.invoke(["?", "!"]) == ["6 * 7", "6 * 7"]
+    events = list(program.stream(["?"], stream_mode="custom"))
+    assert [event["event"] for event in events] == ["started", "ended"]
+
+
+def test_a_subgraph(server):
+    inner = compiled(QwenCodeInterpreterNode(qwen(server)))
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("inner", inner)
+    builder.add_node("outer", QwenCodeInterpreterNode(qwen(server), name="outer"))
+    builder.add_edge(START, "inner")
+    builder.add_edge("inner", "outer")
+    state = builder.compile().invoke(QUESTION)
+    assert codes(state) == ["6 * 7", "6 * 7"]
+    assert state["plugin_counts"] == {"code_interpreter": 2}
+    assert len(state["messages"]) == 3
+
+
+def test_send_fans_out(server):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server)))
+    builder.add_conditional_edges(
+        START, lambda state: [Send("code_interpreter", QUESTION) for _ in range(5)]
+    )
+    state = builder.compile().invoke({"messages": []})
+    assert codes(state) == ["6 * 7"] * 5
+    assert len({run["message_id"] for run in state["code_executions"]}) == 5
+    assert state["plugin_counts"] == {"code_interpreter": 5}
+    assert len(state["messages"]) == 5
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_interrupts_before_and_after(server, durability):
+    def approve(state: Any) -> Any:
+        return {"messages": [("user", interrupt("go on?"))]}
+
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server)))
+    builder.add_node(approve)
+    builder.add_node("again", QwenCodeInterpreterNode(qwen(server), name="again"))
+    builder.add_edge(START, "code_interpreter")
+    builder.add_edge("code_interpreter", "approve")
+    builder.add_edge("approve", "again")
+    graph = builder.compile(checkpointer=InMemorySaver(), interrupt_before=["code_interpreter"])
+    thread = {"configurable": {"thread_id": "1"}}
+    graph.invoke(QUESTION, thread, durability=durability)
+    assert server.requests == []
+    graph.invoke(None, thread, durability=durability)
+    assert len(server.requests) == 1
+    state = graph.invoke(Command(resume="yes"), thread, durability=durability)
+    assert len(server.requests) == 2
+    assert [message.type for message in state["messages"]] == ["human", "ai", "human", "ai"]
+    assert codes(state) == ["6 * 7", "6 * 7"]
+    assert state["plugin_counts"] == {"code_interpreter": 2}
+
+
+def test_reducers():
+    first = {"id": "a", "message_id": "1", "code": "1", "status": "completed"}
+    other = {"id": "a", "message_id": "2", "code": "2", "status": "completed"}
+    again = {**first, "output": "1"}
+    assert merge_executions([], [first, other]) == [first, other]
+    assert merge_executions([first, other], [again]) == [again, other]
+    assert add_counts({"a": 1, "b": 2}, {"a": 3, "c": 1}) == {"a": 4, "b": 2, "c": 1}
+
+
+# What it asks.
+
+
+def asked(server: EmulatorServer) -> list[tuple[str, str]]:
+    messages = server.requests[-1].body["input"]["messages"]
+    return [(message["role"], message["content"]) for message in messages]
+
+
+def test_a_system_prompt_goes_before_the_messages_and_not_into_the_state(server):
+    node = QwenCodeInterpreterNode(qwen(server), system_prompt="Be brief.")
+    state = compiled(node).invoke(QUESTION)
+    assert asked(server) == [("system", "Be brief."), ("user", "What is 6 times 7?")]
+    assert [message.type for message in state["messages"]] == ["human", "ai"]
+    compiled(node).invoke({"messages": [SystemMessage("Be kind."), HumanMessage("?")]})
+    assert asked(server) == [("system", "Be brief.\n\nBe kind."), ("user", "?")]
+
+
+OF_ANOTHER_AGENT = [
+    HumanMessage("What did we sell?"),
+    AIMessage(
+        "I look it up.", tool_calls=[{"id": "1", "name": "orders", "args": {"year": 2025}}], id="a"
+    ),
+    ToolMessage("12, 30", tool_call_id="1", id="b"),
+    AIMessage("", tool_calls=[{"id": "2", "name": "orders", "args": {"year": 2024}}]),
+    ToolMessage("11", tool_call_id="2", name="orders"),
+    HumanMessage("The mean?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (
+            "text",
+            [
+                ("user", "What did we sell?"),
+                ("assistant", 'I look it up.\n[I call orders({"year": 2025})]'),
+                ("user", "[orders returned] 12, 30"),
+                ("assistant", '[I call orders({"year": 2024})]'),
+                ("user", "[orders returned] 11"),
+                ("user", "The mean?"),
+            ],
+        ),
+        (
+            "drop",
+            [
+                ("user", "What did we sell?"),
+                ("assistant", "I look it up."),
+                ("user", "The mean?"),
+            ],
+        ),
+        (
+            "pass",
+            [
+                ("user", "What did we sell?"),
+                ("assistant", "I look it up."),
+                ("tool", "12, 30"),
+                ("assistant", ""),
+                ("tool", "11"),
+                ("user", "The mean?"),
+            ],
+        ),
+        (lambda messages: messages[-1:], [("user", "The mean?")]),
+    ],
+)
+def test_histories_of_other_agents(server, history, expected):
+    node = QwenCodeInterpreterNode(qwen(server), history=history)
+    state = compiled(node).invoke({"messages": OF_ANOTHER_AGENT})
+    assert asked(server) == expected
+    assert len(state["messages"]) == 7
+
+
+def test_a_history_can_be_refused(server):
+    node = QwenCodeInterpreterNode(qwen(server), history="error")
+    with pytest.raises(ValueError, match='history="text"'):
+        compiled(node).invoke({"messages": OF_ANOTHER_AGENT})
+    assert server.requests == []
+    with pytest.raises(ValueError, match="'forget'"):
+        QwenCodeInterpreterNode(qwen(server), history="forget")
+    with pytest.raises(ValueError, match="'ignore'"):
+        QwenCodeInterpreterNode(qwen(server), on_error="ignore")
+
+
+@tool
+def orders(year: int) -> str:
+    """The orders of a year."""
+    return ""
+
+
+def test_a_model_bound_to_tools_is_an_error_when_the_node_is_made(server):
+    off = qwen(server, enable_code_interpreter=False)
+    for bound in (
+        off.bind_tools([orders]),
+        off.bind(tools=[orders]),
+        off.bind_tools([orders]).with_retry(),
+        qwen(server).with_fallbacks([off.bind_tools([orders])]),
+    ):
+        with pytest.raises(ToolsNotAllowedError, match="orders"):
+            QwenCodeInterpreterNode(bound)
+    node = QwenCodeInterpreterNode(lambda state, runtime: off.bind_tools([orders]))
+    with pytest.raises(ToolsNotAllowedError, match="orders"):
+        compiled(node).invoke(QUESTION)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda model: model.bind(temperature=0.5),
+        lambda model: model.with_config(tags=["x"]),
+        lambda model: model.with_retry(),
+        lambda model: model.with_fallbacks([model]),
+        lambda model: model.bind_tools([]),
+    ],
+)
+def test_a_wrapped_model_is_followed_too(server, wrapped):
+    graph = compiled(QwenCodeInterpreterNode(wrapped(qwen(server))))
+    assert codes(graph.invoke(QUESTION)) == ["6 * 7"]
+    assert len(list(graph.stream(QUESTION, stream_mode="custom"))) == 2
+    assert graph.stream_events(QUESTION, version="v3").output["messages"][-1].content == "It is 42."
+
+
+def test_the_model_can_be_chosen_by_state_and_runtime(server):
+    class Context(TypedDict):
+        model: str
+
+    def choose(state: Any, runtime: Any) -> ChatQwenCodeInterpreter:
+        assert state["messages"][0].text == "What is 6 times 7?"
+        return qwen(server, model=runtime.context["model"])
+
+    builder = StateGraph(CodeInterpreterState, context_schema=Context)
+    builder.add_node(QwenCodeInterpreterNode(choose))
+    builder.add_edge(START, "code_interpreter")
+    builder.compile().invoke(QUESTION, context={"model": "qwen3.5-plus"})
+    assert server.requests[0].body["model"] == "qwen3.5-plus"
+    alone = QwenCodeInterpreterNode(lambda state, runtime: qwen(server))
+    assert alone.invoke({"messages": "Hi"})["messages"][0].content == "It is 42."
+
+
+def test_goto(server):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server), goto="after"), destinations=("after",))
+    builder.add_node("after", lambda state: {"messages": [("user", "Thanks.")]})
+    builder.add_edge(START, "code_interpreter")
+    state = builder.compile().invoke(QUESTION)
+    assert [message.text for message in state["messages"]][1:] == ["It is 42.", "Thanks."]
+    assert codes(state) == ["6 * 7"]
+
+
+# Live.
+
+
+def test_custom_events_tell_when_code_starts_and_ends(server):
+    graph = compiled(QwenCodeInterpreterNode(qwen(server, api="responses")))
+    parts = list(graph.stream(QUESTION, stream_mode=["custom", "messages"]))
+    modes = [mode for mode, _ in parts]
+    started, ended = [part for mode, part in parts if mode == "custom"]
+    assert (started["type"], started["event"], started["node"]) == (
+        "code_execution",
+        "started",
+        "code_interpreter",
+    )
+    assert (started["execution"]["code"], started["execution"]["status"]) == (
+        "6 * 7",
+        "in_progress",
+    )
+    assert ended["event"] == "ended"
+    assert (ended["execution"]["output"], ended["execution"]["status"]) == ("42", "completed")
+    text = next(
+        at for at, (mode, part) in enumerate(parts) if mode == "messages" and part[0].content
+    )
+    assert modes.index("custom") < modes.index("custom", modes.index("custom") + 1) < text
+
+
+def test_live_events_can_be_off(server):
+    graph = compiled(QwenCodeInterpreterNode(qwen(server), emit_events=False))
+    assert list(graph.stream(QUESTION, stream_mode="custom")) == []
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_messages_stream_token_by_token_with_the_code(server, version):
+    graph = compiled(QwenCodeInterpreterNode(qwen(server, output_version=version)))
+    chunks = [chunk for chunk, _ in graph.stream(QUESTION, stream_mode="messages")]
+    blocks = [block for chunk in chunks for block in chunk.content_blocks]
+    assert "".join(block.get("text", "") for block in blocks) == "It is 42."
+    assert len([block for block in blocks if block["type"] == "text"]) > 1
+    assert "6 * 7" in str([block for block in blocks if "server_tool_call" in block["type"]])
+
+
+def test_a_transformer_gives_v3_runs_their_executions(server):
+    graph = compiled(
+        QwenCodeInterpreterNode(qwen(server)), transformers=[CodeExecutionsTransformer]
+    )
+    run = graph.stream_events(QUESTION, version="v3")
+    assert [event["event"] for event in run.code_executions] == ["started", "ended"]
+    assert codes(run.output) == ["6 * 7"]
+
+    async def collected() -> list[str]:
+        run = await graph.astream_events(QUESTION, version="v3")
+        return [event["event"] async for event in run.code_executions]
+
+    assert asyncio.run(collected()) == ["started", "ended"]
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
+def test_the_state_does_not_depend_on_how_it_is_streamed(server, api, version):
+    graph = compiled(QwenCodeInterpreterNode(qwen(server, api=api, output_version=version)))
+
+    async def v3() -> Any:
+        return await (await graph.astream_events(QUESTION, version="v3")).output()
+
+    states = [
+        graph.invoke(QUESTION),
+        asyncio.run(graph.ainvoke(QUESTION)),
+        list(graph.stream(QUESTION, stream_mode="values"))[-1],
+        [part for mode, part in graph.stream(QUESTION, stream_mode=BOTH) if mode == "values"][-1],
+        graph.stream_events(QUESTION, version="v3").output,
+        asyncio.run(v3()),
+    ]
+    first, *others = map(_without_ids, states)
+    for other in others:
+        assert other == first
+
+
+BOTH = ["values", "messages"]
+
+
+def _without_ids(state: Any) -> Any:
+    """A state with the ids of requests, items and messages numbered."""
+    answer = state["messages"][-1]
+    told = [answer.model_dump(), state["code_executions"], state["plugin_counts"]]
+    text = json.dumps(told, sort_keys=True)
+    names = [answer.id, answer.response_metadata["request_id"]]
+    names += [run["id"] for run in state["code_executions"]]
+    for number, name in enumerate(names):
+        text = text.replace(name, f"<{number}>")
+    return text
+
+
+# Errors, retries, caches.
+
+
+def test_errors_are_raised_for_langgraph_to_handle(server):
+    server.inject_fault(Status(401, "InvalidApiKey", "No."))
+    with pytest.raises(QwenAuthenticationError):
+        compiled(QwenCodeInterpreterNode(qwen(server))).invoke(QUESTION)
+
+    server.inject_fault(Status(401, "InvalidApiKey", "No."))
+
+    def handle(state: Any, error: NodeError) -> Any:
+        return {"messages": [("ai", f"handled: {type(error.error).__name__}")]}
+
+    graph = compiled(QwenCodeInterpreterNode(qwen(server)), added={"error_handler": handle})
+    assert "QwenAuthenticationError" in graph.invoke(QUESTION)["messages"][-1].text
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_error_can_become_a_message(server, asynchronous):
+    server.inject_fault(ErrorFrame(after=6, message="Gone."))
+    graph = compiled(QwenCodeInterpreterNode(qwen(server), on_error="message"))
+    state = asyncio.run(graph.ainvoke(QUESTION)) if asynchronous else graph.invoke(QUESTION)
+    answer = state["messages"][-1]
+    assert answer.response_metadata["error"]["type"] == "QwenServerError"
+    assert "Gone." in answer.response_metadata["error"]["message"]
+    assert codes(state) == ["6 * 7"]
+    assert state["code_executions"][0]["message_id"] == answer.id
+
+
+def test_the_retry_policy_asks_the_error(server):
+    policy = QWEN_RETRY_POLICY._replace(initial_interval=0.001, jitter=False)
+    node = QwenCodeInterpreterNode(qwen(server, max_retries=0))
+    graph = compiled(node, added={"retry_policy": policy})
+    server.inject_fault(Status(429, "Throttling"), Status(503, "ModelUnavailable"))
+    assert codes(graph.invoke(QUESTION)) == ["6 * 7"]
+    assert len(server.requests) == 3
+    server.inject_fault(Status(401, "InvalidApiKey"))
+    with pytest.raises(QwenAuthenticationError):
+        graph.invoke(QUESTION)
+    assert len(server.requests) == 4
+    retry = policy.retry_on
+    assert [retry(QwenRateLimitError("")), retry(QwenServerError("")), retry(QwenStreamError(""))]
+    assert not retry(QwenInputError(""))
+    assert retry(ConnectionError())
+    assert not retry(ValueError())
+
+
+def test_the_cache_key_hits_whatever_the_ids_are(server):
+    node = QwenCodeInterpreterNode(qwen(server))
+    cached = {"cache_policy": CachePolicy(key_func=node.cache_key)}
+    graph = compiled(node, added=cached, cache=InMemoryCache())
+    first, second = graph.invoke(QUESTION), graph.invoke(QUESTION)
+    assert len(server.requests) == 1
+    assert second["messages"][-1] == first["messages"][-1]
+    assert second["plugin_counts"] == {"code_interpreter": 1}
+    graph.invoke({"messages": [("user", "Another question")]})
+    assert len(server.requests) == 2
+
+
+def test_the_cache_key_holds_what_the_answer_depends_on(server):
+    model = qwen(server)
+    message = {"messages": [HumanMessage("?", id="1")]}
+    key = QwenCodeInterpreterNode(model).cache_key(message)
+    assert key == QwenCodeInterpreterNode(model).cache_key(
+        {"messages": [HumanMessage("?", id="2")]}
+    )
+    others = [
+        QwenCodeInterpreterNode(model).cache_key({"messages": [AIMessage("?")]}),
+        QwenCodeInterpreterNode(model, system_prompt="Be brief.").cache_key(message),
+        QwenCodeInterpreterNode(qwen(server, temperature=1)).cache_key(message),
+        QwenCodeInterpreterNode(model.bind(temperature=1)).cache_key(message),
+        QwenCodeInterpreterNode(lambda state, runtime: model).cache_key(message),
+    ]
+    assert len({key, *others}) == 6
+    assert "any" not in key
+
+
+def test_an_answer_that_makes_progress_does_not_trip_an_idle_timeout():
+    """It takes longer than the timeout in all, and no gap between two signs of life does."""
+    turn = [Think("First I think."), Run("6 * 7"), Think("Then again."), Say("It is 42, I say.")]
+    with EmulatorServer(responder=Script(turn), pace=0.2) as server:
+        node = QwenCodeInterpreterNode(qwen(server))
+        graph = compiled(node, added={"timeout": TimeoutPolicy(idle_timeout=1.5)})
+        assert codes(asyncio.run(graph.ainvoke(QUESTION))) == ["6 * 7"]
+
+
+# Budgets.
+
+
+def test_a_budget_of_executions_ends_a_thread_with_a_clear_outcome(server):
+    node = QwenCodeInterpreterNode(qwen(server), budget=Budget(executions=2))
+    graph = compiled(node, checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(3):
+        state = graph.invoke(QUESTION, thread)
+    assert len(server.requests) == 2
+    assert state["plugin_counts"] == {"code_interpreter": 2}
+    outcome = state["messages"][-1]
+    assert outcome.response_metadata["error"] == {
+        "type": "QwenBudgetError",
+        "message": "The limit of 2 executions was reached: 2 were used.",
+        "limit": "executions",
+        "allowed": 2,
+        "used": 2,
+    }
+    assert outcome.content == "The limit of 2 executions was reached: 2 were used."
+    graph.invoke(QUESTION, {"configurable": {"thread_id": "2"}})
+    assert len(server.requests) == 3
+
+
+def test_a_budget_of_tokens(server):
+    tokens = compiled(QwenCodeInterpreterNode(qwen(server))).invoke(QUESTION)["messages"][-1]
+    used = tokens.usage_metadata["total_tokens"]
+    node = QwenCodeInterpreterNode(qwen(server), budget=Budget(tokens=used + 1))
+    graph = compiled(node, checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    graph.invoke(QUESTION, thread)
+    graph.invoke(QUESTION, thread)
+    outcome = graph.invoke(QUESTION, thread)["messages"][-1]
+    assert outcome.response_metadata["error"]["limit"] == "tokens"
+    assert len(server.requests) == 3
+
+
+def test_a_limit_within_one_request_is_an_outcome_too(server):
+    node = QwenCodeInterpreterNode(qwen(server, max_code_executions=0))
+    state = compiled(node).invoke(QUESTION)
+    outcome = state["messages"][-1]
+    assert outcome.response_metadata["error"]["limit"] == "executions"
+    assert outcome.additional_kwargs["reasoning_content"] == "I compute."
+    assert codes(state) == ["6 * 7"]
+
+
+def test_imports_of_the_package_do_not_import_langgraph():
+    program = (
+        "import sys, langchain_qwen_ci as q; assert 'langgraph' not in sys.modules; "
+        "assert q.QwenCodeInterpreterNode; assert 'langgraph' in sys.modules; "
+        "assert {'QWEN_RETRY_POLICY', 'CodeInterpreterState'} <= set(dir(q))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

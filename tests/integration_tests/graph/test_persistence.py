@@ -1,0 +1,483 @@
+"""What a graph with the node leaves in a checkpointer, and what comes back from there."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import postgres
+import pytest
+from checkpointers import async_saver, comparable, plain, saver
+from conversation_graphs import AT_ONCE, QUESTIONS, as_single_chunk, conversation
+from conversation_responder import CODES, COUNTS, Answers
+from graph_process import another_process
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter, CodeInterpreterState, QwenCodeInterpreterNode
+from langchain_qwen_ci.emulator import EmulatorServer, ErrorFrame, Stall
+from langchain_qwen_ci.errors import QwenAPIError
+from langchain_qwen_ci.graph import Budget
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+MODES = ["values", "updates", "messages", "custom", "debug", "tasks", "checkpoints"]
+DURABILITIES = ["sync", "async", "exit"]
+PLACES = ["memory", "sqlite", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    try:
+        with postgres.server() as address:
+            yield address
+    except postgres.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where to keep checkpoints: parametrised with PLACES, indirectly."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql")
+    return "memory" if request.param == "memory" else str(tmp_path / "checkpoints.sqlite")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with EmulatorServer(responder=Answers()) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def model(url: str) -> ChatQwenCodeInterpreter:
+    return ChatQwenCodeInterpreter(base_url=url, api_key="any")
+
+
+@pytest.fixture(autouse=True)
+def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    """Nothing that is loaded may be of a class that strict mode does not know.
+
+    LangGraph logs each class once in a process, and tells listeners every time.
+    """
+    told: list[Any] = []
+    unregister = register_serde_event_listener(told.append)
+    yield told
+    unregister()
+    logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    assert [record for record in logged if record.levelno >= logging.WARNING] == []
+    assert told == []
+
+
+def thread() -> dict[str, Any]:
+    return {"configurable": {"thread_id": str(uuid4())}}
+
+
+def _streamed(modes: Any) -> Any:
+    def run(graph: Any, config: Any, durability: str) -> None:
+        options = {"stream_mode": modes, "durability": durability}
+        assert list(graph.stream(EMPTY, config, **options))
+
+    return run
+
+
+def _astreamed(modes: Any) -> Any:
+    async def run(graph: Any, config: Any, durability: str) -> None:
+        options = {"stream_mode": modes, "durability": durability}
+        assert [part async for part in graph.astream(EMPTY, config, **options)]
+
+    return run
+
+
+def _invoked(graph: Any, config: Any, durability: str) -> Any:
+    return graph.invoke(EMPTY, config, durability=durability)
+
+
+async def _ainvoked(graph: Any, config: Any, durability: str) -> Any:
+    return await graph.ainvoke(EMPTY, config, durability=durability)
+
+
+def _event_stream(graph: Any, config: Any, durability: str) -> Any:
+    with graph.stream_events(EMPTY, config, version="v3", durability=durability) as run:
+        return run.output
+
+
+async def _aevent_stream(graph: Any, config: Any, durability: str) -> Any:
+    options = {"version": "v3", "durability": durability}
+    async with await graph.astream_events(EMPTY, config, **options) as run:
+        return await run.output()
+
+
+EMPTY: dict[str, Any] = {"messages": []}
+WAYS = {
+    "invoke": _invoked,
+    **{f"stream {mode}": _streamed(mode) for mode in MODES},
+    "stream all": _streamed(MODES),
+    "v3": _event_stream,
+}
+ASYNC_WAYS = {
+    "ainvoke": _ainvoked,
+    **{f"astream {mode}": _astreamed(mode) for mode in MODES},
+    "astream all": _astreamed(MODES),
+    "async v3": _aevent_stream,
+}
+
+
+def with_durabilities(ways: dict[str, Any]) -> list[tuple[str, str]]:
+    """The first and the last way with every durability, those between with one each."""
+    first, *between, last = ways
+    ends = [(way, durability) for way in (first, last) for durability in DURABILITIES]
+    return [*ends, *zip(between, itertools.cycle(DURABILITIES), strict=False)]
+
+
+@functools.cache
+def expected(version: str | None) -> dict[str, Any]:
+    """What the graph ends with where nothing is kept."""
+    with EmulatorServer(responder=Answers()) as server:
+        return comparable(conversation(server.url, version).compile().invoke(EMPTY))
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_what_is_expected_is_what_the_turns_say(version: str | None):
+    state = expected(version)
+    assert [execution["code"] for execution in state["code_executions"]] == CODES
+    assert state["plugin_counts"] == COUNTS
+    content = state["messages"][1]["data"]["content"]
+    assert content == "It is 42." if version is None else content[-1]["text"] == "It is 42."
+    answers = [state["messages"][number]["data"]["id"] for number in (1, 1, 3)]
+    assert [execution["message_id"] for execution in state["code_executions"]] == answers
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize(("way", "durability"), with_durabilities(WAYS))
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_what_is_kept_is_the_same_in_every_way(
+    place: str, way: str, version: str | None, durability: str, url: str
+):
+    with saver(place) as checkpointer:
+        graph = conversation(url, version).compile(checkpointer)
+        config = thread()
+        output = WAYS[way](graph, config, durability)
+        kept = graph.get_state(config).values
+    _is_whole(kept, output, version)
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize(("way", "durability"), with_durabilities(ASYNC_WAYS))
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+async def test_what_is_kept_is_the_same_in_every_async_way(
+    place: str, way: str, version: str | None, durability: str, url: str
+):
+    async with async_saver(place) as checkpointer:
+        graph = conversation(url, version).compile(checkpointer)
+        config = thread()
+        output = await ASYNC_WAYS[way](graph, config, durability)
+        kept = (await graph.aget_state(config)).values
+    _is_whole(kept, output, version)
+
+
+def _is_whole(kept: dict[str, Any], output: Any, version: str | None) -> None:
+    """Loaded equals stored, and that is what every other way ends with."""
+    assert comparable(kept) == expected(version)
+    if output is not None:
+        assert plain(kept) == plain(output)
+        assert [type(message) for message in kept["messages"]] == [
+            type(message) for message in output["messages"]
+        ]
+    assert {type(execution) for execution in kept["code_executions"]} == {dict}
+
+
+def visits(model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: bool = False) -> Any:
+    """A graph of one visit, and perhaps a pause for a human after it; for use within others."""
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model))
+    builder.add_node("after", lambda _: {"messages": [HumanMessage(interrupt("go on?"))]})
+    builder.add_edge(START, "code_interpreter")
+    if pause:
+        builder.add_edge("code_interpreter", "after")
+    return builder.compile(checkpointer)
+
+
+def within(model: ChatQwenCodeInterpreter, *inner: Any) -> Any:
+    """A graph of a visit, then others within graphs of their own, side by side, then a visit."""
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model, name="first"))
+    builder.add_node("ask", lambda _: {"messages": [HumanMessage(QUESTIONS[0])]}, defer=True)
+    builder.add_node(QwenCodeInterpreterNode(model, name="last"))
+    builder.add_edge(START, "first")
+    for number, graph in enumerate(inner):
+        builder.add_node(f"inner {number}", graph)
+        builder.add_node(f"ask {number}", lambda _: {"messages": [HumanMessage(QUESTIONS[0])]})
+        builder.add_edge("first", f"ask {number}")
+        builder.add_edge(f"ask {number}", f"inner {number}")
+        builder.add_edge(f"inner {number}", "ask")
+    builder.add_edge("ask", "last")
+    return builder
+
+
+def _counts_every_execution_once(state: Mapping[str, Any], answers: int) -> None:
+    """Each answer to this question runs two programs."""
+    assert sum(message.type == "ai" for message in state["messages"]) == answers
+    ids = {execution["id"] for execution in state["code_executions"]}
+    assert len(ids) == len(state["code_executions"]) == 2 * answers
+    assert state["plugin_counts"] == {"code_interpreter": 2 * answers}
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("keeps", [None, True], ids=["forgets", "keeps"])
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_graphs_within_a_graph_count_once(
+    place: str, keeps: bool | None, durability: str, model: ChatQwenCodeInterpreter
+):
+    """What they give back holds what they were given: the first visit counts once, all the same."""
+    builder = within(model, *(visits(model, checkpointer=keeps) for _ in range(2)))
+    with saver(place) as checkpointer:
+        graph = builder.compile(checkpointer)
+        config = thread()
+        for round_ in (1, 2):
+            graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config, durability=durability)
+            _counts_every_execution_once(graph.get_state(config).values, 4 * round_)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_that_a_node_calls_counts_once(place: str, model: ChatQwenCodeInterpreter):
+    inner = visits(model)
+
+    def call(state: CodeInterpreterState) -> Any:
+        return inner.invoke(state)
+
+    config = thread()
+    with saver(place) as checkpointer:
+        graph = within(model, call, call).compile(checkpointer)
+        graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
+        _counts_every_execution_once(graph.get_state(config).values, 4)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_within_a_graph_counts_once_if_the_one_beside_it_fails(place: str):
+    """The writes of the one that succeeded are then taken from where they are kept."""
+    faults = (None, None, ErrorFrame(after=7))
+    with EmulatorServer(responder=Answers(), faults=faults) as server, saver(place) as checkpointer:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
+        graph = within(model, visits(model), visits(model)).compile(checkpointer)
+        config = thread()
+        with pytest.raises(QwenAPIError):
+            graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
+        graph.invoke(None, config)
+        _counts_every_execution_once(graph.get_state(config).values, 4)
+        assert len(server.requests) == 5
+
+
+def test_a_state_may_be_carried_by_hand(model: ChatQwenCodeInterpreter):
+    """What a graph ends with can be given to another run, whole or through JSON."""
+    graph = visits(model)
+    state: dict[str, Any] = {"messages": [], "plugin_counts": {}}
+    for kept in (state, None, None):
+        counts = kept["plugin_counts"] if kept else json.loads(json.dumps(state["plugin_counts"]))
+        messages = [*state["messages"], HumanMessage(QUESTIONS[0])]
+        state = graph.invoke({**state, "messages": messages, "plugin_counts": counts})
+    state = graph.invoke({**state, "messages": [*state["messages"], HumanMessage(QUESTIONS[0])]})
+    _counts_every_execution_once(state, 4)
+
+
+def test_a_budget_holds_for_a_graph_within_a_graph(model: ChatQwenCodeInterpreter):
+    inner = StateGraph(CodeInterpreterState)
+    inner.add_node(QwenCodeInterpreterNode(model, budget=Budget(executions=2)))
+    inner.add_edge(START, "code_interpreter")
+    graph = within(model, inner.compile()).compile()
+    state = graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]})
+    errors = [message.response_metadata.get("error") for message in state["messages"]]
+    assert [error and error["used"] for error in errors] == [None, None, None, 2, None, None]
+    assert state["plugin_counts"] == {"code_interpreter": 4}
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwenCodeInterpreter):
+    builder = within(model, visits(model, pause=True))
+    config = thread()
+    with saver(place) as checkpointer:
+        paused = builder.compile(checkpointer).invoke(
+            {"messages": [HumanMessage(QUESTIONS[0])]}, config
+        )
+        assert paused["__interrupt__"]
+        checkpoints = checkpointer if place == "memory" else None
+    with saver(place) as checkpointer:
+        graph = builder.compile(checkpoints or checkpointer)
+        graph.invoke(Command(resume=QUESTIONS[0]), config)
+        _counts_every_execution_once(graph.get_state(config).values, 3)
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+async def test_visits_of_one_step_are_summed(
+    place: str, durability: str, model: ChatQwenCodeInterpreter
+):
+    builder = as_single_chunk(model)
+    async with async_saver(place) as checkpointer:
+        graph = builder.compile(checkpointer)
+        config = thread()
+        await graph.ainvoke(EMPTY, config, durability=durability)
+        await graph.ainvoke(EMPTY, config, durability=durability)
+        state = (await graph.aget_state(config)).values
+    _counts_every_execution_once(state, 2 * AT_ONCE)
+
+
+ELSEWHERE = ["sqlite", "postgresql"]
+INTERRUPTED = {
+    "before": {"interrupt_before": ["code_interpreter"]},
+    "after": {"interrupt_after": ["code_interpreter"]},
+    "human": {},
+}
+
+
+@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
+def test_what_was_interrupted_goes_on_in_another_process(place: str, url: str):
+    """That process loads checkpoints strictly, and would tell of any warning."""
+    runs = []
+    with saver(place) as checkpointer:
+        for where, interrupts in INTERRUPTED.items():
+            for version in (None, "v1"):
+                asking = "human" if where == "human" else "alone"
+                graph = conversation(url, version, asking).compile(checkpointer)
+                config = thread()
+                graph.invoke(EMPTY, config, **interrupts)
+                assert graph.get_state(config).next
+                resume = {"resume": QUESTIONS[1]} if where == "human" else {}
+                runs.append({**_run(config), "version": version, "asking": asking, **resume})
+    with another_process(place=place, url=url, runs=runs) as process:
+        told, complaints = process.communicate()
+    states = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert complaints == ""
+    assert states == [expected(run["version"]) for run in runs]
+
+
+def _run(config: dict[str, Any]) -> dict[str, Any]:
+    return {"thread": config["configurable"]["thread_id"]}
+
+
+# What the process tells up to its end, and the frames in which its requests stall for good: by
+# then the native stream has shown one program of two, and that of Responses its only one.
+MOMENTS = {
+    "in the first answer": (["runs code"], [Stall(after=7, seconds=600)]),
+    "between the answers": (["runs code", "runs code", "waits"], []),
+    "in the second answer": (3 * ["runs code"], [None, Stall(after=15, seconds=600)]),
+}
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
+def test_a_killed_run_goes_on_without_loss(place: str, moment: str, durability: str):
+    told, faults = MOMENTS[moment]
+    asking = "waiting" if told[-1] == "waits" else "alone"
+    config = thread()
+    run = {**_run(config), "asking": asking, "durability": durability, "input": EMPTY}
+    with EmulatorServer(responder=Answers(), faults=tuple(faults)) as server:
+        with another_process(place=place, url=server.url, runs=[run]) as process:
+            assert [process.stdout.readline().strip() for _ in told] == told
+            process.kill()  # by SIGKILL
+        asked = len(server.requests)
+        with saver(place) as checkpointer:
+            graph = conversation(server.url).compile(checkpointer)
+            kept = graph.get_state(config)
+            graph.invoke(None if kept.created_at else EMPTY, config)
+            state = graph.get_state(config).values
+        asked_again = len(server.requests) - asked
+    assert comparable(state) == expected(None)
+    if durability == "exit":
+        assert not kept.created_at
+    if durability == "sync":  # what was answered is not asked again
+        assert asked_again == (2 if moment == "in the first answer" else 1)
+
+
+@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
+def test_what_was_answered_before_the_kill_is_not_asked_again_in_its_step(place: str):
+    config = thread()
+    run = {**_run(config), "as_single_chunk": True, "input": EMPTY, "durability": "sync"}
+    faults = (*[None] * (AT_ONCE - 1), Stall(after=7, seconds=600))
+    with EmulatorServer(responder=Answers(), faults=faults) as server, saver(place) as checkpointer:
+        with another_process(place=place, url=server.url, runs=[run]) as process:
+            _wait_for_writes(checkpointer, config, AT_ONCE - 1)
+            process.kill()
+        assert len(server.requests) == AT_ONCE
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
+        graph = as_single_chunk(model).compile(checkpointer)
+        graph.invoke(None, config)
+        assert len(server.requests) == AT_ONCE + 1
+        _counts_every_execution_once(graph.get_state(config).values, AT_ONCE)
+
+
+def _wait_for_writes(checkpointer: Any, config: dict[str, Any], tasks: int) -> None:
+    """Until so many tasks of a step have left their answers; the test's own limit ends it."""
+    written: list[Any] = []
+    while len(written) < tasks:
+        time.sleep(0.01)
+        kept = checkpointer.get_tuple(config)
+        writes = kept.pending_writes if kept else []
+        written = [task for task, channel, _ in writes if channel == "plugin_counts"]
+
+
+def _visited(graph: Any, config: dict[str, Any]) -> Any:
+    """The checkpoint from which the second visit started."""
+    visits = [
+        kept for kept in graph.get_state_history(config) if kept.next == ("code_interpreter",)
+    ]
+    return visits[0]
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_going_back_in_time_counts_anew(place: str, url: str):
+    config = thread()
+    with saver(place) as checkpointer:
+        graph = conversation(url).compile(checkpointer)
+        graph.invoke(EMPTY, config)
+        for _ in range(2):
+            graph.invoke(None, _visited(graph, config).config)
+            assert comparable(graph.get_state(config).values) == expected(None)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_another_question_from_an_earlier_checkpoint(place: str, url: str):
+    """A fork that asks the first question again, and the thread as it was beside it."""
+    config = thread()
+    with saver(place) as checkpointer:
+        graph = conversation(url).compile(checkpointer)
+        graph.invoke(EMPTY, config)
+        whole = graph.get_state(config)
+        earlier = _visited(graph, config)
+        asked = earlier.values["messages"][-1]
+        changed = HumanMessage(QUESTIONS[0], id=asked.id)
+        fork = graph.update_state(earlier.config, {"messages": [changed]}, as_node="ask")
+        graph.invoke(None, fork)
+        state = graph.get_state(config).values
+        assert [message.id for message in state["messages"][:3]] == [
+            message.id for message in whole.values["messages"][:3]
+        ]
+        assert [run["code"] for run in state["code_executions"]] == 2 * CODES[:2]
+        assert state["plugin_counts"] == {"code_interpreter": 4}
+        assert comparable(graph.get_state(whole.config).values) == expected(None)
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_an_update_adds_to_what_is_known_and_the_same_one_once(place: str, url: str):
+    config = thread()
+    with saver(place) as checkpointer:
+        graph = conversation(url).compile(checkpointer)
+        values = graph.invoke(EMPTY, config)
+        graph.update_state(config, values)
+        assert comparable(graph.get_state(config).values) == expected(None)
+        own = {"id": "own", "code": "1 + 1", "status": "completed"}
+        graph.update_state(config, {"code_executions": [own], "plugin_counts": {"search": 1}})
+        graph.update_state(config, {"plugin_counts": {"search": 1}})
+        state = graph.get_state(config).values
+        assert [run["code"] for run in state["code_executions"]] == [*CODES, "1 + 1"]
+        assert state["plugin_counts"] == {**COUNTS, "search": 2}

@@ -1,0 +1,27 @@
+"""Nothing blocks an event loop, not even what the first call of a process has to build."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import blocking_program
+import pytest
+
+
+@pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
+def test_the_first_calls_of_a_process_do_not_block_its_event_loop(api):
+    done = subprocess.run(
+        [sys.executable, Path(blocking_program.__file__), api],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["blocks are seen"]
+    assert told["said"] == ["7**5 = 16807."] * (blocking_program.CALLS_AT_ONCE + 2)
+    # Calls that come first together share a client, and sync and async share the certificates.
+    assert told["built"] == ["AsyncClient", "create_ssl_context"]

@@ -1,0 +1,53 @@
+"""Every fault, on every wire, by every way: the right error with all that had come, or the answer.
+
+The rows stand in `faults.py`. `make faults` prints what comes of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import pytest
+from fault_cases import FAULTS, WIRES
+from fault_matrix import WAYS, Row, expected, line, observe, stage, titled, written
+
+
+@pytest.fixture(autouse=True)
+def _stage():
+    with stage():
+        yield
+
+
+@functools.cache
+def observed(name: str) -> Row:
+    """All cells of a row at once: most of those that take long wait."""
+    return observe(FAULTS[name])
+
+
+def of_a_row(name: str):
+    return pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
+
+
+every_fault = pytest.mark.parametrize("name", [of_a_row(name) for name in FAULTS])
+
+
+@every_fault
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_comes_of_a_fault(name: str, wire: str, way: str):
+    outcomes = observed(name)[wire, way]
+    cases = list(FAULTS[name].cases(wire))
+    wanted = [expected(case, way) for case in cases]
+    assert outcomes == [want or outcome for want, outcome in zip(wanted, outcomes, strict=True)]
+    assert all(outcome.told for outcome in outcomes if not outcome.error)
+
+
+@every_fault
+def test_the_page_shows_what_was_observed(name: str):
+    assert line(FAULTS[name], observed(name)) in written().splitlines()
+
+
+def test_the_page_shows_nothing_else():
+    rows = re.findall(r"^\| (?!\|)(.*?) \| ", written(), re.MULTILINE)
+    assert rows == [titled(fault) for fault in FAULTS.values()]

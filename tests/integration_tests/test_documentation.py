@@ -1,0 +1,75 @@
+"""Every Python block of README and docs runs, and so does every example."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from langchain_qwen_ci.emulator import EmulatorServer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=str
+)
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, monkeypatch):
+    source = page.read_text()
+    names: dict[str, object] = {"__name__": "docs"}
+    with EmulatorServer() as server:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
+        monkeypatch.setenv("DASHSCOPE_API_KEY", "any")
+        for match in BLOCK.finditer(source):
+            line = source[: match.start(1)].count("\n")
+            exec(compile("\n" * line + match[1], str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path):
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+POWER = "77269364466549865653073473388030061522211723"
+PRINTED = {
+    "chain.py": [POWER, "ran: 7**5", "{'code_interpreter': 1}"],
+    "router.py": [
+        "7**5 = 16807.",
+        "ran: ['7**5']",
+        "It is sunny in Paris.",
+        "ran: []",
+    ],
+    "when_it_fails.py": [
+        "Told to slow down: 7**5 = 16807.\n  requests: 2",
+        "Broken off: The answer broke off",
+        "  ran: 7**5",
+        "Asked again: 7**5 = 16807.\n  requests: 2",
+        "Too late: The call took longer than total_timeout (0.5 s).",
+        "  thought: ",
+    ],
+    "three_apis.py": [
+        "dashscope: 7**5 = 16807.",
+        "responses: 7**5 = 16807.",
+        "chat_completions: 7**5 = 16807.",
+        "ran: 7**5 → (not shown)",
+        "ran: 7**5 → 16807",
+        "as an object: Result(value=16807)",
+    ],
+}
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=str)
+def test_examples_run(example: Path):
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for expected in PRINTED[example.name]:
+        assert expected in done.stdout
+    assert done.stderr == ""

@@ -1,0 +1,124 @@
+"""docs/langsmith.md shows what LangSmith got. `UPDATE_DOCS=1` writes it anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
+from langsmith_server import LangSmith, Run, langsmith_server
+
+from langchain_qwen_ci import (
+    ChatQwenCodeInterpreter,
+    CodeInterpreterState,
+    QwenCodeInterpreterNode,
+)
+from langchain_qwen_ci.emulator import Cut, EmulatorServer, Say, Script, Think
+from langchain_qwen_ci.emulator import Run as Code
+from langchain_qwen_ci.errors import QwenStreamError
+
+__all__ = ["langsmith_server"]  # a fixture is found where it is named
+
+PAGE = Path(__file__).parents[3] / "docs" / "langsmith.md"
+QUESTION = "What is the mean of 3, 4 and 8?"
+TURN = [
+    Think("I compute the mean."),
+    Code("sum(prices) / len(prices)"),
+    Think("The prices are not there yet."),
+    Code("prices = [3, 4, 8]\nprint(sum(prices) / len(prices))"),
+    Say("The mean is 5."),
+]
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_METADATA = (
+    "ls_provider",
+    "ls_model_type",
+    "ls_model_name",
+    "ls_temperature",
+    "plugins",
+    "inference_usage",
+    "usage_metadata",
+)
+
+
+def drawn(run: Run) -> str:
+    """A tree of runs as text; of a run what a reader of LangSmith looks for first."""
+    lines = [f"{run.run_type}  {run.name}{_tokens(run)}"]
+    if run.run_type == "tool":
+        told = {"code": run.inputs["code"], **((run.outputs or {}).get("output") or {})}
+        told |= {"error": run.error} if run.error else {}
+        lines += [_labelled(name, value) for name, value in told.items()]
+    lines += [textwrap.indent(drawn(child), "    ") for child in run.children]
+    return "\n".join(lines)
+
+
+def _tokens(run: Run) -> str:
+    if not run.usage:
+        return ""
+    read, wrote = run.usage["input_tokens"], run.usage["output_tokens"]
+    return f"  {run.metadata['ls_model_name']}, {read} tokens read, {wrote} written"
+
+
+def _labelled(name: str, value: str) -> str:
+    first, *others = value.splitlines()
+    return "\n".join([f"  {name + ':':8}{first}", *(f"{'':10}{line}".rstrip() for line in others)])
+
+
+def shown(value: Any) -> str:
+    return _ID.sub("…", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def model_of(url: str, api: Any) -> ChatQwenCodeInterpreter:
+    return ChatQwenCodeInterpreter(base_url=url, api_key="any", api=api, temperature=0.2)
+
+
+def tree(server: LangSmith, url: str) -> str:
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model_of(url, "responses")))
+    builder.add_edge(START, "code_interpreter")
+    builder.compile().invoke({"messages": [("user", QUESTION)]})
+    return drawn(server.root())
+
+
+def metadata(server: LangSmith, url: str) -> str:
+    model_of(url, "dashscope").invoke(QUESTION)
+    run = server.root()
+    return shown({name: run.metadata[name] for name in _METADATA})
+
+
+def response_metadata(server: LangSmith, url: str) -> str:
+    model_of(url, "dashscope").invoke(QUESTION)
+    return shown(server.root().message["response_metadata"])
+
+
+def broken(server: LangSmith, url: str) -> str:
+    with pytest.raises(QwenStreamError):
+        model_of(url, "dashscope").invoke(QUESTION)
+    (*_, ((generation,))) = server.root().outputs["generations"]
+    return shown(generation["message"]["kwargs"]["response_metadata"]["body"])
+
+
+BLOCKS = {
+    "tree": tree,
+    "metadata": metadata,
+    "response_metadata": response_metadata,
+    "broken": broken,
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_page_shows_what_was_captured(langsmith_server: LangSmith, name: str):
+    faults = (Cut(after=12),) if name == "broken" else ()
+    with EmulatorServer(responder=Script(TURN), faults=faults) as server:
+        captured = BLOCKS[name](langsmith_server, server.url) + "\n"
+    page = PAGE.read_text()
+    block = re.compile(rf"(<!-- captured: {name} -->\n```\w+\n)(.*?)(```\n)", re.DOTALL)
+    assert block.search(page), f"the page has no block {name!r}"
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(block.sub(lambda match: match[1] + captured + match[3], page))
+    else:
+        assert block.search(page)[2] == captured

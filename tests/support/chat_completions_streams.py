@@ -1,0 +1,158 @@
+"""Streams of Chat Completions, written by hand from its description, with what each one means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stream_fixture import REQUEST_ID, Stream
+
+
+def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    """A chunk: what is not in its delta is null there, as the service writes it."""
+    if not delta.keys() & {"content", "tool_calls"}:
+        delta = {"content": None, **delta}
+    choice = {"delta": delta, "finish_reason": finish, "index": 0, "logprobs": None}
+    return {
+        "choices": [choice],
+        "object": "chat.completion.chunk",
+        "usage": None,
+        "created": 1790000000,
+        "system_fingerprint": None,
+        "model": "qwen3-max",
+        "id": REQUEST_ID,
+    }
+
+
+def thinks(text: str) -> dict[str, Any]:
+    return chunk(content=None, reasoning_content=text)
+
+
+def says(text: str) -> dict[str, Any]:
+    return chunk(content=text, reasoning_content=None)
+
+
+def calls(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
+    function = {"arguments": arguments} | ({"name": name} if name else {})
+    piece = {"index": index, "id": call_id, "type": "function", "function": function}
+    return chunk(content=None, tool_calls=[piece])
+
+
+def used(inputs: int, outputs: int, **more: Any) -> dict[str, Any]:
+    """The chunk without choices that carries usage."""
+    tokens = {"prompt_tokens": inputs, "completion_tokens": outputs}
+    total = {"total_tokens": inputs + outputs}
+    return {**chunk(), "choices": [], "usage": {**tokens, **total, **more}}
+
+
+def stream(*chunks: dict[str, Any] | bytes, done: bool = True) -> bytes:
+    """Chunks as the service sends them: a space after the colon, [DONE] at the end."""
+    lines = [
+        payload if isinstance(payload, bytes) else f"data: {json.dumps(payload)}\n\n".encode()
+        for payload in chunks
+    ]
+    return b"".join([*lines, b"data: [DONE]\n\n" if done else b""])
+
+
+_ANSWER = [
+    chunk(content=None, role="assistant", reasoning_content=""),
+    thinks("I need"),
+    thinks(" the exact value."),
+    says("7 to the power of 5 "),
+    says("is 16807."),
+    chunk("stop", content="", reasoning_content=None),
+]
+_ANSWER_MEANS: dict[str, Any] = {
+    "api": "chat_completions",
+    "content": "7 to the power of 5 is 16807.",
+    "reasoning": "I need the exact value.",
+    "blocks": [
+        ("reasoning", "I need the exact value."),
+        ("text", "7 to the power of 5 is 16807."),
+    ],
+    "usage": (730, 41, 771),
+}
+
+STREAMS: dict[str, Stream] = {
+    "an answer": Stream(stream(*_ANSWER, used(730, 41)), **_ANSWER_MEANS),
+    "no [DONE]": Stream(stream(*_ANSWER, used(730, 41), done=False), **_ANSWER_MEANS),
+    "no blank line at the end": Stream(
+        stream(*_ANSWER, used(730, 41)).rstrip(b"\n"), **_ANSWER_MEANS
+    ),
+    "a chunk after [DONE]": Stream(
+        stream(*_ANSWER, used(730, 41)) + stream(says("ghost")), **_ANSWER_MEANS
+    ),
+    "usage in every chunk": Stream(
+        stream(
+            *({**payload, "usage": used(700, at)["usage"]} for at, payload in enumerate(_ANSWER)),
+            used(730, 41),
+        ),
+        **_ANSWER_MEANS,
+    ),
+    "counts, should they ever come": Stream(
+        stream(*_ANSWER, used(730, 41, plugins={"code_interpreter": {"count": 2}})),
+        **{**_ANSWER_MEANS, "plugins": {"code_interpreter": {"count": 2}}},
+    ),
+    "cut by length, no usage told": Stream(
+        stream(says("7 to"), chunk("length", content=""), used(9, 2)),
+        api="chat_completions",
+        content="7 to",
+        blocks=[("text", "7 to")],
+        usage=(9, 2, 11),
+        finish_reason="length",
+    ),
+    "parallel function calls in turns": Stream(
+        stream(
+            calls(0, "call_a", "add", '{"a"'),
+            calls(1, "call_b", "mul", ""),
+            calls(0, "", None, ": 1}"),
+            calls(1, "", None, '{"b": 2}'),
+            chunk("tool_calls", content=""),
+            used(90, 12),
+        ),
+        api="chat_completions",
+        tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
+        blocks=[("tool_call", "add"), ("tool_call", "mul")],
+        usage=(90, 12, 102),
+        finish_reason="tool_calls",
+    ),
+    "a call with broken arguments": Stream(
+        stream(
+            says("Let me add."),
+            calls(0, "call_a", "add", "{a = 1}"),
+            chunk("tool_calls", content=""),
+            used(90, 12),
+        ),
+        api="chat_completions",
+        content="Let me add.",
+        invalid_tool_calls=[("add", "{a = 1}")],
+        blocks=[("text", "Let me add."), ("invalid_tool_call", "add")],
+        usage=(90, 12, 102),
+        finish_reason="tool_calls",
+    ),
+    "one JSON document": Stream(
+        json.dumps(
+            {
+                "choices": [
+                    {
+                        "message": {
+                            "role": "assistant",
+                            "content": "Hi",
+                            "reasoning_content": "H.",
+                        },
+                        "finish_reason": "stop",
+                        "index": 0,
+                    }
+                ],
+                "object": "chat.completion",
+                "usage": used(9, 1)["usage"],
+                "id": REQUEST_ID,
+            }
+        ).encode(),
+        api="chat_completions",
+        content="Hi",
+        reasoning="H.",
+        blocks=[("reasoning", "H."), ("text", "Hi")],
+        usage=(9, 1, 10),
+    ),
+}

@@ -1,0 +1,337 @@
+"""Lets every fault happen on every wire, by every way of asking, and tells what came of it.
+
+`make faults` prints the table of docs/faults.md; with `UPDATE_DOCS=1` it also writes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import re
+import socket
+import sys
+import traceback
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from expected_answers import STORIES, Told
+from fault_cases import FAULTS, KEY, WIRES, Case, Fault, Outcome
+from fault_server import FaultServer, head
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langgraph.graph import START, StateGraph
+
+from langchain_qwen_ci import (
+    ChatQwenCodeInterpreter,
+    CodeInterpreterState,
+    QwenCodeInterpreterNode,
+)
+from langchain_qwen_ci.errors import QwenAPIError, QwenError
+
+QUESTION = "What is π?"
+Chunks = list[AIMessageChunk]
+
+
+def _graph(model: ChatQwenCodeInterpreter) -> Any:
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(model))
+    builder.add_edge(START, "code_interpreter")
+    return builder.compile()
+
+
+def _stream(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+    for chunk in model.stream(QUESTION):
+        heard.append(chunk)  # what was heard before an error counts
+    return reduce(add, heard)
+
+
+async def _astream(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+    async for chunk in model.astream(QUESTION):
+        heard.append(chunk)
+    return reduce(add, heard)
+
+
+def _node(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+    return _graph(model).invoke({"messages": [("user", QUESTION)]})["messages"][-1]
+
+
+async def _anode(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+    state = await _graph(model).ainvoke({"messages": [("user", QUESTION)]})
+    return state["messages"][-1]
+
+
+def _in_a_thread(way: Callable[..., AIMessage]) -> Callable[..., Any]:
+    """A way without asyncio, asked from a loop that sees to the server."""
+    return lambda model, heard: asyncio.to_thread(way, model, heard)
+
+
+WAYS: dict[str, Callable[[ChatQwenCodeInterpreter, Chunks], Any]] = {
+    "invoke": _in_a_thread(lambda model, heard: model.invoke(QUESTION)),
+    "ainvoke": lambda model, heard: model.ainvoke(QUESTION),
+    "stream": _in_a_thread(_stream),
+    "astream": _astream,
+    "node": _in_a_thread(_node),
+    "anode": _anode,
+}
+
+
+Row = dict[tuple[str, str], list[Outcome]]
+
+
+def expected(case: Case, way: str) -> Outcome | None:
+    if case.in_threads and not way.startswith("a"):
+        return case.in_threads
+    return case.streamed if case.streamed and "stream" in way else case.outcome
+
+
+def observe(fault: Fault) -> Row:
+    """What comes of each case of a row, by wire and way; all at once, since many of them wait."""
+    return asyncio.run(_observe(fault))
+
+
+async def _observe(fault: Fault) -> Row:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    cells = [(wire, way) for wire in WIRES for way in WAYS]
+    seen = await asyncio.gather(*(_observe_cell(fault, *cell) for cell in cells))
+    return dict(zip(cells, seen, strict=True))
+
+
+async def _observe_cell(fault: Fault, wire: str, way: str) -> list[Outcome]:
+    async with _servers(fault) as (server, elsewhere):
+        try:
+            model = ChatQwenCodeInterpreter(
+                api=wire, base_url=fault.address(server), api_key=KEY, **fault.fields
+            )
+        except ValueError:
+            return [Outcome("ValueError", requests=0)]
+        seen = []
+        for case in fault.cases(wire):
+            server.play(*case.plays)
+            if fault.warm:
+                await WAYS[way](model, [])
+            before = len(server.requests)
+            outcome = await _to_update(model, way)
+            direct = fault.secure or fault.greeting
+            requests = server.connections if direct else len(server.requests) - before
+            assert not await asyncio.to_thread(server.busy), "the client holds a connection"
+            assert all(f"Bearer {KEY}".encode() in request for request in server.requests)
+            if outcome.told:
+                outcome = replace(outcome, told=case.seen(outcome.told))
+            seen.append(replace(outcome, requests=requests, elsewhere=elsewhere.connections))
+        await model.aclose()
+        assert not await asyncio.to_thread(server.open), "a closed model holds a connection"
+        return seen
+
+
+@contextlib.asynccontextmanager
+async def _servers(fault: Fault) -> AsyncIterator[tuple[FaultServer, FaultServer]]:
+    with FaultServer((head(404, Content_Length=0),)) as elsewhere:
+        names = {b"ELSEWHERE": elsewhere.url}
+        with FaultServer(greeting=fault.greeting, secure=fault.secure, names=names) as server:
+            yield server, elsewhere
+
+
+async def _to_update(model: ChatQwenCodeInterpreter, way: str) -> Outcome:
+    heard: Chunks = []
+    try:
+        message = await WAYS[way](model, heard)
+    except QwenError as error:
+        _check(error, heard)
+        return _failed(error)
+    return Outcome(told=Told.by(message))
+
+
+def _failed(error: QwenError) -> Outcome:
+    failed = Outcome(
+        type(error).__name__,
+        Told.by(error.partial) if error.partial else None,
+        retryable=error.is_retryable,
+    )
+    if not isinstance(error, QwenAPIError):
+        return failed
+    return replace(failed, status=error.status_code, code=error.code, request_id=error.request_id)
+
+
+def _check(error: QwenError, heard: Chunks) -> None:
+    """What holds for every error: it keeps the secret, survives a pickle, and what a stream has
+    told is what it holds."""
+    assert KEY not in "".join(traceback.format_exception(error))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    if heard:
+        assert error.partial
+        streamed, kept = Told.by(reduce(add, heard)), Told.by(error.partial)
+        assert (streamed.reasoning, streamed.code) == (kept.reasoning, kept.code)
+        assert streamed.text == kept.text
+
+
+# The table.
+
+
+def cell(fault: Fault, wire: str, row: Row) -> str:
+    """What was observed on a wire: once where all ways agree, else way by way."""
+    said: dict[str, list[str]] = {}
+    for way in WAYS:
+        said.setdefault(_summary(fault, wire, row[wire, way]), []).append(way)
+    if len(said) == 1:
+        return next(iter(said))
+    return "<br>".join(f"{', '.join(ways)}: {one}" for one, ways in said.items())
+
+
+def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
+    """Cases that ended alike are told together."""
+    alike: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        alike.setdefault(_ended(fault, wire, outcome), []).append(outcome)
+    told = {
+        f"{_with_statuses(ended, these)}{_client_disconnected(STORIES[wire].told, these)}": len(
+            these
+        )
+        for ended, these in alike.items()
+    }
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{count} of {len(outcomes)}: {one}" for one, count in told.items())
+
+
+def _ended(fault: Fault, wire: str, outcome: Outcome) -> str:
+    ended = f"`{outcome.error}`" if outcome.error else _answer(wire, outcome.told)
+    unit = "connection" if fault.secure or fault.greeting else "request"
+    count = {0: f"no {unit}", 1: f"1 {unit}"}.get(outcome.requests, f"{outcome.requests} {unit}s")
+    return f"{ended} · {count}"
+
+
+def _with_statuses(ended: str, outcomes: list[Outcome]) -> str:
+    statuses = ", ".join(dict.fromkeys(str(one.status) for one in outcomes if one.status))
+    return ended.replace(" · ", f" {statuses} · ") if statuses else ended
+
+
+def _answer(wire: str, told: Told | None) -> str:
+    whole = STORIES[wire].told
+    if told == whole:
+        return "the answer"
+    if told == replace(whole, usage=None):
+        return "the answer, without usage"
+    return "an answer, not as it was meant"
+
+
+def _client_disconnected(whole: Told, outcomes: list[Outcome]) -> str:
+    """What was left of the answers that broke off; of the first and the last, where they differ."""
+    first, last = (_partial(whole, one.told) for one in (outcomes[0], outcomes[-1]))
+    if not outcomes[0].error:
+        return ""
+    if first == last:
+        return f" · partial: {first}" if outcomes[0].told else " · no partial"
+    return f" · partial: from {first} to {last}"
+
+
+def _partial(whole: Told, told: Told | None) -> str:
+    if told is None:
+        return "none"
+    parts = [
+        name if value == getattr(whole, name) else f"part of the {name}"
+        for name in ("reasoning", "code", "output", "text")
+        if (value := getattr(told, name))
+    ]
+    parts += ["usage"] if told.usage else []
+    return ", ".join(parts) or "an empty one"
+
+
+def table(rows: dict[str, Row]) -> str:
+    """Markdown: for every section its rows."""
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: dict[str, Row]) -> Iterator[str]:
+    section = ""
+    for name, row in rows.items():
+        fault = FAULTS[name]
+        if fault.section != section:
+            section = fault.section
+            yield from ("", f"## {section}", "", "| | what comes of it |", "|---|---|")
+        yield line(fault, row)
+
+
+def line(fault: Fault, row: Row) -> str:
+    """A row of the table: what is the same on several wires is said once."""
+    said: dict[str, list[str]] = {}
+    for wire in WIRES:
+        said.setdefault(cell(fault, wire, row), []).append(wire)
+    if len(said) == 1:
+        return f"| {titled(fault)} | {next(iter(said))} |"
+    told = "<br>".join(f"*{', '.join(wires)}:* {one}" for one, wires in said.items())
+    return f"| {titled(fault)} | {told} |"
+
+
+def titled(fault: Fault) -> str:
+    return f"{fault.name} ({fault.note})" if fault.note else fault.name
+
+
+def unexpected(fault: Fault, row: Row) -> list[str]:
+    """The cells of a row that are not as they must be."""
+    return [
+        f"{fault.name}, {wire}, {way}"
+        for (wire, way), outcomes in row.items()
+        if any(
+            wanted and wanted != outcome
+            for case, outcome in zip(fault.cases(wire), outcomes, strict=True)
+            for wanted in [expected(case, way)]
+        )
+    ]
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[None]:
+    """Retries do not wait, so that the matrix is quick; and names that do not exist are known not
+    to, which RFC 6761 wants of every resolver, and not all keep to."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *more: Any, **named: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if name.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *more, **named)
+
+    with (
+        mock.patch("random.uniform", return_value=0.0),
+        mock.patch("socket.getaddrinfo", resolved),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Chat Completions runs code")
+        yield
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+_OBSERVED = re.compile(r"(?<=<!-- observed -->\n).*", re.DOTALL)
+
+
+def written() -> str:
+    """The table as it stands in the docs."""
+    found = _OBSERVED.search(PAGE.read_text())
+    assert found
+    return found[0]
+
+
+def main() -> int:
+    with stage():
+        rows = {name: observe(fault) for name, fault in FAULTS.items()}
+    print(table(rows))
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(_OBSERVED.sub(lambda _: table(rows) + "\n", PAGE.read_text()))
+    wrong = [one for name, row in rows.items() for one in unexpected(FAULTS[name], row)]
+    calls = sum(len(outcomes) for row in rows.values() for outcomes in row.values())
+    print(
+        f"\n{len(rows)} faults, {calls} calls. Not as it must be: {', '.join(wrong) or 'nothing'}."
+    )
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

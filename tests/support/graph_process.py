@@ -1,0 +1,70 @@
+"""A process that runs threads of a graph, and tells of them line by line.
+
+Its argument is JSON: where to keep checkpoints, the emulator's address, and the runs. It says
+"runs code" whenever a program has started, and the state that a run ends with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def another_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start it, in LangGraph's strict mode and with every warning an error; kill it at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", Path(__file__), json.dumps(task)],
+        env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _run(task: dict[str, Any]) -> None:
+    # For this process alone: the one that starts it may do without.
+    from checkpointers import comparable, saver  # noqa: PLC0415
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: PLC0415
+
+    with saver(task["place"], JsonPlusSerializer()) as checkpointer:
+        for run in task["runs"]:
+            graph = _builder(task["url"], run).compile(checkpointer)
+            config = {"configurable": {"thread_id": run["thread"]}}
+            options = {"stream_mode": "custom", "durability": run.get("durability", "async")}
+            for event in graph.stream(_input(run), config, **options):
+                if event["event"] == "started":
+                    print("runs code", flush=True)
+            print(json.dumps(comparable(graph.get_state(config).values)), flush=True)
+
+
+def _builder(url: str, run: dict[str, Any]) -> Any:
+    from conversation_graphs import as_single_chunk, conversation  # noqa: PLC0415
+
+    from langchain_qwen_ci import ChatQwenCodeInterpreter  # noqa: PLC0415
+
+    if run.get("as_single_chunk"):
+        return as_single_chunk(ChatQwenCodeInterpreter(base_url=url, api_key="any"))
+    return conversation(url, run.get("version"), run.get("asking", "alone"))
+
+
+def _input(run: dict[str, Any]) -> Any:
+    from langgraph.types import Command  # noqa: PLC0415
+
+    return Command(resume=run["resume"]) if "resume" in run else run.get("input")
+
+
+if __name__ == "__main__":
+    _run(json.loads(sys.argv[1]))

@@ -1,0 +1,341 @@
+"""Streams of the Responses API, written by hand from its description, with what each one means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stream_fixture import REQUEST_ID, Stream
+
+Event = dict[str, Any]
+
+
+def event(kind: str, **fields: Any) -> Event:
+    return {"type": f"response.{kind}", **fields}
+
+
+def response(status: str, **fields: Any) -> Event:
+    return {"object": "response", "id": REQUEST_ID, "status": status, "output": [], **fields}
+
+
+CREATED = event("created", response=response("queued", model=""))
+IN_PROGRESS = event("in_progress", response=response("in_progress", model=""))
+
+
+def reasoning(item_id: str, *pieces: str, kind: str = "reasoning_text") -> list[Event]:
+    whole = "".join(pieces)
+    item = {"type": "reasoning", "id": item_id}
+    summary = [{"type": "summary_text", "text": whole}]
+    return [
+        event("output_item.added", item={**item, "summary": []}, output_index=0),
+        *(event(f"{kind}.delta", delta=piece, item_id=item_id) for piece in pieces),
+        event(f"{kind}.done", text=whole, item_id=item_id),
+        event("output_item.done", item={**item, "summary": summary}, output_index=1),
+    ]
+
+
+def program(item_id: str, code: str, logs: str | None, **done: Any) -> list[Event]:
+    """A run: its code comes with the item that opens it, its output with the one that ends it."""
+    item = {"type": "code_interpreter_call", "id": item_id, "code": code, "container_id": ""}
+    outputs = None if logs is None else [{"type": "logs", "logs": logs}]
+    stages = ("in_progress", "interpreting", "completed")
+    return [
+        event("output_item.added", item={**item, "status": "in_progress"}),
+        *(event(f"code_interpreter_call.{stage}", item_id=item_id) for stage in stages),
+        event(
+            "output_item.done",
+            item={**item, "outputs": outputs, "status": "completed", **done},
+        ),
+    ]
+
+
+def message(item_id: str, *pieces: str, part: str = "output_text") -> list[Event]:
+    whole = "".join(pieces)
+    item = {"type": "message", "id": item_id, "role": "assistant"}
+    about = {"content_index": 0, "item_id": item_id}
+    text = {"annotations": [], "text": whole, "type": part}
+    return [
+        event("output_item.added", item={**item, "content": [], "status": "in_progress"}),
+        event("content_part.added", part={**text, "text": ""}, **about),
+        *(event("output_text.delta", delta=piece, **about) for piece in pieces),
+        event("output_text.done", text=whole, **about),
+        event("content_part.done", part=text, **about),
+        event("output_item.done", item={**item, "content": [text], "status": "completed"}),
+    ]
+
+
+def function(item_id: str, call_id: str, name: str, *pieces: str) -> list[Event]:
+    whole = "".join(pieces)
+    item = {"type": "function_call", "id": item_id, "call_id": call_id, "name": name}
+    return [
+        event("output_item.added", item={**item, "arguments": ""}),
+        *(event("function_call_arguments.delta", delta=piece, item_id=item_id) for piece in pieces),
+        event("function_call_arguments.done", arguments=whole, item_id=item_id),
+        event("output_item.done", item={**item, "arguments": whole}),
+    ]
+
+
+def used(inputs: int, outputs: int, **tools: int) -> dict[str, Any]:
+    counts = {"x_tools": {name: {"count": count} for name, count in tools.items()}}
+    tokens = {"input_tokens": inputs, "output_tokens": outputs, "total_tokens": inputs + outputs}
+    return {**tokens, **(counts if tools else {})}
+
+
+def completed(usage: dict[str, Any], *items: list[Event], **fields: Any) -> Event:
+    """The last frame, which repeats every item as it ended."""
+    output = [told["item"] for item in items for told in item if told["type"].endswith("item.done")]
+    whole = response("completed", output=output, usage=usage, **fields)
+    return event("completed", response=whole)
+
+
+def stream(*events: Event | list[Event]) -> bytes:
+    """Events as the service sends them: named twice, without spaces, no [DONE]."""
+    flat = [one for given in events for one in (given if isinstance(given, list) else [given])]
+    frames = []
+    for number, payload in enumerate(flat):
+        data = json.dumps({**payload, "sequence_number": number}, separators=(",", ":"))
+        kind = payload["type"]
+        frames.append(f"id:{number + 1}\nevent:{kind}\n:HTTP_STATUS/200\ndata:{data}\n\n".encode())
+    return b"".join(frames)
+
+
+def story(*items: list[Event], usage: dict[str, Any]) -> bytes:
+    return stream(CREATED, IN_PROGRESS, *items, completed(usage, *items))
+
+
+_THOUGHT = reasoning("msg_1", "I need", " the exact value.")
+_RUN = program("msg_2", "7**5", "```\n16807\n```")
+_THOUGHT_AGAIN = reasoning("msg_3", "It is 16807.")
+_SAID = message("msg_4", "7 to the power of 5 ", "is 16807.")
+_USED = used(1160, 195, code_interpreter=1)
+_ONE_RUN_MEANS: dict[str, Any] = {
+    "api": "responses",
+    "content": "7 to the power of 5 is 16807.",
+    "reasoning": "I need the exact value.It is 16807.",
+    "codes": ["7**5"],
+    "runs": [{"code": "7**5", "status": "completed", "output": "16807"}],
+    "blocks": [
+        ("reasoning", "I need the exact value."),
+        ("server_tool_call", "7**5"),
+        ("server_tool_result", "16807"),
+        ("reasoning", "It is 16807."),
+        ("text", "7 to the power of 5 is 16807."),
+    ],
+    "plugins": {"code_interpreter": {"count": 1}},
+    "usage": (1160, 195, 1355),
+}
+_CALLED_TWICE = [
+    function("msg_1", "call_a", "add", '{"a"', ": 1}"),
+    function("msg_2", "call_b", "mul", '{"b": 2}'),
+]
+_TRACE = "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero"
+_PLOT = "https://oss.example/plot.png?Expires=1&Signature=x"
+_SEARCH = [
+    event(
+        "output_item.added",
+        item={
+            "type": "web_search_call",
+            "id": "msg_1",
+            "status": "in_progress",
+            "action": {"type": "search", "query": "Qwen"},
+        },
+    ),
+    event("web_search_call.in_progress", item_id="msg_1"),
+    event("web_search_call.completed", item_id="msg_1"),
+    event(
+        "output_item.done",
+        item={
+            "type": "web_search_call",
+            "id": "msg_1",
+            "status": "completed",
+            "action": {
+                "type": "search",
+                "query": "Qwen",
+                "sources": [{"type": "url", "url": "https://qwen.example"}],
+            },
+        },
+    ),
+]
+_PAGE = {"type": "web_extractor_call", "id": "msg_2", "urls": ["https://qwen.example"]}
+_EXTRACT = [
+    event("output_item.added", item={**_PAGE, "status": "in_progress"}),
+    event("output_item.done", item={**_PAGE, "output": "A model.", "status": "completed"}),
+]
+
+STREAMS: dict[str, Stream] = {
+    "one run": Stream(story(_THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID, usage=_USED), **_ONE_RUN_MEANS),
+    "the older name of reasoning": Stream(
+        story(
+            reasoning("msg_1", "I need", " the exact value.", kind="reasoning_summary_text"),
+            _RUN,
+            reasoning("msg_3", "It is 16807.", kind="reasoning_summary_text"),
+            _SAID,
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "both names of reasoning": Stream(
+        story(
+            [
+                *_THOUGHT[:-1],
+                event("reasoning_summary_text.delta", delta="I need", item_id="msg_1"),
+                _THOUGHT[-1],
+            ],
+            _RUN,
+            _THOUGHT_AGAIN,
+            _SAID,
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "no deltas, only whole items": Stream(
+        stream(CREATED, completed(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)), **_ONE_RUN_MEANS
+    ),
+    "deltas that stop early": Stream(
+        story(
+            [_THOUGHT[0], _THOUGHT[1], _THOUGHT[-1]],
+            _RUN,
+            _THOUGHT_AGAIN,
+            [*_SAID[:3], *_SAID[4:]],
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "text deltas without the id of their message": Stream(
+        story(
+            _THOUGHT,
+            _RUN,
+            _THOUGHT_AGAIN,
+            [
+                {key: value for key, value in told.items() if key != "item_id"}
+                if "text.delta" in told["type"]
+                else told
+                for told in message("msg_4", "7 to the power of 5 ", "is 16807.", part="text")
+            ],
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "code in pieces": Stream(
+        story(
+            _THOUGHT,
+            [
+                event(
+                    "output_item.added",
+                    item={"type": "code_interpreter_call", "id": "msg_2", "code": ""},
+                ),
+                event("code_interpreter_call_code.delta", item_id="msg_2", delta="7*"),
+                event("code_interpreter_call_code.delta", item_id="msg_2", delta="*5"),
+                event("code_interpreter_call_code.done", item_id="msg_2", code="7**5"),
+                _RUN[-1],
+            ],
+            _THOUGHT_AGAIN,
+            _SAID,
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "events that are not known": Stream(
+        story(
+            [*_THOUGHT, event("telescope.turned", star="Vega")],
+            [event("output_item.added", item={"type": "telescope", "id": "msg_9"}), *_RUN],
+            _THOUGHT_AGAIN,
+            _SAID,
+            usage=_USED,
+        ),
+        **_ONE_RUN_MEANS,
+    ),
+    "a document and no stream": Stream(
+        json.dumps(completed(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)["response"]).encode(),
+        **_ONE_RUN_MEANS,
+    ),
+    "an exception, and a plot": Stream(
+        story(
+            program("msg_1", "1/0", f"```\n{_TRACE}\n```"),
+            program("msg_2", "plot()", f"```\nDone.\n![plot]({_PLOT})\n```"),
+            program("msg_3", "pass", None),
+            message("msg_4", "Here."),
+            usage=used(900, 30, code_interpreter=3),
+        ),
+        api="responses",
+        content="Here.",
+        codes=["1/0", "plot()", "pass"],
+        runs=[
+            {"code": "1/0", "status": "failed", "output": _TRACE},
+            {
+                "code": "plot()",
+                "status": "completed",
+                "output": f"Done.\n![plot]({_PLOT})",
+                "images": [_PLOT],
+            },
+            {"code": "pass", "status": "completed"},
+        ],
+        blocks=[
+            ("server_tool_call", "1/0"),
+            ("server_tool_result", _TRACE),
+            ("server_tool_call", "plot()"),
+            ("server_tool_result", f"Done.\n![plot]({_PLOT})"),
+            ("server_tool_call", "pass"),
+            ("text", "Here."),
+        ],
+        plugins={"code_interpreter": {"count": 3}},
+        usage=(900, 30, 930),
+    ),
+    "a search and a page": Stream(
+        story(
+            _SEARCH,
+            _EXTRACT,
+            message("msg_3", "Found."),
+            usage=used(900, 30, web_search=1, web_extractor=1),
+        ),
+        api="responses",
+        content="Found.",
+        blocks=[
+            ("server_tool_call", {"action": {"type": "search", "query": "Qwen"}}),
+            (
+                "server_tool_result",
+                {
+                    "action": {
+                        "type": "search",
+                        "query": "Qwen",
+                        "sources": [{"type": "url", "url": "https://qwen.example"}],
+                    }
+                },
+            ),
+            ("server_tool_call", {"urls": ["https://qwen.example"]}),
+            ("server_tool_result", "A model."),
+            ("text", "Found."),
+        ],
+        plugins={"web_search": {"count": 1}, "web_extractor": {"count": 1}},
+        usage=(900, 30, 930),
+    ),
+    "cut by length, in the middle of code": Stream(
+        stream(
+            CREATED,
+            _THOUGHT,
+            _RUN[0],
+            event(
+                "incomplete",
+                response=response(
+                    "incomplete",
+                    incomplete_details={"reason": "max_output_tokens"},
+                    usage=used(300, 16),
+                ),
+            ),
+        ),
+        api="responses",
+        reasoning="I need the exact value.",
+        codes=["7**5"],
+        blocks=[("reasoning", "I need the exact value."), ("server_tool_call", "7**5")],
+        usage=(300, 16, 316),
+        finish_reason="length",
+    ),
+    "parallel function calls": Stream(
+        story(*_CALLED_TWICE, usage=used(90, 12)),
+        api="responses",
+        tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
+        blocks=[("tool_call", "add"), ("tool_call", "mul")],
+        usage=(90, 12, 102),
+        finish_reason="tool_calls",
+    ),
+}

@@ -1,0 +1,280 @@
+"""Answers in the form of a schema: beside the interpreter, and without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import chat_completions_streams
+import dashscope_streams
+import pytest
+import responses_streams
+from dashscope_streams import frame, usage
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from langchain_qwen_ci import code_executions
+from langchain_qwen_ci.errors import QwenInputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+
+APIS = ["dashscope", "responses", "chat_completions"]
+
+
+class Result(BaseModel):
+    """What came out."""
+
+    value: int = Field(description="the number")
+    unit: str = "none"
+
+
+class ResultDict(TypedDict):
+    """What came out."""
+
+    value: int
+
+
+SCHEMA = {"type": "object", "properties": {"value": {"type": "integer"}}, "required": ["value"]}
+OPENAI_FUNCTION = {"name": "result", "description": "What came out.", "parameters": SCHEMA}
+SCHEMAS: dict[str, Any] = {
+    "TypedDict": ResultDict,
+    "JSON schema": SCHEMA,
+    "JSON schema with a title": {"title": "result", "description": "…", **SCHEMA},
+    "function": OPENAI_FUNCTION,
+}
+
+
+def answering(*texts: str, api: str = "dashscope") -> bytes:
+    """An answer that thinks, runs code where the API shows it, and says these texts."""
+    if api == "responses":
+        items = [
+            responses_streams.reasoning("msg_1", "Hm."),
+            responses_streams.message("msg_3", *texts),
+        ]
+        return responses_streams.story(*items, usage=responses_streams.used(9, 9))
+    if api == "chat_completions":
+        said = [chat_completions_streams.says(text) for text in texts]
+        end = chat_completions_streams.chunk("stop", content="")
+        return chat_completions_streams.stream(
+            chat_completions_streams.thinks("Hm."), *said, end, chat_completions_streams.used(9, 9)
+        )
+    runs = dashscope_streams.code("6*7")
+    return dashscope_streams.stream(
+        frame(thought="Hm.", used=usage(9, 1)),
+        *(frame(said=text, runs=runs, used=usage(9, 2, runs=1)) for text in texts),
+        frame(finish="stop", runs=runs, used=usage(9, 2, runs=1)),
+    )
+
+
+def calling(name: str, arguments: str, api: str) -> bytes:
+    if api == "responses":
+        called = responses_streams.function("msg_1", "call_a", name, arguments)
+        return responses_streams.story(called, usage=responses_streams.used(9, 9))
+    if api == "chat_completions":
+        end = chat_completions_streams.chunk("tool_calls", content="")
+        called = chat_completions_streams.calls(0, "call_a", name, arguments)
+        return chat_completions_streams.stream(called, end, chat_completions_streams.used(9, 9))
+    function = {"name": name, "arguments": arguments}
+    call = {"index": 0, "id": "call_a", "type": "function", "function": function}
+    return dashscope_streams.stream(
+        frame(calls=[call], used=usage(9, 9)), frame(finish="tool_calls", used=usage(9, 9))
+    )
+
+
+def asked(body: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request, wherever its API has them."""
+    return {**body, **body.get("parameters", {})}
+
+
+def system(body: dict[str, Any]) -> str:
+    messages = body.get("messages") or body["input"]
+    return (messages["messages"] if isinstance(messages, dict) else messages)[0]["content"]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_beside_the_interpreter_the_schema_goes_into_the_prompt(service, api: str):
+    served = service(answering('{"value": 42, ', '"unit": "m"}', api=api))
+    model = served.model(api=api)
+    before = repr(model)
+    chain = model.with_structured_output(Result)
+    assert chain.invoke("What is 6 times 7?") == Result(value=42, unit="m")
+    assert asyncio.run(chain.ainvoke("What is 6 times 7?")) == Result(value=42, unit="m")
+    for body in served.bodies:
+        assert '"the number"' in system(body)
+        parameters = asked(body)
+        assert parameters["enable_thinking"] is True
+        assert not {"response_format", "text", "tool_choice"} & parameters.keys()
+        switch = [{"type": "code_interpreter"}] if api == "responses" else None
+        assert parameters.get("tools") == switch
+    assert repr(model) == before
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_schemas_of_other_kinds_give_dictionaries(service, schema):
+    served = service(answering('{"value": 42}'))
+    assert served.model().with_structured_output(schema).invoke("?") == {"value": 42}
+    assert '"value"' in system(served.bodies[0])
+
+
+def test_the_schema_joins_a_system_message(service):
+    served = service(answering('{"value": 42}'))
+    prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("user", "{question}")])
+    chain = prompt | served.model().with_structured_output(Result)
+    chain.invoke({"question": "?"})
+    served.model().with_structured_output(Result).invoke([HumanMessage("?")])
+    first, second = (body["input"]["messages"] for body in served.bodies)
+    assert [message["role"] for message in first] == ["system", "user"]
+    assert first[0]["content"].startswith("Be brief.\n\nAnswer with one JSON object")
+    assert [message["role"] for message in second] == ["system", "user"]
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode", "prompt"])
+def test_ways_that_the_interpreter_excludes_become_the_prompt(service, method: str):
+    served = service(answering('```json\n{"value": 42}\n```'))
+    chain = served.model().with_structured_output(Result, method=method)
+    assert chain.invoke("?").value == 42
+    assert not {"response_format", "tools"} & asked(served.bodies[0]).keys()
+
+
+def test_partial_objects_stream(service):
+    served = service(answering('{"value"', ": 42", ', "unit": "met', 'res"}'))
+    partial = list(served.model().with_structured_output(ResultDict).stream("?"))
+    assert partial[-1] == {"value": 42, "unit": "metres"}
+    assert {"value": 42, "unit": "met"} in partial
+    objects = list(served.model().with_structured_output(Result).stream("?"))
+    assert objects[-1] == Result(value=42, unit="metres")
+
+
+def test_the_raw_message_comes_along(service):
+    served = service(answering('{"value": 42}'), answering("It is 42."))
+    chain = served.model().with_structured_output(Result, include_raw=True)
+    good, bad = chain.invoke("?"), chain.invoke("?")
+    assert good["parsed"] == Result(value=42)
+    assert good["parsing_error"] is None
+    assert [run["code"] for run in code_executions(good["raw"])] == ["6*7"]
+    assert bad["parsed"] is None
+    assert isinstance(bad["parsing_error"], OutputParserException)
+    assert bad["raw"].content == "It is 42."
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_that_does_not_fit_can_be_put_into_json(service, api: str):
+    prose, fitting = answering("It is 42.", api=api), answering('{"value": 42}', api=api)
+    served = service(prose, fitting, prose)
+    chain = served.model(api=api).with_structured_output(Result, reformat=True)
+    assert chain.invoke("What is 6 times 7?") == Result(value=42)
+    first, second = map(asked, served.bodies)
+    assert first["enable_thinking"] is True
+    assert second["enable_thinking"] is False
+    assert "enable_code_interpreter" not in second
+    assert "tools" not in second
+    form = second["text"]["format"] if api == "responses" else second["response_format"]
+    assert form == {"type": "json_object"}
+    assert "It is 42." in json.dumps(served.bodies[1])
+    with pytest.raises(OutputParserException):
+        chain.invoke("?")
+    assert len(served.requests) == 4
+
+
+def test_an_answer_that_fits_is_not_sent_back(service):
+    served = service(answering('{"value": 42}'))
+    chain = served.model().with_structured_output(Result, reformat=True, include_raw=True)
+    assert chain.invoke("?")["parsed"] == Result(value=42)
+    assert len(served.requests) == 1
+
+
+def test_an_answer_that_does_not_fit_is_an_error_otherwise(service):
+    served = service(answering("It is 42."))
+    with pytest.raises(OutputParserException):
+        served.model().with_structured_output(Result).invoke("?")
+    assert len(served.requests) == 1
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_without_the_interpreter_a_function_is_called(service, api: str):
+    served = service(calling("Result", '{"value": 42}', api))
+    model = served.model(api=api, enable_code_interpreter=False)
+    assert model.with_structured_output(Result).invoke("?") == Result(value=42)
+    body = asked(served.bodies[0])
+    assert body["enable_thinking"] is False  # on by default, it would exclude the choice
+    assert "Result" in json.dumps(body["tool_choice"])
+    raw = model.with_structured_output(Result, include_raw=True).invoke("?")
+    assert raw["parsed"] == Result(value=42)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_functions_of_other_schemas_give_dictionaries(service, schema):
+    name = schema.get("title") or schema.get("name", "answer") if isinstance(schema, dict) else None
+    served = service(calling(name or "ResultDict", '{"value": 42}', "dashscope"))
+    model = served.model(enable_code_interpreter=False)
+    assert model.with_structured_output(schema).invoke("?") == {"value": 42}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.parametrize("api", APIS)
+def test_without_the_interpreter_the_service_can_hold_to_a_format(service, api: str, method: str):
+    served = service(answering('{"value": 42}', api=api))
+    model = served.model(api=api, enable_code_interpreter=False)
+    chain = model.with_structured_output(Result, method=method, strict=True)
+    assert chain.invoke("?") == Result(value=42)
+    body = asked(served.bodies[0])
+    form = body["text"]["format"] if api == "responses" else body["response_format"]
+    assert form["type"] == {"json_mode": "json_object"}.get(method, method)
+    if method == "json_schema":
+        schema = form if api == "responses" else form["json_schema"]
+        assert schema["name"] == "Result"
+        assert schema["strict"] is True
+        assert schema["schema"]["properties"]["value"]["type"] == "integer"
+    assert body["enable_thinking"] is False
+
+
+@pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
+def test_thinking_without_the_interpreter_goes_by_the_prompt(service, method: str | None):
+    served = service(answering('{"value": 42}'))
+    model = served.model(enable_code_interpreter=False, enable_thinking=True)
+    chain = model.with_structured_output(Result, method=method)
+    assert chain.invoke("?") == Result(value=42)
+    sent = asked(served.bodies[0])
+    assert sent["enable_thinking"] is True
+    assert not {"response_format", "tools"} & sent.keys()
+
+
+def test_thinking_and_calling_a_function_is_left_to_those_who_want_it(service):
+    served = service(calling("Result", '{"value": 42}', "dashscope"))
+    model = served.model(enable_code_interpreter=False, enable_thinking=True)
+    chain = model.with_structured_output(Result, method="function_calling")
+    assert chain.invoke("?") == Result(value=42)
+    assert asked(served.bodies[0])["enable_thinking"] is True
+
+
+def test_arguments_of_every_call(service):
+    served = service(answering('{"value": 42}'))
+    chain = served.model().with_structured_output(
+        Result, enable_code_interpreter=False, method="json_mode", temperature=0.1
+    )
+    chain.invoke("?")
+    body = asked(served.bodies[0])
+    assert body["temperature"] == 0.1
+    assert body["response_format"] == {"type": "json_object"}
+    assert "enable_code_interpreter" not in body
+
+
+def test_what_cannot_be_is_refused(service):
+    served = service(b"")
+    with pytest.raises(QwenInputError, match="telepathy"):
+        served.model().with_structured_output(Result, method="telepathy")
+    off = served.model(enable_code_interpreter=False)
+    with pytest.raises(QwenInputError, match="reformat"):
+        off.with_structured_output(Result, reformat=True)
+    assert served.requests == []
+
+
+def test_a_system_message_of_blocks_is_kept(service):
+    served = service(answering('{"value": 42}'))
+    blocks = SystemMessage([{"type": "text", "text": "Be brief."}])
+    served.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])
+    assert system(served.bodies[0]).startswith("Be brief.\n\n")

@@ -1,0 +1,70 @@
+"""Limits on one request: it ends where they are reached, with what there is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import dashscope_streams
+import pytest
+import responses_streams
+from mock_service import Pieces
+
+from langchain_qwen_ci import code_executions, plugin_counts
+from langchain_qwen_ci.errors import QwenBudgetError
+
+TWO_RUNS = dashscope_streams.STREAMS["two runs in a row"].body  # 303, then 770, then 1254 tokens
+WAYS = {
+    "invoke": lambda model, **call: model.invoke("?", **call),
+    "ainvoke": lambda model, **call: asyncio.run(model.ainvoke("?", **call)),
+    "stream": lambda model, **call: list(model.stream("?", **call)),
+    "v3": lambda model, **call: model.stream_events("?", version="v3", **call).output,
+}
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+@every_way
+def test_tokens_end_an_answer_when_an_inference_begins_above_the_limit(service, way):
+    body = Pieces(*(frame + b"\n\n" for frame in TWO_RUNS.split(b"\n\n")))
+    served = service(body)
+    with pytest.raises(QwenBudgetError, match="700 tokens") as caught:
+        way(served.model(max_request_tokens=700))
+    error = caught.value
+    assert (error.limit, error.allowed, error.used) == ("tokens", 700, 770)
+    assert not error.is_retryable
+    assert error.partial.usage_metadata["total_tokens"] == 770
+    assert plugin_counts(error.partial) == {"code_interpreter": 2}
+    assert body.closed
+    assert len(served.requests) == 1
+
+
+@every_way
+def test_executions_end_an_answer(service, way):
+    with pytest.raises(QwenBudgetError) as caught:
+        way(service(TWO_RUNS).model(), max_code_executions=1)
+    error = caught.value
+    assert (error.limit, error.allowed, error.used) == ("executions", 1, 2)
+    assert [run["code"] for run in code_executions(error.partial)] == ["7**5", "7**5 % 11"]
+
+
+@every_way
+def test_what_is_within_the_limits_is_answered(service, way):
+    limits: dict[str, Any] = {"max_request_tokens": 1256, "max_code_executions": 2}
+    served = service(TWO_RUNS)
+    way(served.model(**limits))
+    sent = served.bodies[0]["parameters"]
+    assert not limits.keys() & sent.keys()
+
+
+def test_none_at_all_are_allowed(service):
+    with pytest.raises(QwenBudgetError):
+        service(TWO_RUNS).model(max_code_executions=0).invoke("?")
+
+
+def test_other_apis_tell_tokens_at_the_end(service):
+    body = responses_streams.STREAMS["one run"].body
+    with pytest.raises(QwenBudgetError) as caught:
+        service(body).model(api="responses", max_request_tokens=1000).invoke("?")
+    assert caught.value.partial.content == "7 to the power of 5 is 16807."
+    assert caught.value.partial.usage_metadata["total_tokens"] == 1355
