@@ -216,8 +216,10 @@ class LangChainHooks(BaseChatModel):
                 if chunk := encoder.feed(event):
                     yield ChatGenerationChunk(message=chunk)
 
-    # The hook behind `stream_events(version="v3")` (langchain-core 1.6 to 1.8). Without it LangChain
-    # converts chunks, and closes every block only at the end of the message: code would not be live.
+    # The hook behind `stream_events(version="v3")` (langchain-core 1.6 to 1.8). Without it
+    # LangChain
+    # converts chunks, and closes every block only at the end of the message: code would not be
+    # live.
 
     def _stream_chat_model_events(
         self,

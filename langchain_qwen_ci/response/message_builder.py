@@ -4,9 +4,10 @@ Every encoding of an answer (the message of `invoke`, chunks, blocks, events) go
 `Answer`, so they cannot disagree.
 
 By default `content` is the answer's text, which every chain and every other provider's model can
-read. The order of events is kept beside it, in `additional_kwargs["block_positions"]`: one entry for each
-execution and each result, and one wherever thinking resumes after speaking, with the offsets into
-the reasoning and the text at which it happened. From it `content_blocks` is rebuilt in order.
+read. The order of events is kept beside it, in `additional_kwargs["block_positions"]`: one entry
+for each execution and each result, and one wherever thinking resumes after speaking, with the
+offsets into the reasoning and the text at which it happened. From it `content_blocks` is rebuilt in
+order.
 """
 
 from __future__ import annotations

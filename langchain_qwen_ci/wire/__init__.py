@@ -1,8 +1,9 @@
-"""Wires: how one API of Qwen writes a request and how it tells an answer. Bytes only, no I/O.
+"""The three APIs of the service, one file each. Bytes in and out, no I/O.
 
-A wire is three functions, and its vocabulary ends in its module: `request` turns a neutral
-prompt into path, headers and body; a `decoder` turns the bytes of an answer, cut anywhere, into
-`events`; `error` turns a refusal into an error of the tree.
+An API is a `Wire` with three methods. `request` writes a prompt and its options as path, headers
+and body. `decoder` returns an object that converts the bytes of an answer, split anywhere, to
+`events`. `error` converts the body of an HTTP error to an exception. Names and formats of an API
+appear in its own file only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """What is sent: a path below the host, the wire's own headers (no key), and the body."""
+    """A request: the path below the host, the headers of the API (without the key), the body."""
 
     model: str
     path: str
@@ -29,39 +30,39 @@ class WireRequest:
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one answer into events. Both methods are lazy: iterate them.
+    """Converts the bytes of one answer to events. Both methods are generators.
 
     Attributes:
-        told: how many frames there were so far that told something.
+        frames_with_events: number of frames so far that produced events.
     """
 
     frames_with_events: int
 
     @property
     def started(self) -> bool:
-        """Whether anything has been told: from then on a request is not repeated."""
+        """True once an event was emitted; the request is not retried from then on."""
 
     @property
     def finished(self) -> bool:
-        """Whether the terminal event has come: without it an answer is not complete."""
+        """True once the terminal event was received: the answer is complete."""
 
     @property
     def ended(self) -> bool:
-        """Whether everything is told: what still comes means nothing."""
+        """True once all events were emitted: further bytes are ignored."""
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """What `data`, the next bytes however cut, tells.
+        """Yield the events that are complete with `data`, the next bytes.
 
         Raises:
             QwenAPIError: the service reports an error inside the stream.
-            QwenStreamError: a frame cannot be read.
+            QwenStreamError: a frame cannot be parsed.
         """
 
     def close(self) -> Iterator[Event]:
-        """What is left to tell when the bytes end.
+        """Yield the remaining events at the end of the body.
 
         Raises:
-            QwenStreamError: the bytes ended before the terminal event.
+            QwenStreamError: the body ended before the terminal event.
         """
 
 
@@ -72,11 +73,11 @@ class Wire(Protocol):
         """Write a request.
 
         Raises:
-            QwenInputError: the prompt holds what this wire or model cannot take.
+            QwenInputError: the prompt contains something that this API or model does not support.
         """
 
     def decoder(self, request: WireRequest) -> Decoder:
-        """A fresh decoder for the answer to `request`."""
+        """Return a new decoder for the answer to `request`."""
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
-        """The error that an HTTP status other than 200 means."""
+        """Convert a response with an HTTP status other than 200 to an exception."""

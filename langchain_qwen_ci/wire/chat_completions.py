@@ -1,11 +1,11 @@
-"""Chat Completions: OpenAI's older shape. It runs code, and shows neither code nor counts.
+"""The Chat Completions API, which runs code but returns neither code nor counts.
 
-Facts in this module: Model Studio's pages on OpenAI compatibility and on the code interpreter,
-and recordings of the service. What makes this wire special:
+Sources: Model Studio's pages on OpenAI compatibility and on the code interpreter, and recordings of
+the service. Properties of this API:
 
-- with the interpreter on it only streams, and falls silent while code runs;
-- the chunk with `finish_reason` is not the last one: usage follows in one without choices, then
-  `[DONE]`;
+- with the interpreter on, it accepts only streaming requests, and sends nothing while code runs;
+- the chunk with `finish_reason` is not the last one: a chunk with usage and without choices
+  follows, then `[DONE]`;
 - an error is `{"error": {…}}`, in place of an answer or in the middle of one.
 """
 
@@ -23,8 +23,8 @@ from langchain_qwen_ci.wire.decoding import (
     Logprobs,
     ToolCalls,
     error_document,
-    finish_reason,
     service_error,
+    to_finish_reason,
 )
 from langchain_qwen_ci.wire.encoding import (
     encode_chat_message,
@@ -55,7 +55,7 @@ _EXTRA_FIELDS = ("search_info", "system_fingerprint")
 
 
 class ChatCompletionsWire:
-    """The Chat Completions wire; see `langchain_qwen_ci.wire.Wire`."""
+    """The Chat Completions API; implements `langchain_qwen_ci.wire.Wire`."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _part(part: Text | Media) -> dict[str, Any]:
 
 
 class _ChatCompletionsParser:
-    """Chunks to events; see `langchain_qwen_ci.wire.decoding.Reading`."""
+    """Converts chunks to events; implements `langchain_qwen_ci.wire.decoding.FrameParser`."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -125,22 +125,22 @@ class _ChatCompletionsParser:
             self.usage = as_object(usage)
         for name in _EXTRA_FIELDS:
             value = payload.get(name)
-            if value and value != self._extras.get(name):  # every chunk repeats it
+            if value and value != self._extras.get(name):  # every chunk repeats the value
                 self._extras[name] = json_safe(value)
         if choices := payload.get("choices"):
             self._read_choice(choices[0], events)
 
     def _read_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
-        # An answer that is no stream has a whole message where a chunk has a delta.
+        # A response that is not streamed has a complete message in place of a delta.
         delta = choice.get("delta") or choice.get("message") or {}
         if reasoning := delta.get("reasoning_content"):
             events.append(ReasoningDelta(as_string(reasoning)))
         if text := delta.get("content"):
             events.append(TextDelta(as_string(text)))
-        events.extend(map(self._calls.piece, delta.get("tool_calls") or ()))
+        events.extend(map(self._calls.delta, delta.get("tool_calls") or ()))
         self._logprobs.add(choice)
         if reason := choice.get("finish_reason"):
-            self._reason = finish_reason(reason)
+            self._reason = to_finish_reason(reason)
 
     def end(self) -> list[Event]:
         if self.ended or self._reason is None:
@@ -156,5 +156,5 @@ class _ChatCompletionsParser:
 
 
 def _is_native_error(payload: dict[str, Any]) -> bool:
-    """An error in the native shape, as gateways in front of this API send it."""
+    """Return whether a chunk is an error in the native format, which some gateways send."""
     return "choices" not in payload and bool(payload.get("code"))

@@ -1,8 +1,8 @@
-"""What every decoder does with frames, whichever wire they come by.
+"""Decodes the frames of an answer into events; the part that is the same for all APIs.
 
-A wire supplies a `Reading`: what one frame means. Around it stands what must not differ: frames
-after the end are passed over, a frame that cannot be read is an error that shows it, what was
-known before an error is told before it, and an answer without its end is no answer.
+An API supplies a `FrameParser`, which knows the contents of its frames. `FramedDecoder` ignores
+frames after the end, raises an error that shows a frame that cannot be parsed, yields the events
+that precede an error, and raises an error for an answer without its terminal event.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EXCERPT_BYTES = 200
+_EXCERPT_BYTES = 200  # of a response, in error messages
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -44,46 +44,45 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class FrameParser(Protocol):
-    """How one wire reads the frames of one answer."""
+    """Parses the frames of one answer of one API."""
 
     @property
     def started(self) -> bool:
-        """Whether the model has done anything: from then on a request is not repeated."""
+        """True once the model has produced output; the request is not retried from then on."""
 
     @property
     def finished(self) -> bool:
-        """Whether the model has said that it is done: the proof that an answer is complete."""
+        """True once the terminal event was received: the answer is complete."""
 
     @property
     def ended(self) -> bool:
-        """Whether everything is told: a frame that still comes means nothing."""
+        """True once all events were emitted: further frames are ignored."""
 
     @property
     def usage(self) -> dict[str, Any]:
-        """Usage as last told by the service, which an answer that breaks off has cost, too."""
+        """The usage that the service reported last; an interrupted answer is billed too."""
 
     def read(self, frame: Frame, events: list[Event]) -> None:
-        """Append what a frame tells to `events`, as far as it can be read.
+        """Append the events of a frame to `events`, also those that precede an error in it.
 
         Raises:
-            QwenAPIError: it is an error of the service.
-            ValueError, TypeError, LookupError, AttributeError: it is not shaped as it should be.
+            QwenAPIError: the frame is an error of the service.
+            ValueError, TypeError, LookupError, AttributeError: the frame has an unexpected shape.
         """
 
     def end(self) -> list[Event]:
-        """What is left to tell when the bytes of a finished answer end. It was read before, so
-        this cannot fail."""
+        """Return the remaining events at the end of the body of a finished answer."""
 
 
 class FramedDecoder:
-    """Bytes to events; see `langchain_qwen_ci.wire.Decoder`."""
+    """Decodes bytes to events with a parser; implements `langchain_qwen_ci.wire.Decoder`."""
 
     def __init__(self, parser: FrameParser) -> None:
         self._parser = parser
         self._frames = SSEParser()
         self._frames_read = 0
         self.frames_with_events = 0
-        self._first_bytes = b""  # of the bytes
+        self._first_bytes = b""  # of the body, for the error message if it is not a stream
 
     @property
     def started(self) -> bool:
@@ -115,13 +114,14 @@ class FramedDecoder:
         yield from self._parser.end()
 
     def _non_stream_body(self) -> str:
-        """What came in place of an answer, such as the page of a proxy."""
-        instead = self._first_bytes if not self._frames_read else b""
-        return f" It began with: {excerpt(instead)}" if instead else ""
+        """Return an excerpt of a body without any frame, such as an error page of a proxy."""
+        if self._frames_read or not self._first_bytes:
+            return ""
+        return f" It began with: {excerpt(self._first_bytes)}"
 
     def _events(self, frame: Frame) -> Iterator[Event]:
         if self._parser.ended:
-            logger.debug("A frame after the end of the answer is passed over.")
+            logger.debug("Ignoring a frame after the end of the answer.")
             return
         self._frames_read += 1
         events: list[Event] = []
@@ -134,9 +134,9 @@ class FramedDecoder:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             yield from events
             if self.finished:
-                logger.debug("A frame after the finish cannot be read, and is passed over.")
+                logger.debug("Ignoring a frame after the terminal event that cannot be parsed.")
                 return
-            self._frames = SSEParser()  # what comes behind is not read
+            self._frames = SSEParser()  # `close` must not parse what follows the broken frame
             yield from usage_events(self._parser.usage)
             raise QwenStreamError(
                 f"Frame {self._frames_read} of the answer cannot be read "
@@ -148,7 +148,7 @@ class FramedDecoder:
 
 
 class Logprobs:
-    """Collects the log probabilities that choices carry piece by piece, if they were asked for."""
+    """Collects the log probabilities of all chunks, if they were requested."""
 
     def __init__(self) -> None:
         self._content: list[Any] = []
@@ -158,37 +158,32 @@ class Logprobs:
             self._content += json_safe(as_list(found.get("content") or []))
 
     def events(self) -> list[Event]:
-        """All of them, as they came; nothing if none did."""
+        """Return them as one event; no event if there are none."""
         return [Extra("logprobs", {"content": self._content})] if self._content else []
 
 
 class ToolCalls:
-    """Function calls in pieces. The first one names id and function; later ones send `"id": ""`
-    and more arguments.
+    """Converts streamed parts of function calls to deltas.
 
-    Calls are numbered anew, in the order in which they begin: a service that gave two of them the
-    same index would have their arguments mixed.
+    The first part of a call has its id and function name; later parts have `"id": ""` and more of
+    the arguments. Calls are numbered anew, in the order in which they start, because a service that
+    gave two calls the same index would mix their arguments.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[object, _Call] = {}  # by the service's index, the last one of it
-        self._started = 0
+        self._calls: dict[object, _Call] = {}  # the latest call of each index of the service
+        self._count = 0
 
-    def piece(self, frames_with_events: dict[str, Any]) -> ToolCallDelta:
-        index, function = (
-            frames_with_events.get("index") or 0,
-            frames_with_events.get("function") or {},
-        )
-        call_id, name = (
-            as_optional_string(frames_with_events.get("id")),
-            as_optional_string(function.get("name")),
-        )
+    def delta(self, part: dict[str, Any]) -> ToolCallDelta:
+        index, function = part.get("index") or 0, part.get("function") or {}
+        call_id = as_optional_string(part.get("id"))
+        name = as_optional_string(function.get("name"))
         arguments = as_string(function.get("arguments") or "")
         call = self._calls.get(index)
         if call is None or call_id not in (None, call.call_id or call_id):
-            self._calls[index] = call = _Call(self._started)
-            self._started += 1
-        return call.piece(call_id, name, arguments)
+            self._calls[index] = call = _Call(self._count)
+            self._count += 1
+        return call.delta(call_id, name, arguments)
 
 
 @dataclass(slots=True)
@@ -197,9 +192,9 @@ class _Call:
     call_id: str | None = None
     name: str | None = None
 
-    def piece(self, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
-        """Id and name are told once: LangChain would add a repeated name to itself."""
-        piece = ToolCallDelta(
+    def delta(self, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
+        # Id and name are in one delta only: LangChain concatenates the names of merged chunks.
+        delta = ToolCallDelta(
             self.number,
             None if self.call_id else call_id,
             None if self.name else name,
@@ -207,40 +202,36 @@ class _Call:
         )
         self.call_id = self.call_id or call_id
         self.name = self.name or name
-        return piece
+        return delta
 
 
-def finish_reason(error_message: object) -> FinishReason:
-    """Why the model has stopped; one that is not known counts as "stop".
+def to_finish_reason(value: object) -> FinishReason:
+    """Convert the service's finish reason; an unknown one becomes "stop".
 
     Raises:
-        TypeError: it is no string.
+        TypeError: the value is not a string.
     """
-    name = as_string(error_message)
+    name = as_string(value)
     if name in _FINISH_REASONS:
         return _FINISH_REASONS[name]
-    logger.debug("Unknown finish_reason %r is read as 'stop'.", error_message)
+    logger.debug("Treating the unknown finish_reason %r as 'stop'.", name)
     return "stop"
 
 
 def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
-    """The error that a body means: `{"code", "message", "request_id"}`, or OpenAI's
-    `{"error": {"code", "type", "message"}, "request_id"}`; gateways also send
-    `{"error": "message"}`."""
-    inner = payload.get("error")
-    frames_with_events = inner if isinstance(inner, dict) else payload
-    code = frames_with_events.get("code") or (
-        frames_with_events.get("type") if frames_with_events is inner else None
-    )
-    request_id = (
-        payload.get("request_id")
-        or frames_with_events.get("request_id")
-        or frames_with_events.get("id")
-    )
+    """Convert the body of an error to an exception.
+
+    The native shape is `{"code", "message", "request_id"}`, OpenAI's is
+    `{"error": {"code", "type", "message"}, "request_id"}`; gateways also send `{"error":
+    "message"}`.
+    """
+    error = payload.get("error")
+    details = error if isinstance(error, dict) else payload
+    code = details.get("code") or (details.get("type") if details is error else None)
+    request_id = payload.get("request_id") or details.get("request_id") or details.get("id")
+    message = details.get("message") or (error if isinstance(error, str) else None)
     return api_error(
-        error_message(
-            frames_with_events.get("message") or (inner if isinstance(inner, str) else None)
-        ),
+        error_message(message),
         status_code=status_code,
         code=error_name(code),
         request_id=error_name(request_id),
@@ -248,20 +239,23 @@ def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIEr
 
 
 def error_message(message: object) -> str:
-    """The service's message in an error."""
+    """Return the service's message in a form that is safe to print."""
     return escape_line(str(message or "The service gives no reason."))
 
 
 def error_name(value: object) -> str | None:
-    """A code or an id in an error."""
+    """Return the code or id of an error in a form that is safe to print."""
     return escape_line(str(value)) if value else None
 
 
 def error_document(body: bytes) -> dict[str, Any]:
-    """An error's body: JSON whatever its Content-Type says (a recorded 401 had none), and
-    sometimes JSON within a frame. What is neither becomes the message of an error."""
-    reader = SSEParser()
-    for frame in (*reader.feed(body), *reader.close()):
+    """Parse the body of an HTTP error.
+
+    The body is parsed as JSON without looking at its Content-Type, because a recorded 401 had none,
+    and also as JSON in a frame (official DashScope SDK). Any other body becomes the message.
+    """
+    parser = SSEParser()
+    for frame in (*parser.feed(body), *parser.close()):
         try:
             payload = from_json(frame.data)
         except ValueError:
@@ -272,6 +266,6 @@ def error_document(body: bytes) -> dict[str, Any]:
 
 
 def excerpt(data: bytes) -> str:
-    """The beginning of some bytes, for an error to show."""
+    """Return the start of some bytes for an error message."""
     text = data[:_EXCERPT_BYTES].decode("utf-8", "replace")
     return escape_line(f"{text}…" if len(data) > _EXCERPT_BYTES else text)

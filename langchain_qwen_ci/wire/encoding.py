@@ -1,4 +1,4 @@
-"""What requests have in common, whichever wire they go by."""
+"""Parts of a request that several APIs share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
-    """A request as JSON.
+    """Serialize a request.
 
     Raises:
-        QwenInputError: it holds what JSON cannot, such as half a surrogate pair.
+        QwenInputError: a value cannot be written as JSON, such as a lone surrogate.
     """
     try:
         return to_json(payload)
     except (PydanticSerializationError, ValueError) as error:
         surrogates = ", ".join(_lone_surrogates(payload, "request"))
         advice = (
-            f"{surrogates} holds half of a surrogate pair, which is no character: replace it, for "
+            f"{surrogates} contains a lone surrogate, which is not a character: replace it, for "
             'instance with text.encode("utf-8", "replace").decode().'
         )
         raise QwenInputError(
@@ -37,23 +37,23 @@ def json_body(payload: dict[str, Any]) -> bytes:
         ) from error
 
 
-def _lone_surrogates(value: object, place: str) -> Iterator[str]:
-    """Where in a request there are some, which only a text cut in the middle has."""
+def _lone_surrogates(value: object, path: str) -> Iterator[str]:
+    """Yield the paths of strings with lone surrogates, which come from cutting text in a pair."""
     match value:
         case str() if _SURROGATE.search(value):
-            yield place
+            yield path
         case dict():
-            for name, one in value.items():
-                yield from _lone_surrogates(one, f"{place}.{name}")
+            for name, item in value.items():
+                yield from _lone_surrogates(item, f"{path}.{name}")
         case list() | tuple():
-            for index, one in enumerate(value):
-                yield from _lone_surrogates(one, f"{place}[{index}]")
+            for index, item in enumerate(value):
+                yield from _lone_surrogates(item, f"{path}[{index}]")
 
 
 def encode_chat_message(
     message: PromptMessage, encoded_content: str | list[dict[str, Any]], options: RequestOptions
 ) -> dict[str, Any]:
-    """A turn in the shape that the native API and Chat Completions share."""
+    """Encode a message in the format that the native API and Chat Completions share."""
     encoded: dict[str, Any] = {"role": message.role, "content": encoded_content}
     if message.reasoning and options.preserve_thinking:
         encoded["reasoning_content"] = message.reasoning
@@ -73,23 +73,23 @@ def encode_chat_message(
 
 
 def feature_flags(options: RequestOptions) -> dict[str, Any]:
-    """What is on, and the functions to call: the native API and Chat Completions take it alike."""
-    chosen: dict[str, Any] = {}
+    """Encode the feature flags and functions that the native API and Chat Completions share."""
+    flags: dict[str, Any] = {}
     if options.enable_code_interpreter:
-        chosen["enable_code_interpreter"] = True
+        flags["enable_code_interpreter"] = True
     if options.enable_thinking is not None:
-        chosen["enable_thinking"] = options.enable_thinking
+        flags["enable_thinking"] = options.enable_thinking
     if options.preserve_thinking:
-        chosen["preserve_thinking"] = True
+        flags["preserve_thinking"] = True
     if options.functions:
-        chosen["tools"] = list(options.functions)
-    return chosen
+        flags["tools"] = list(options.functions)
+    return flags
 
 
 def encode_content(
-    message: PromptMessage, part: Callable[[Text | Media], dict[str, Any]]
+    message: PromptMessage, encode_part: Callable[[Text | Media], dict[str, Any]]
 ) -> str | list[dict[str, Any]]:
-    """What a turn says: a string where it is text, which every model takes, else its parts."""
-    if all(isinstance(one, Text) for one in message.parts):
+    """Encode text as a string, which every model accepts, and other content as a list of parts."""
+    if all(isinstance(part, Text) for part in message.parts):
         return message.text
-    return [part(one) for one in message.parts]
+    return [encode_part(part) for part in message.parts]

@@ -1,7 +1,7 @@
-"""What a model does while it answers, in the order it does it.
+"""The events of an answer, in the order in which they happen, the same for all APIs.
 
-Every wire's frames become these; nothing downstream can tell which wire they came from. Pieces
-are deltas: a text is the sum of its pieces. `TokensUsed` is cumulative: the last one counts.
+Texts and code are deltas: the complete text is their concatenation. `TokensUsed` is cumulative: the
+last one counts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ ResultStatus = Literal["success", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """The service answers. `request_id` is its name for this request.
+    """The first event of an answer; `request_id` is the service's id of the request.
 
-    It comes first, and again where an answer broke off and was asked for again: what came before
-    does not count then.
+    A second one means that the answer was interrupted and the request was repeated: all events
+    before it are void.
     """
 
     request_id: str
@@ -27,21 +27,21 @@ class ResponseStarted:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """The model thinks."""
+    """More reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """The model speaks."""
+    """More text of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CodeDelta:
-    """The model writes code to run. The first piece of a `call_id` opens that execution."""
+    """More code of an execution. The first delta of a `call_id` starts the execution."""
 
     call_id: str
     code: str
@@ -49,7 +49,7 @@ class CodeDelta:
 
 @dataclass(frozen=True, slots=True)
 class CodeReplaced:
-    """The service corrected code that it had already shown: `code` is the whole of it."""
+    """The service changed code that it had already sent; `code` is the complete new code."""
 
     call_id: str
     code: str
@@ -57,9 +57,9 @@ class CodeReplaced:
 
 @dataclass(frozen=True, slots=True)
 class CodeFinished:
-    """An execution is over.
+    """An execution has ended.
 
-    `output` is None where the wire does not carry outputs; `images` are URLs of what was drawn.
+    `output` is None if the API returns no outputs. `images` are the URLs of created images.
     """
 
     call_id: str
@@ -69,13 +69,13 @@ class CodeFinished:
 
     @property
     def result_status(self) -> ResultStatus:
-        """The status in LangChain's words for results."""
+        """The status in LangChain's terms for results."""
         return "error" if self.status == "failed" else "success"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerToolCalled:
-    """The service uses another tool of its own, such as `web_search`."""
+    """The service has called another tool of its own, such as `web_search`."""
 
     call_id: str
     name: str
@@ -84,7 +84,7 @@ class ServerToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ServerToolReturned:
-    """That tool has answered. `output` is what the service shows of it, as it sent it."""
+    """A tool of the service has returned. `output` is what the service sends of the result."""
 
     call_id: str
     status: ResultStatus
@@ -93,7 +93,7 @@ class ServerToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a function call; pieces of one call share `index`."""
+    """A part of a function call; the parts of one call have the same `index`."""
 
     index: int
     call_id: str | None
@@ -103,9 +103,9 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class TokensUsed:
-    """Tokens of all inferences of the request so far, and the calls of each plugin.
+    """Tokens of all inferences of the request so far, and the number of calls of each plugin.
 
-    `plugins` is `{"code_interpreter": {"count": 1}}`; None where the wire gives no counts.
+    `plugins` is `{"code_interpreter": {"count": 1}}`; None if the API returns no counts.
     """
 
     input_tokens: int
@@ -118,7 +118,7 @@ class TokensUsed:
 
 @dataclass(frozen=True, slots=True)
 class InferenceEnded:
-    """One inference of the request is over: its own tokens, where the wire can tell."""
+    """One inference of the request has ended, with its own tokens. Native API only."""
 
     input_tokens: int
     output_tokens: int
@@ -126,7 +126,7 @@ class InferenceEnded:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Whatever else the service reports, under the service's own name and as it sent it."""
+    """Another value that the service reports, unchanged and with the service's name for it."""
 
     name: str
     value: Any

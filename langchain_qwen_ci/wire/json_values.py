@@ -1,7 +1,7 @@
-"""Values of JSON, checked where a wire takes them: what it hands on, everything else may trust.
+"""Checks of JSON values, made where an API file stores them; later code trusts the events.
 
-Only what a wire keeps is checked, and where it is kept. A value that is used at once, such as an
-object whose fields are read, says by itself that it is none.
+A value that is used at once, such as an object whose fields are read, needs no check: a wrong type
+raises an error by itself.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
-# LangGraph keeps messages as msgpack, whose whole numbers have 64 bits.
+# LangGraph's checkpointers store messages as msgpack, whose integers have 64 bits.
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
-# Above it numbers of JSON are not exact (RFC 8259, 6): no count is as large.
+# JSON numbers above it are not exact (RFC 8259, section 6), and no count is as large.
 _LARGEST_COUNT = 2**53
 
 
 def as_string(value: object) -> str:
-    """A string as it is.
+    """Return a string unchanged.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a string.
     """
     if isinstance(value, str):
         return value
@@ -29,19 +29,19 @@ def as_string(value: object) -> str:
 
 
 def as_optional_string(value: object) -> str | None:
-    """A string as it is; None for what is empty.
+    """Return a string unchanged, and None for an empty value.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: the value is neither empty nor a string.
     """
     return as_string(value) if value else None
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """An object of JSON as it is.
+    """Return a JSON object unchanged.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not an object.
     """
     if isinstance(value, dict):
         return value
@@ -49,10 +49,10 @@ def as_object(value: object) -> dict[str, Any]:
 
 
 def as_list(value: object) -> list[Any]:
-    """A list as it is.
+    """Return a list unchanged.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a list.
     """
     if isinstance(value, list):
         return value
@@ -60,15 +60,15 @@ def as_list(value: object) -> list[Any]:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    """Whether it is a number of tokens or calls."""
+    """Return whether a value can be a number of tokens or calls."""
     return type(value) is int and 0 <= value <= _LARGEST_COUNT
 
 
 def json_safe(value: T) -> T:
-    """A value that is handed on as it came.
+    """Return a value unchanged.
 
     Raises:
-        ValueError: it holds a number that cannot be stored.
+        ValueError: it contains a number that a checkpoint or JSON cannot store.
     """
     if is_json_safe(value):
         return value
@@ -76,18 +76,20 @@ def json_safe(value: T) -> T:
 
 
 def is_json_safe(value: object) -> bool:
-    """Whether every number in it can be kept in a checkpoint and written as JSON: infinity cannot,
-    which `1e999` is read as."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-        elif isinstance(one, float):
-            if not math.isfinite(one):
+    """Return whether a checkpoint and JSON can store every number in a value.
+
+    Infinity cannot be stored; JSON parsers produce it for `1e999`.
+    """
+    remaining = [value]
+    while remaining:
+        item = remaining.pop()
+        if isinstance(item, dict):
+            remaining += item.values()
+        elif isinstance(item, list):
+            remaining += item
+        elif isinstance(item, float):
+            if not math.isfinite(item):
                 return False
-        elif isinstance(one, int) and not _SMALLEST <= one <= _LARGEST:
+        elif isinstance(item, int) and not _SMALLEST <= item <= _LARGEST:
             return False
     return True

@@ -1,11 +1,11 @@
-"""Responses: OpenAI's newer shape. It shows code and its output, and takes other server tools.
+"""The Responses API, which returns code and its output and has other tools of the service.
 
-Facts in this module: Model Studio's reference of the Responses API, its page on the code
-interpreter, and measurements published against the live service. What makes this wire special:
+Sources: Model Studio's reference of the Responses API, its page on the code interpreter, and
+measurements published against the live service. Properties of this API:
 
-- an answer is a stream of items (`response_items`), which the last frame repeats;
-- reasoning has two event names, and code may come whole with its item or in pieces;
-- a failure, a rate limit among them, comes with status 200 and says so in the last frame.
+- an answer is a stream of items (see `responses_items`), which the last frame repeats;
+- reasoning has two event names, and code arrives complete with its item or as deltas;
+- a failure, including a rate limit, has status 200 and is reported in the last frame.
 """
 
 from __future__ import annotations
@@ -51,19 +51,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PATH = "/compatible-mode/v1/responses"
-_FEWEST_OUTPUT_TOKENS = 16
-# `<400> InternalError.Algo.InvalidParameter: …` is how a failure names its status and code.
+_MIN_OUTPUT_TOKENS = 16
+# A failure names its status and code in its message: `<400> InternalError.Algo.InvalidParameter:
+# …`.
 _FAILURE = re.compile(r"<(\d{3})> ([\w.]+): ")
-_INCOMPLETE: dict[object, FinishReason] = {"content_filter": "content_filter"}
+_INCOMPLETE_REASONS: dict[object, FinishReason] = {"content_filter": "content_filter"}
 
 
 class ResponsesWire:
-    """The Responses wire; see `langchain_qwen_ci.wire.Wire`."""
+    """The Responses API; implements `langchain_qwen_ci.wire.Wire`."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
             "model": options.model,
-            "input": [item for message in prompt for item in _handler_for(message, options)],
+            "input": [item for message in prompt for item in _input_items(message, options)],
             "stream": True,
         }
         if tools := _tools(options):
@@ -89,8 +90,8 @@ class ResponsesWire:
         return service_error(error_document(body), status_code)
 
 
-def _handler_for(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
-    """A turn as input items: a message, and one item for each thought, call and result."""
+def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
+    """Encode a message as input items: reasoning, text, function calls and results are separate."""
     if message.tool_call_id is not None:
         yield {
             "type": "function_call_output",
@@ -124,55 +125,55 @@ def _part(part: Text | Media) -> dict[str, Any]:
 
 def _tools(options: RequestOptions) -> list[dict[str, Any]]:
     interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
-    function_calls = [{"type": "function", **tool["function"]} for tool in options.functions]
-    return [*interpreter, *map(dict, options.server_tools), *function_calls]
+    functions = [{"type": "function", **tool["function"]} for tool in options.functions]
+    return [*interpreter, *map(dict, options.server_tools), *functions]
 
 
 def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """DashScope's names in this API's.
+    """Convert parameters from DashScope's names to those of this API.
 
     Raises:
-        QwenInputError: one that this API does not take.
+        QwenInputError: this API does not support a parameter.
     """
-    sent = dict(parameters)
-    if "thinking_budget" in sent:
+    converted = dict(parameters)
+    if "thinking_budget" in converted:
         raise QwenInputError(
             "The Responses API takes no thinking_budget: pass reasoning_effort "
             '("low", "medium" or "high"), or use another api.'
         )
-    if (limit := sent.pop("max_tokens", None)) is not None:
-        if limit < _FEWEST_OUTPUT_TOKENS:
+    if (limit := converted.pop("max_tokens", None)) is not None:
+        if limit < _MIN_OUTPUT_TOKENS:
             raise QwenInputError(
-                f"max_tokens is {limit}: the Responses API takes {_FEWEST_OUTPUT_TOKENS} or more."
+                f"max_tokens is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
             )
-        sent["max_output_tokens"] = limit
-    if (effort := sent.pop("reasoning_effort", None)) is not None:
-        sent["reasoning"] = {**sent.get("reasoning", {}), "effort": effort}
-    if (form := sent.pop("response_format", None)) is not None:
-        sent["text"] = {**sent.get("text", {}), "format": _format(form)}
-    if isinstance(choice := sent.get("tool_choice"), dict) and "function" in choice:
-        sent["tool_choice"] = {"type": "function", **choice["function"]}
-    return sent
+        converted["max_output_tokens"] = limit
+    if (effort := converted.pop("reasoning_effort", None)) is not None:
+        converted["reasoning"] = {**converted.get("reasoning", {}), "effort": effort}
+    if (response_format := converted.pop("response_format", None)) is not None:
+        converted["text"] = {**converted.get("text", {}), "format": _text_format(response_format)}
+    if isinstance(choice := converted.get("tool_choice"), dict) and "function" in choice:
+        converted["tool_choice"] = {"type": "function", **choice["function"]}
+    return converted
 
 
-def _format(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Chat Completions wraps a schema in `json_schema`; here it stands beside the type."""
-    return {"type": form["type"], **form.get("json_schema", {})}
+def _text_format(response_format: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a response format of Chat Completions, which nests the schema in `json_schema`."""
+    return {"type": response_format["type"], **response_format.get("json_schema", {})}
 
 
 class _ResponsesParser:
-    """Items to events; see `langchain_qwen_ci.wire.decoding.Reading`."""
+    """Converts items to events; implements `langchain_qwen_ci.wire.decoding.FrameParser`."""
 
     def __init__(self) -> None:
         self.finished = False
         self.usage: dict[str, Any] = {}
-        self._request_id = ""  # once something has been told
+        self._request_id = ""  # set with the first event
         self._response_id: object = None
         self._code_calls = code_calls = CodeInterpreterCalls()
         self._function_calls = function_calls = FunctionCalls()
-        self._server_tools = ServerToolCalls()
+        self._server_tool_calls = ServerToolCalls()
         messages, reasoning = Messages(), Reasoning()
-        self._kinds: dict[str, ItemHandler] = {
+        self._item_handlers: dict[str, ItemHandler] = {
             "reasoning": reasoning,
             "message": messages,
             "code_interpreter_call": code_calls,
@@ -211,25 +212,25 @@ class _ResponsesParser:
     def read(self, frame: Frame, events: list[Event]) -> None:
         payload = from_json(frame.data)
         kind = payload.get("type") or frame.event
-        if payload.get("object") == "response":  # an answer that is no stream
+        if payload.get("object") == "response":  # a response that is not streamed
             payload = {"response": payload}
             kind = f"response.{payload['response'].get('status')}"
         elif not kind.startswith("response.") and _is_error(kind, payload):
             raise service_error(payload, frame.status)
         handler = self._handlers.get(kind)
         if handler is None:
-            logger.debug("Event %r is passed over.", kind)
+            logger.debug("Ignoring event %r.", kind)
             return
         for event in handler(payload):
             if not self._request_id:
-                events.append(self._started(payload))
+                events.append(self._start(payload))
             events.append(event)
 
-    def _started(self, payload: Payload) -> ResponseStarted:
-        """Not before something is told: `response.created` may be followed by a rate limit."""
+    def _start(self, payload: Payload) -> ResponseStarted:
+        # Not with `response.created`, because a rate limit may follow it, and that is retried.
         response = payload.get("response")
-        named = response.get("id") if isinstance(response, dict) else None
-        self._request_id = str(named or self._response_id or uuid.uuid4().hex)
+        response_id = response.get("id") if isinstance(response, dict) else None
+        self._request_id = str(response_id or self._response_id or uuid.uuid4().hex)
         return ResponseStarted(self._request_id)
 
     def _on_created(self, payload: Payload) -> list[Event]:
@@ -237,49 +238,45 @@ class _ResponsesParser:
         return []
 
     def _on_item_added(self, payload: Payload) -> Iterable[Event]:
-        items = self._handler_for(payload["item"])
-        return items.open(payload["item"]) if items else []
+        handler = self._handler_for(payload["item"])
+        return handler.open(payload["item"]) if handler else []
 
     def _on_item_done(self, payload: Payload) -> Iterable[Event]:
         return self._close_item(payload["item"])
 
     def _close_item(self, item: Payload) -> Iterable[Event]:
-        items = self._handler_for(item)
-        return items.close(item) if items else []
+        handler = self._handler_for(item)
+        return handler.close(item) if handler else []
 
     def _handler_for(self, item: Payload) -> ItemHandler | None:
         kind = as_string(item["type"])
-        if kind in self._kinds:
-            return self._kinds[kind]
+        if kind in self._item_handlers:
+            return self._item_handlers[kind]
         if kind.endswith("_call"):
-            return self._server_tools
-        logger.debug("An item of unknown type %r is passed over.", kind)
+            return self._server_tool_calls
+        logger.debug("Ignoring an item of unknown type %r.", kind)
         return None
 
     def _on_completed(self, payload: Payload) -> Iterator[Event]:
-        return self._finished(payload["response"], "stop")
+        return self._finish(payload["response"], "stop")
 
     def _on_incomplete(self, payload: Payload) -> Iterator[Event]:
         details = payload["response"].get("incomplete_details") or {}
-        error_message = _INCOMPLETE.get(details.get("reason"), "length")
-        return self._finished(payload["response"], error_message)
+        reason = _INCOMPLETE_REASONS.get(details.get("reason"), "length")
+        return self._finish(payload["response"], reason)
 
-    def _finished(self, response: Payload, error_message: FinishReason) -> Iterator[Event]:
+    def _finish(self, response: Payload, reason: FinishReason) -> Iterator[Event]:
         self._read_usage(response)
         for item in response.get("output") or ():
             yield from self._close_item(item)
         yield from self._code_calls.end()
         yield from usage_events(self.usage)
         self.finished = True
-        yield Finished(
-            "tool_calls"
-            if self._function_calls.called and error_message == "stop"
-            else error_message
-        )
+        yield Finished("tool_calls" if self._function_calls.called and reason == "stop" else reason)
 
     def _on_failed(self, payload: Payload) -> list[Event]:
         self._read_usage(payload["response"])
-        raise _failure(payload["response"])
+        raise _response_error(payload["response"])
 
     def _read_usage(self, response: Payload) -> None:
         if usage := response.get("usage"):
@@ -290,13 +287,13 @@ def _is_error(kind: str, payload: Payload) -> bool:
     return kind == "error" or bool(payload.get("code") or payload.get("error"))
 
 
-def _failure(response: Payload) -> QwenAPIError:
+def _response_error(response: Payload) -> QwenAPIError:
     error = as_object(response.get("error") or {})
     message, code, request_id = error.get("message"), error.get("code"), response.get("id")
-    if "rate limit" in str(message).lower():  # documented with code server_error
+    if "rate limit" in str(message).lower():  # its documented code is server_error
         return QwenRateLimitError(
             error_message(message), code=error_name(code), request_id=error_name(request_id)
         )
-    named = _FAILURE.match(str(message))
-    payload = {"message": message, "code": named[2] if named else code, "request_id": request_id}
-    return service_error(payload, int(named[1]) if named else None)
+    match = _FAILURE.match(str(message))
+    payload = {"message": message, "code": match[2] if match else code, "request_id": request_id}
+    return service_error(payload, int(match[1]) if match else None)

@@ -1,10 +1,11 @@
-"""The items of which the Responses API makes its answers: each is opened, filled in and closed.
+"""The items of a Responses answer: each is added, receives deltas, and is done.
 
-Each kind has a class here, which knows its events. What they have in common:
+One class handles each type of item. Common to all of them:
 
-- items are known by their ids; `output_index` does not agree even within one official sample;
-- a text comes as deltas, then whole, then whole again in its item and in the last frame. Each is
-  caught up with: what of it has not been told is told, and nothing is told twice.
+- items are identified by their ids, because `output_index` is inconsistent even within one official
+  sample;
+- a text arrives as deltas, then complete, then again in its item and in the last frame. Each time
+  only the part that was not emitted yet is emitted.
 """
 
 from __future__ import annotations
@@ -33,124 +34,125 @@ if TYPE_CHECKING:
 Payload = dict[str, Any]
 
 _FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
-# Neither text nor link may open another one: every character is looked at once, even in logs that
-# are nothing but beginnings of links.
+# Neither the text nor the URL may contain the start of another link. So each character is matched
+# once, also in logs that consist of many starts of links.
 _IMAGE_LINK = re.compile(r"!\[[^\[\]]*\]\(([^()\s]+)\)")
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILED = ("failed", "incomplete")
-_NO_FIELDS = frozenset({"id", "type", "status"})
+_COMMON_FIELDS = frozenset({"id", "type", "status"})
 
 
 class ItemHandler(Protocol):
-    """One kind of item."""
+    """Handles the items of one type."""
 
     def open(self, item: Payload) -> Iterable[Event]:
-        """An item begins."""
+        """Handle an item that was added."""
 
     def close(self, item: Payload) -> Iterable[Event]:
-        """An item is complete. One that was not opened is told whole, one that is closed is not
-        told again."""
+        """Handle an item that is done.
+
+        Emit all of an item that was not added before, and nothing of one that was done before.
+        """
 
 
 class _StreamedText:
-    """How much of each text has been told."""
+    """Counts how many characters of each text were emitted."""
 
     def __init__(self) -> None:
-        self._characters: dict[object, int] = {}
+        self._lengths: dict[object, int] = {}
 
-    def count(self, key: object, piece: object) -> str:
-        """A piece, which counts as told."""
-        text = as_string(piece)
-        self._characters[key] = self._characters.get(key, 0) + len(text)
+    def add(self, key: object, delta: object) -> str:
+        """Count a delta as emitted, and return it."""
+        text = as_string(delta)
+        self._lengths[key] = self._lengths.get(key, 0) + len(text)
         return text
 
-    def remaining(self, key: object, whole: object) -> str:
-        """What of a whole text has not been told, and counts as told from now on."""
-        return self.count(key, as_string(whole or "")[self._characters.get(key, 0) :])
+    def remaining(self, key: object, complete: object) -> str:
+        """Count the part of a complete text that was not emitted as emitted, and return it."""
+        return self.add(key, as_string(complete or "")[self._lengths.get(key, 0) :])
 
     def __contains__(self, key: object) -> bool:
-        return key in self._characters
+        return key in self._lengths
 
 
 class Reasoning:
     def __init__(self) -> None:
         self._text = _StreamedText()
-        self._events: dict[object, str] = {}  # by item, which of the two names it uses
+        self._event_names: dict[object, str] = {}  # by item id
 
     def open(self, item: Payload) -> list[Event]:
-        del item  # it is empty
+        del item  # it has no text yet
         return []
 
     def delta(self, payload: Payload) -> list[Event]:
-        item_id, kind = payload.get("item_id"), payload["type"]
-        if self._events.setdefault(item_id, kind) != kind:
-            return []  # the same thought again, under the other name
-        piece = self._text.count(item_id, payload["delta"])
-        return [ReasoningDelta(piece)] if piece else []
+        item_id, event_name = payload.get("item_id"), payload["type"]
+        if self._event_names.setdefault(item_id, event_name) != event_name:
+            return []  # the service sends the same delta with both event names
+        text = self._text.add(item_id, payload["delta"])
+        return [ReasoningDelta(text)] if text else []
 
     def close(self, item: Payload) -> list[Event]:
         parts = item.get("summary") or item.get("content") or ()
-        remaining = self._text.remaining(
-            _id(item), "".join(part.get("text") or "" for part in parts)
-        )
-        return [ReasoningDelta(remaining)] if remaining else []
+        complete = "".join(part.get("text") or "" for part in parts)
+        text = self._text.remaining(_id(item), complete)
+        return [ReasoningDelta(text)] if text else []
 
 
 class Messages:
     def __init__(self) -> None:
         self._text = _StreamedText()
-        self._open = ""  # the message that a delta without an id belongs to
+        self._open_id = ""  # of the message that a delta without an id belongs to
 
     def open(self, item: Payload) -> list[Event]:
-        self._open = _id(item)
+        self._open_id = _id(item)
         return []
 
     def delta(self, payload: Payload) -> list[Event]:
-        piece = self._text.count(self._key(payload), payload["delta"])
-        return [TextDelta(piece)] if piece else []
+        text = self._text.add(self._key(payload), payload["delta"])
+        return [TextDelta(text)] if text else []
 
     def done(self, payload: Payload) -> list[Event]:
-        remaining = self._text.remaining(self._key(payload), payload.get("text"))
-        return [TextDelta(remaining)] if remaining else []
+        text = self._text.remaining(self._key(payload), payload.get("text"))
+        return [TextDelta(text)] if text else []
 
     def close(self, item: Payload) -> list[Event]:
         item_id = _id(item)
-        remaining_texts = [
+        texts = [
             self._text.remaining((item_id, index), part.get("text"))
             for index, part in enumerate(item.get("content") or ())
-            if ("", index) not in self._text  # by deltas that belonged to no message
+            if ("", index) not in self._text  # emitted from deltas that belonged to no message
         ]
-        return [TextDelta(remaining) for remaining in remaining_texts if remaining]
+        return [TextDelta(text) for text in texts if text]
 
     def _key(self, payload: Payload) -> tuple[str, int]:
-        return (payload.get("item_id") or self._open, payload.get("content_index") or 0)
+        return (payload.get("item_id") or self._open_id, payload.get("content_index") or 0)
 
 
 class CodeInterpreterCalls:
     def __init__(self) -> None:
-        self._codes: dict[str, list[str]] = {}  # in pieces
-        self._running: dict[str, None] = {}  # in order
+        self._codes: dict[str, list[str]] = {}  # the deltas of each program
+        self._running: dict[str, None] = {}  # ids of programs that have not ended, in order
 
     def open(self, item: Payload) -> list[Event]:
-        return self._streamed_code(_id(item), item.get("code"))
+        return self._on_complete_code(_id(item), item.get("code"))
 
     def delta(self, payload: Payload) -> list[Event]:
-        item_id, piece = as_string(payload["item_id"]), as_string(payload["delta"])
+        item_id, code = as_string(payload["item_id"]), as_string(payload["delta"])
         if item_id not in self._codes:
-            return self._streamed_code(item_id, piece)
-        if item_id not in self._running or not piece:
+            return self._on_complete_code(item_id, code)
+        if item_id not in self._running or not code:
             return []
-        self._codes[item_id].append(piece)
-        return [CodeDelta(item_id, piece)]
+        self._codes[item_id].append(code)
+        return [CodeDelta(item_id, code)]
 
     def done(self, payload: Payload) -> list[Event]:
-        return self._streamed_code(as_string(payload["item_id"]), payload.get("code"))
+        return self._on_complete_code(as_string(payload["item_id"]), payload.get("code"))
 
     def close(self, item: Payload) -> Iterator[Event]:
         item_id = _id(item)
         if item_id in self._codes and item_id not in self._running:
             return
-        yield from self._streamed_code(item_id, item.get("code"))
+        yield from self._on_complete_code(item_id, item.get("code"))
         outputs = item.get("outputs")
         logs = None if outputs is None else _logs(outputs)
         images = _images(outputs or [], logs or "")
@@ -158,30 +160,31 @@ class CodeInterpreterCalls:
         yield CodeFinished(item_id, _status(item, logs or ""), logs, images)
 
     def end(self) -> list[Event]:
-        """What still runs when the answer ends has ended, too."""
+        """End the programs that are still running when the answer ends."""
         running, self._running = self._running, {}
         return [CodeFinished(item_id, "completed") for item_id in running]
 
-    def _streamed_code(self, item_id: str, code: object) -> list[Event]:
-        """All code of a program, as far as it is written. Once it has run, no more is."""
-        now, pieces = as_string(code or ""), self._codes.get(item_id)
-        if pieces is None:
-            self._codes[item_id] = [now]
+    def _on_complete_code(self, item_id: str, value: object) -> list[Event]:
+        """Emit the part of a program's code that was not emitted yet; nothing after it has
+        ended."""
+        code, deltas = as_string(value or ""), self._codes.get(item_id)
+        if deltas is None:
+            self._codes[item_id] = [code]
             self._running[item_id] = None
-            return [CodeDelta(item_id, now)]
-        if not now or item_id not in self._running:
+            return [CodeDelta(item_id, code)]
+        if not code or item_id not in self._running:
             return []
-        known = "".join(pieces)
-        self._codes[item_id] = [now]
-        if now == known:
+        emitted = "".join(deltas)
+        self._codes[item_id] = [code]
+        if code == emitted:
             return []
-        if now.startswith(known):
-            return [CodeDelta(item_id, now[len(known) :])]
-        return [CodeReplaced(item_id, now)]
+        if code.startswith(emitted):
+            return [CodeDelta(item_id, code[len(emitted) :])]
+        return [CodeReplaced(item_id, code)]
 
 
 class FunctionCalls:
-    """Calls of the caller's own functions."""
+    """Calls of the caller's functions."""
 
     def __init__(self) -> None:
         self._text = _StreamedText()
@@ -199,51 +202,54 @@ class FunctionCalls:
         name = as_optional_string(item.get("name"))
         self._indexes[item_id] = index = len(self._indexes)
         yield ToolCallDelta(index, call_id, name, "")
-        yield from self._remaining(item_id, item)
+        yield from self._remaining_arguments(item_id, item)
 
     def delta(self, payload: Payload) -> list[Event]:
         item_id = payload["item_id"]
-        piece = self._text.count(item_id, payload["delta"])
-        return [ToolCallDelta(self._indexes[item_id], None, None, piece)] if piece else []
+        arguments = self._text.add(item_id, payload["delta"])
+        return self._arguments_delta(item_id, arguments)
 
     def done(self, payload: Payload) -> list[Event]:
-        return self._remaining(payload["item_id"], payload)
+        return self._remaining_arguments(payload["item_id"], payload)
 
     def close(self, item: Payload) -> Iterator[Event]:
         yield from self.open(item)
-        yield from self._remaining(_id(item), item)
+        yield from self._remaining_arguments(_id(item), item)
 
-    def _remaining(self, item_id: str, payload: Payload) -> list[Event]:
-        remaining = self._text.remaining(item_id, payload.get("arguments"))
-        return [ToolCallDelta(self._indexes[item_id], None, None, remaining)] if remaining else []
+    def _remaining_arguments(self, item_id: str, payload: Payload) -> list[Event]:
+        arguments = self._text.remaining(item_id, payload.get("arguments"))
+        return self._arguments_delta(item_id, arguments)
+
+    def _arguments_delta(self, item_id: str, arguments: str) -> list[Event]:
+        return [ToolCallDelta(self._indexes[item_id], None, None, arguments)] if arguments else []
 
 
 class ServerToolCalls:
-    """Calls of the service's other tools, such as `web_search_call`: one that has no class here
-    is told by its fields."""
+    """Calls of the service's other tools, such as `web_search_call`, also of unknown ones."""
 
     def __init__(self) -> None:
         self._args: dict[str, Payload] = {}
-        self._open: set[str] = set()
+        self._open_ids: set[str] = set()
 
     def open(self, item: Payload) -> list[Event]:
         item_id = _id(item)
         if item_id in self._args:
             return []
         self._args[item_id] = args = json_safe(_fields(item))
-        self._open.add(item_id)
+        self._open_ids.add(item_id)
         return [ServerToolCalled(item_id, item["type"].removesuffix("_call"), args)]
 
     def close(self, item: Payload) -> Iterator[Event]:
         yield from self.open(item)
         item_id = _id(item)
-        if item_id not in self._open:
+        if item_id not in self._open_ids:
             return
-        self._open.remove(item_id)
-        # What was not there when the call began is its result; `output` alone needs no wrapping.
+        self._open_ids.remove(item_id)
+        # Fields that the added item did not have are the result. A single field `output` is
+        # returned without its name.
         args = self._args[item_id]
-        found = {name: value for name, value in _fields(item).items() if args.get(name) != value}
-        output = found["output"] if found.keys() == {"output"} else found
+        result = {name: value for name, value in _fields(item).items() if args.get(name) != value}
+        output = result["output"] if result.keys() == {"output"} else result
         status: ResultStatus = "error" if item.get("status") in _FAILED else "success"
         yield ServerToolReturned(item_id, status, json_safe(output))
 
@@ -253,11 +259,11 @@ def _id(item: Payload) -> str:
 
 
 def _fields(item: Payload) -> Payload:
-    return {name: value for name, value in item.items() if name not in _NO_FIELDS}
+    return {name: value for name, value in item.items() if name not in _COMMON_FIELDS}
 
 
 def _logs(outputs: list[Payload]) -> str:
-    """What a program printed, out of its Markdown fence."""
+    """Return what a program printed, without the Markdown fence around it."""
     return "\n".join(
         fenced[1] if (fenced := _FENCED.fullmatch(logs)) else logs
         for output in outputs
@@ -266,8 +272,10 @@ def _logs(outputs: list[Payload]) -> str:
 
 
 def _images(outputs: list[Payload], logs: str) -> tuple[str, ...]:
-    """URLs of what a program drew: links in its logs, or outputs of their own in OpenAI's shape.
-    The service signs them for about twelve hours."""
+    """Return the URLs of created images: links in the logs, or outputs in OpenAI's format.
+
+    The service signs them for about twelve hours.
+    """
     linked = _IMAGE_LINK.findall(logs)
     return (
         *linked,
@@ -276,5 +284,5 @@ def _images(outputs: list[Payload], logs: str) -> tuple[str, ...]:
 
 
 def _status(item: Payload, logs: str) -> ExecutionStatus:
-    """An exception is `completed` too: its traceback in the logs tells."""
+    # The status of a program that raised an exception is `completed`; only its traceback differs.
     return "failed" if item.get("status") in _FAILED or _TRACEBACK in logs else "completed"

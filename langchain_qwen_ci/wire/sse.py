@@ -1,9 +1,9 @@
-"""Server-sent events: bytes, cut anywhere, become frames.
+"""Parses server-sent events: bytes, split anywhere, to frames.
 
-After the WHATWG specification (https://html.spec.whatwg.org/multipage/server-sent-events.html),
-with two things that Qwen's endpoints add: the status of an error stands in a comment
-(`:HTTP_STATUS/400`), and an endpoint asked for a stream may answer with one bare JSON document,
-which then is the only frame.
+Follows the WHATWG specification (https://html.spec.whatwg.org/multipage/server-sent-events.html),
+with two additions for Qwen's endpoints: the HTTP status of an error is in a comment
+(`:HTTP_STATUS/400`), and an endpoint may answer a streaming request with a JSON document, which is
+then returned as the only frame.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Frame:
     """One event of a stream.
 
     Attributes:
-        data: the bytes of its `data` lines, joined by newlines.
-        event: its `event` field, `""` if it has none.
-        status: the HTTP status it names in a comment; None if it names none.
+        data: the values of its `data` lines, joined by newlines.
+        event: its `event` field; `""` if it has none.
+        status: the HTTP status in its comment; None if it has none.
     """
 
     data: bytes
@@ -35,12 +35,12 @@ class Frame:
 
 
 class SSEParser:
-    """Feed it bytes; it yields each frame when its last byte has come."""
+    """A push parser: `feed` yields each frame as soon as it is complete."""
 
     __slots__ = ("_after_cr", "_data", "_document", "_event", "_pieces", "_started", "_status")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of the line that is not complete yet
+        self._pieces: list[bytes] = []  # of the incomplete line
         self._after_cr = False
         self._started = False
         self._document = False
@@ -49,7 +49,7 @@ class SSEParser:
         self._status: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes."""
+        """Yield the frames that `data`, the next bytes, completes."""
         if not self._started:
             data = self._start(data)
         if self._document:
@@ -62,21 +62,21 @@ class SSEParser:
                 yield frame
 
     def close(self) -> Iterator[Frame]:
-        """The frame that the end of the bytes leaves without its closing blank line, if any.
+        """Yield the last frame if the body ends without a blank line after it.
 
-        The specification drops it; Qwen's streams end with the connection, so the last frame
-        may be whole all the same. Who reads it finds out.
+        The specification drops such a frame. Qwen's streams end with the connection, so the frame
+        may be complete; if it is not, parsing its JSON fails.
         """
-        rest = b"".join(self._pieces)
+        remaining = b"".join(self._pieces)
         if self._document:
-            yield Frame(rest)
+            yield Frame(remaining)
         else:
-            self._field(rest)
+            self._field(remaining)
         if frame := self._dispatch():
             yield frame
 
     def _start(self, data: bytes) -> bytes:
-        """Find out from the first bytes whether this is a stream or one JSON document."""
+        """Decide from the first bytes whether the body is a stream or a JSON document."""
         self._pieces.append(data)
         head = b"".join(self._pieces)
         if _BYTE_ORDER_MARK.startswith(head):  # not enough bytes to tell
@@ -85,12 +85,12 @@ class SSEParser:
         head = head.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t\r\n")
         self._started = bool(head)
         if not head:
-            self._pieces.append(b"\n")  # the mark stands at the very beginning or is none
+            self._pieces.append(b"\n")  # a byte order mark counts at the very start only
         self._document = head.startswith((b"{", b"["))
         return head
 
     def _lines(self, data: bytes) -> list[bytes]:
-        """The complete lines, ended by LF, CR or CRLF."""
+        """Return the complete lines, which end with LF, CR or CRLF."""
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
             self._after_cr = False
@@ -100,17 +100,17 @@ class SSEParser:
         elif data:
             self._after_cr = False
         if b"\n" not in data:
-            # Pieces are joined once, when the line is complete: adding them up one by one
-            # would copy a long line again for every piece.
+            # Pieces are joined once, when the line is complete. Concatenating each of them would
+            # copy a long line once for every piece.
             self._pieces.append(data)
             return []
         if self._pieces:
             self._pieces.append(data)
             data = b"".join(self._pieces)
             self._pieces.clear()
-        *lines, rest = data.split(b"\n")
-        if rest:
-            self._pieces.append(rest)
+        *lines, incomplete = data.split(b"\n")
+        if incomplete:
+            self._pieces.append(incomplete)
         return lines
 
     def _field(self, line: bytes) -> None:
@@ -123,7 +123,7 @@ class SSEParser:
             self._status = int(status) if len(status) == _DIGITS and status.isdigit() else None
 
     def _dispatch(self) -> Frame | None:
-        """The frame that a blank line ends; None for one without data, as the spec says."""
+        """Return the frame that a blank line ends; None without data, as the specification says."""
         data, event, status = self._data, self._event, self._status
         self._data, self._event, self._status = [], "", None
         if not data:

@@ -1,4 +1,4 @@
-"""How the service counts tokens and plugins, in neutral names."""
+"""Converts the usage that an API reports to the `TokensUsed` event."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def usage_events(usage: dict[str, Any]) -> list[Event]:
-    """What `usage` tells; nothing where there is none."""
+    """Return the event of a usage; no event if there is no usage."""
     return [to_tokens_used(usage)] if usage else []
 
 
 def to_tokens_used(usage: dict[str, Any]) -> TokensUsed:
-    """`usage` as the service counts it, in neutral names. What is no count counts as 0.
+    """Convert a usage. A value that is not a count becomes 0.
 
-    The native API and Responses say input and output, Chat Completions prompt and completion;
-    plugins are counted in `plugins`, on Responses in `x_tools`.
+    The native API and Responses name tokens `input_tokens` and `output_tokens`, Chat Completions
+    `prompt_tokens` and `completion_tokens`. Plugins are in `plugins`, on Responses in `x_tools`.
     """
     input_tokens = _count(usage.get("input_tokens")) or _count(usage.get("prompt_tokens"))
     output_tokens = _count(usage.get("output_tokens")) or _count(usage.get("completion_tokens"))
@@ -51,8 +51,10 @@ def _plugin(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _details(details: object) -> dict[str, int]:
-    """`{"cached_tokens": 3, "text_tokens": 5}` under LangChain's names; whole numbers only,
-    since LangChain cannot add up others."""
+    """Convert `{"cached_tokens": 3, "text_tokens": 5}` to LangChain's names.
+
+    Only integers are kept, because LangChain cannot add up others.
+    """
     if not isinstance(details, dict):
         return {}
     return {
