@@ -1,4 +1,4 @@
-"""LangChain messages become a `Prompt`."""
+"""Converts LangChain messages to a `Prompt`."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ _CHAT_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant":
 
 
 def to_prompt(messages: Sequence[BaseMessage]) -> Prompt:
-    """Every message as a turn, in order.
+    """Convert messages, in order.
 
     Raises:
-        QwenInputError: there is no message, or one holds what no wire can take.
+        QwenInputError: there is no message, or no API supports the content of one.
     """
     if not messages:
         raise QwenInputError("There is no message to answer: pass at least one.")
-    return tuple(_message_at(position, message) for position, message in enumerate(messages))
-
-
-def _message_at(position: int, message: BaseMessage) -> PromptMessage:
-    try:
-        return _to_prompt_message(message)
-    except QwenInputError as error:
-        raise QwenInputError(f"messages[{position}]: {error}") from error
+    prompt = []
+    for position, message in enumerate(messages):
+        try:
+            prompt.append(_to_prompt_message(message))
+        except QwenInputError as error:
+            raise QwenInputError(f"messages[{position}]: {error}") from error
+    return tuple(prompt)
 
 
 def _to_prompt_message(message: BaseMessage) -> PromptMessage:
     match message:
         case AIMessage():
-            # Executed code is the service's own: it takes back text, calls and reasoning.
+            # Executed code is not sent, because no API is known to accept it in the history.
             return PromptMessage(
                 "assistant",
-                _text_only(message),
+                _text_parts(message),
                 calls=_calls(message),
                 reasoning=_reasoning(message),
             )
@@ -71,10 +70,11 @@ def _user_parts(message: HumanMessage) -> tuple[Text | Media, ...]:
     parts = _parts(message)
     if any(part.text if isinstance(part, Text) else part.url for part in parts):
         return parts
+    # The service answers 400 "… Content length must be greater than 0".
     raise QwenInputError("A human message without text or media is not taken by the service.")
 
 
-def _text_only(message: AIMessage) -> tuple[Text, ...]:
+def _text_parts(message: AIMessage) -> tuple[Text, ...]:
     text = str(message.text)
     return (Text(text),) if text else ()
 
@@ -84,11 +84,11 @@ def _calls(message: AIMessage) -> tuple[FunctionCall, ...]:
         FunctionCall(call["id"] or "", call["name"], _arguments(call["name"], call["args"]))
         for call in message.tool_calls
     )
-    broken = (
+    invalid = (
         FunctionCall(call["id"] or "", call["name"] or "", call["args"] or "")
         for call in message.invalid_tool_calls
     )
-    return (*valid, *broken)
+    return (*valid, *invalid)
 
 
 def _arguments(name: str, args: dict[str, Any]) -> str:
@@ -99,9 +99,9 @@ def _arguments(name: str, args: dict[str, Any]) -> str:
 
 
 def _reasoning(message: AIMessage) -> str:
-    """What the model thought, in whichever of two places a provider keeps it."""
-    if kept := message.additional_kwargs.get("reasoning_content"):
-        return str(kept)
+    # Providers store reasoning in either of these two places.
+    if reasoning := message.additional_kwargs.get("reasoning_content"):
+        return str(reasoning)
     if isinstance(message.content, str):
         return ""
     return "".join(str(block.get("reasoning") or "") for block in _blocks(message))
@@ -110,8 +110,8 @@ def _reasoning(message: AIMessage) -> str:
 def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
     if isinstance(message.content, str):
         return (Text(message.content),)
-    # `content_blocks` also knows OpenAI's and Anthropic's shapes and gives standard blocks; what
-    # it does not know it wraps as it is.
+    # `content_blocks` converts the formats of OpenAI and Anthropic to standard blocks, and wraps
+    # blocks that it does not know as "non_standard".
     return tuple(
         _part(block["value"] if block["type"] == "non_standard" else block)
         for block in _blocks(message)
@@ -119,7 +119,12 @@ def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
 
 
 def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
-    """The content as standard blocks; a message that says it has some may hold anything."""
+    """Return the content as standard blocks.
+
+    Raises:
+        QwenInputError: the content has a block that cannot be read. Content that is declared as
+            standard blocks may hold anything.
+    """
     try:
         blocks: list[Any] = list(message.content_blocks)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -138,7 +143,7 @@ def _part(block: Mapping[str, Any]) -> Text | Media:
             return Media(kind, url)
         case {"type": "image" | "video" | "audio" as kind, "base64": str(data)}:
             return Media(kind, _data_url(kind, data, block.get("mime_type")))
-    if media := _foreign_media(block):
+    if media := _provider_media(block):
         return media
     raise QwenInputError(
         f"A content block of type {block.get('type')!r} cannot be sent. Send text, or images, "
@@ -146,8 +151,8 @@ def _part(block: Mapping[str, Any]) -> Text | Media:
     )
 
 
-def _foreign_media(block: Mapping[str, Any]) -> Media | None:
-    """Media in the shapes of OpenAI and DashScope that LangChain does not know."""
+def _provider_media(block: Mapping[str, Any]) -> Media | None:
+    """Convert media in those formats of OpenAI and DashScope that LangChain does not know."""
     match block:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             return Media("image", url)
@@ -168,18 +173,18 @@ def _data_url(kind: str, data: str, mime_type: str | None) -> str:
 
 
 def reject_unsupported_media(prompt: Prompt, options: RequestOptions) -> None:
-    """Refuse images, video and sound for a model that takes text only.
+    """Reject images, video and audio for a text-only model.
 
     Raises:
-        QwenInputError: the prompt holds some.
+        QwenInputError: the prompt contains media.
     """
     if options.takes_media:
         return
-    for turn in prompt:
-        media = next((part for part in turn.parts if isinstance(part, Media)), None)
+    for message in prompt:
+        media = next((part for part in message.parts if isinstance(part, Media)), None)
         if media is not None:
             raise QwenInputError(
-                f"{options.model} takes text only, but a {turn.role} message holds {media.kind} "
+                f"{options.model} takes text only, but a {message.role} message holds {media.kind} "
                 f"input. Use a model with vision, such as qwen3.5-plus; if {options.model} has "
                 'it, pass endpoint="multimodal-generation".'
             )

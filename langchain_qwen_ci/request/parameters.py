@@ -18,27 +18,30 @@ class Parameters(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model: str = Field(default="qwen3-max", min_length=1)
-    """Name of the model; `catalogue.MODELS` lists those known to run code."""
+    """Name of the model. `langchain_qwen_ci.models.MODELS` lists the models known to run code."""
 
     endpoint: NativeEndpoint | None = None
-    """The native path to use, for a model whose path the catalogue has wrong."""
+    """The path of the native API, for a model whose path the package does not know. The default
+    depends on the model."""
 
     enable_code_interpreter: bool = True
-    """Whether the service may write Python and run it. Excludes function tools."""
+    """Whether the model may write Python and the service may run it. Excludes function tools."""
 
     builtin_tools: list[str] = Field(default_factory=list)
-    """Names of other tools of the service, such as "web_search"; `api="responses"` only. They go
-    beside the interpreter. One that needs more than its name, such as an MCP server and its secret
-    headers, is bound with `bind_tools`: what stands here is shown in traces."""
+    """Names of other tools of the service, such as "web_search", which can be used together with
+    the interpreter. `api="responses"` only. Use `bind_tools` for a tool that needs more than its name,
+    such as an MCP server with secret headers: the values of this field appear in traces."""
 
     enable_thinking: bool | None = None
-    """None: on with the interpreter, else as the model does by default."""
+    """Whether the model thinks before it answers. None: yes with the interpreter, otherwise the
+    model's default."""
 
     preserve_thinking: bool | None = None
-    """Whether earlier answers go with their reasoning, for the model to read it again."""
+    """Whether the reasoning of earlier answers is sent again with the history."""
 
     thinking_budget: Annotated[int, Field(ge=0)] | None = None
-    """Longest reasoning, in tokens. Not for `api="responses"`, which has `reasoning_effort`."""
+    """Maximum number of reasoning tokens. Not for `api="responses"`; use `reasoning_effort`
+    there."""
 
     temperature: Annotated[float, Field(ge=0, lt=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -47,32 +50,33 @@ class Parameters(BaseModel):
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
 
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Longest answer, in tokens; 16 or more with `api="responses"`."""
+    """Maximum number of tokens of the answer; at least 16 with `api="responses"`."""
 
     max_request_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Most tokens of one request, over all its inferences: more of them end the answer with
-    `QwenBudgetError`, and what there is as its `partial`. Checked as the service tells of them."""
+    """Maximum total tokens of one request, summed over its inferences. When it is exceeded,
+    `QwenBudgetError` is raised; its `partial` holds the message so far. Checked each time the
+    service reports usage."""
 
     max_code_executions: Annotated[int, Field(ge=0)] | None = None
-    """Most programs of one request; one more ends the answer in the same way. Chat Completions
-    shows none, so there is nothing to count there."""
+    """Maximum number of programs of one request. One more raises `QwenBudgetError`. Has no effect
+    with Chat Completions, which returns no programs."""
 
     seed: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
 
     instructions: str | None = None
-    """A system message for this request only; `api="responses"` only."""
+    """A system message for this request only. `api="responses"` only."""
 
     previous_response_id: str | None = None
-    """`request_id` of an answer to go on from, which the service keeps for seven days;
+    """The `request_id` of a stored answer to continue from; the service stores it for seven days.
     `api="responses"` only."""
 
     store: bool | None = None
-    """Whether the service keeps the answer to go on from (default: it does);
-    `api="responses"` only."""
+    """Whether the service stores the answer, so that a request can continue from it (the service's
+    default: yes). `api="responses"` only."""
 
     session_cache: bool | None = None
-    """Whether the service may cache the conversation; `api="responses"` only."""
+    """Whether the service may cache the conversation. `api="responses"` only."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Any other parameter of the service, under its own name: arguments for every call."""
+    """Other parameters of the service, with the service's names, sent with every call."""

@@ -1,4 +1,4 @@
-"""A conversation and the wishes that go with it, before any wire has shaped them."""
+"""The messages and options of a request, before an API file encodes them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image, video or sound: `url` is an http(s), oss or data URL."""
+    """An image, video or audio; `url` is an http(s), oss or data URL."""
 
     kind: MediaKind
     url: str
 
     @property
     def format(self) -> str:
-        """Such as "wav": from a data URL's type or a URL's ending, "" where neither tells."""
+        """The format, such as "wav", from a data URL's type or a URL's suffix; "" if unknown."""
         if self.url.startswith("data:"):
             return self.url[5:].partition(";")[0].rpartition("/")[2]
         path = self.url.partition("?")[0].rpartition("/")[2]
@@ -35,7 +35,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A function call that the model made in an earlier turn; `arguments` is JSON text."""
+    """A function call in an earlier answer; `arguments` is JSON text."""
 
     id: str
     name: str
@@ -44,8 +44,14 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message. `tool_call_id` says which call a tool's turn answers; `reasoning` is what the
-    model thought in an earlier turn."""
+    """One message.
+
+    Attributes:
+        parts: text and media.
+        calls: the function calls of an earlier answer.
+        tool_call_id: the id of the call that a tool message answers.
+        reasoning: the reasoning of an earlier answer.
+    """
 
     role: Role
     parts: tuple[Text | Media, ...]
@@ -63,16 +69,16 @@ Prompt = tuple[PromptMessage, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """What one call asks for besides its messages.
+    """The options of a request, checked and complete.
 
     Attributes:
-        endpoint: the native path family that serves the model (see `catalogue`).
-        enable_thinking: None leaves it to the model's own default.
-        preserve_thinking: whether earlier turns go with their reasoning.
-        functions: function tools in OpenAI's shape; empty while the interpreter is on.
-        server_tools: other tools of the service, as the Responses API takes them.
-        session_cache: whether the service may keep the conversation cached (Responses only).
-        parameters: sampling and other request parameters, under DashScope's names.
+        endpoint: the path of the native API that serves the model (see `models`).
+        enable_thinking: None means the model's own default.
+        preserve_thinking: whether the reasoning of earlier answers is sent.
+        functions: function tools in OpenAI's format; empty while the interpreter is on.
+        server_tools: other tools of the service, in the format of the Responses API.
+        session_cache: whether the service may cache the conversation (Responses only).
+        parameters: sampling and other parameters, with DashScope's names.
     """
 
     model: str
@@ -87,5 +93,5 @@ class RequestOptions:
 
     @property
     def takes_media(self) -> bool:
-        """Whether the model sees and hears: those models have a path of their own."""
+        """Whether the model accepts images, video and audio: such models have their own path."""
         return self.endpoint == "multimodal-generation"

@@ -1,6 +1,7 @@
-"""Tools of a request, sorted: the interpreter's switch, other tools of the service, functions.
+"""Sorts the tools of a request: the interpreter, other tools of the service, function tools.
 
-The service takes the interpreter or function tools, and not both; here that is refused.
+This package allows the interpreter or function tools in one request, not both. On the native API
+and on Chat Completions the service answers both with an error; on Responses sources disagree.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
-from langchain_qwen_ci.response.content_blocks import CODE_INTERPRETER
+from langchain_qwen_ci.metadata import CODE_INTERPRETER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Where the keys to an MCP server stand.
-_SECRET = frozenset({"headers", "authorization"})
-# A dictionary with another type is a tool of the service: they come faster than versions of this
-# package. "object" is the type of a JSON schema, which stands for a function here.
-_TYPES_OF_FUNCTIONS = frozenset({"function", "object"})
+# Fields of an MCP server that hold secrets.
+_SECRET_FIELDS = frozenset({"headers", "authorization"})
+# A dictionary with any other type is a tool of the service, so that new tools work without a new
+# version of this package. "object" is the type of a JSON schema that describes a function.
+_FUNCTION_TYPES = frozenset({"function", "object"})
 
 
 class MaskedSecret:
-    """A secret of a tool of the service, which only a request shows."""
+    """A secret field of a server tool; its value appears in the request only."""
 
     def __init__(self, value: object = None) -> None:
         self._value = value
 
     def reveal(self) -> object:
-        """The secret.
+        """Return the secret.
 
         Raises:
-            QwenInputError: it was lost.
+            QwenInputError: the secret was lost in a pickle.
         """
         if self._value is None:
             raise QwenInputError("Pickles hold no keys of tools: bind the tool again.")
@@ -55,12 +56,12 @@ class MaskedSecret:
 
 @dataclass(frozen=True, slots=True)
 class ToolSet:
-    """What was given as tools.
+    """The tools of a request, sorted.
 
     Attributes:
-        interpreter: whether the interpreter's switch is among them.
-        server: other tools of the service, such as `{"type": "web_search"}`.
-        functions: everything else, as it was given.
+        interpreter: whether `{"type": "code_interpreter"}` is one of the tools.
+        server_tools: other tools of the service, such as `{"type": "web_search"}`.
+        functions: function tools, unchanged.
     """
 
     interpreter: bool
@@ -69,7 +70,10 @@ class ToolSet:
 
     @classmethod
     def from_any(cls, tools: Iterable[Any]) -> ToolSet:
-        """Sort tools; a name alone, such as "web_search", is a tool of the service."""
+        """Sort tools in any format that LangChain accepts.
+
+        A string, such as "web_search", is the name of a tool of the service.
+        """
         tools = [{"type": tool} if isinstance(tool, str) else tool for tool in tools]
         server_tools = [tool for tool in tools if _is_server_tool(tool)]
         return cls(
@@ -79,10 +83,10 @@ class ToolSet:
         )
 
     def reject_functions(self) -> None:
-        """Refuse function tools beside the interpreter.
+        """Reject function tools while the interpreter is on.
 
         Raises:
-            ToolsNotAllowedError: there are some.
+            ToolsNotAllowedError: there are function tools.
         """
         if not self.functions:
             return
@@ -94,10 +98,10 @@ class ToolSet:
         )
 
     def check_server_tools(self, api: str) -> None:
-        """Refuse tools of the service that this API or combination does not have.
+        """Reject tools of the service that this API does not have or that need another tool.
 
         Raises:
-            QwenInputError: there are some.
+            QwenInputError: there is such a tool.
         """
         names = [str(tool["type"]) for tool in self.server_tools]
         if names and api != "responses":
@@ -110,17 +114,18 @@ class ToolSet:
 
 
 def mask_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool of the service as a binding keeps it, which may be printed or serialised."""
+    """Mask the secrets of a server tool for `bind`, whose arguments may be printed or
+    serialized."""
     return {
         name: MaskedSecret(value)
-        if name in _SECRET and not isinstance(value, MaskedSecret)
+        if name in _SECRET_FIELDS and not isinstance(value, MaskedSecret)
         else value
         for name, value in tool.items()
     }
 
 
 def reveal_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool of the service as it is sent."""
+    """Replace the masked secrets of a server tool by their values, for the request."""
     return {
         name: value.reveal() if isinstance(value, MaskedSecret) else value
         for name, value in tool.items()
@@ -128,17 +133,17 @@ def reveal_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redact_secrets(tool: object) -> object:
-    """A tool as it may be shown in a trace."""
+    """Remove the secrets of a tool for traces."""
     if not isinstance(tool, dict):
         return tool
-    return {name: "***" if name in _SECRET else value for name, value in tool.items()}
+    return {name: "***" if name in _SECRET_FIELDS else value for name, value in tool.items()}
 
 
 def _is_server_tool(tool: object) -> bool:
     return (
         isinstance(tool, dict)
         and isinstance(tool.get("type"), str)
-        and tool["type"] not in _TYPES_OF_FUNCTIONS
+        and tool["type"] not in _FUNCTION_TYPES
         and "function" not in tool
     )
 
@@ -152,15 +157,15 @@ def _name(function: object) -> str:
 
 
 def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any]:
-    """A LangChain tool, function, class or schema in OpenAI's shape."""
-    return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]  # it checks
+    """Convert a LangChain tool, function, class or schema to OpenAI's format."""
+    return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]  # checked inside
 
 
 def to_tool_choice(choice: object, functions: Sequence[Mapping[str, Any]]) -> object:
-    """LangChain's ways to say it, in the service's: "auto", "none", or one function by name.
+    """Convert LangChain's tool choice to the service's: "auto", "none", or one function.
 
     Raises:
-        QwenInputError: a tool is named that was not given.
+        QwenInputError: the name is not that of a tool.
     """
     if isinstance(choice, dict) or choice in ("auto", "none"):
         return choice
