@@ -26,11 +26,12 @@ class ModelSpec:
     """One model of the service.
 
     Attributes:
-        family: the name that its snapshots share.
-        endpoint: the native path that serves it. The other one answers "url error".
-        thinking: whether it thinks when a request does not say; "required": with the
-            interpreter it must.
-        apis: those by which it is known to run code; some models silently ignore the wish.
+        family: the name without the date of a snapshot.
+        endpoint: the path of the native API that serves the model. The other one answers "url
+        error".
+        thinking: whether the model thinks by default; "required": it must think to run code.
+        apis: the APIs with which the model is known to run code. Empty: the model ignores the
+            interpreter flag without an error.
     """
 
     name: str
@@ -41,7 +42,7 @@ class ModelSpec:
 
     @property
     def interpreter(self) -> bool:
-        """Whether it can run code at all."""
+        """Whether the model can run code with any API."""
         return bool(self.apis)
 
     @property
@@ -66,7 +67,7 @@ def _family(
 MODELS: dict[str, ModelSpec] = {
     model.name: model
     for model in (
-        # The models that the documentation of the code interpreter names.
+        # Named in the documentation of the code interpreter.
         *_family("qwen3-max", "text-generation", "required", "2026-01-23"),
         *_family("qwen3.6-plus", "multimodal-generation", "on", "2026-04-02"),
         *_family("qwen3.5-plus", "multimodal-generation", "on", "2026-02-15"),
@@ -75,24 +76,24 @@ MODELS: dict[str, ModelSpec] = {
         *_family("qwen3.5-122b-a10b", "multimodal-generation", "on"),
         *_family("qwen3.5-27b", "multimodal-generation", "on"),
         *_family("qwen3.5-35b-a3b", "multimodal-generation", "on"),
-        # Measured to run code over the native wire.
+        # Measured to run code with the native API.
         *_family("qwen3.7-plus", "multimodal-generation", "on"),
         *_family("qwen3.7-max", "text-generation", "on"),
         *_family("qwen3.6-flash", "multimodal-generation", "on"),
         *_family("qwen3.6-max-preview", "text-generation", "on"),
-        # Measured to run code by the Responses API, and to be refused by Chat Completions.
+        # Measured to run code with Responses, and to be rejected by Chat Completions.
         *_family("qwen3.8-max", "multimodal-generation", "on", apis=("responses",)),
         *_family("qwen3.8-flash", "multimodal-generation", "on", apis=("responses",)),
         *_family("qwen3.8-27b", "multimodal-generation", "on", apis=("responses",)),
-        # Measured to ignore the interpreter's flag without a word.
+        # Measured to ignore the interpreter flag without an error.
         *_family("qwen-max", "text-generation", "off", apis=()),
         *_family("qwen3-max-preview", "text-generation", "off", apis=()),
         *_family("qwen3.5-omni-plus", "multimodal-generation", "off", apis=()),
     )
 }
 
-# For names that have no row: the first pattern that fits decides the path.
-_ENDPOINTS: tuple[tuple[str, NativeEndpoint], ...] = (
+# For unknown names: the first matching pattern decides the path.
+_ENDPOINT_PATTERNS: tuple[tuple[str, NativeEndpoint], ...] = (
     ("*-vl*", "multimodal-generation"),
     ("*omni*", "multimodal-generation"),
     ("qvq*", "multimodal-generation"),
@@ -109,14 +110,15 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 def find_model(name: str) -> ModelSpec | None:
-    """The row of a model, or of the family that it is a dated snapshot of."""
+    """Return the known model with a name, or the family of a dated snapshot; None if unknown."""
     return MODELS.get(name) or MODELS.get(_SNAPSHOT.sub("", name))
 
 
 def model_profile(name: str, *, interpreter: bool) -> ModelProfile | None:
-    """What LangChain wants to know of a model; None where it is not known.
+    """Return LangChain's profile of a model; None for an unknown model.
 
-    With the interpreter on it takes no tools. Token limits are not among the facts at hand.
+    While the interpreter is on, the profile says that the model takes no tools. It has no token
+    limits, because no reliable source for them was found.
     """
     model = find_model(name)
     if model is None:
@@ -132,14 +134,14 @@ def model_profile(name: str, *, interpreter: bool) -> ModelProfile | None:
         tool_calling=not interpreter,
         tool_choice=not interpreter,
         tool_call_streaming=not interpreter,
-        structured_output=False,  # not while it thinks, which newer models do by default
+        structured_output=False,  # not while thinking, which newer models do by default
         temperature=True,
     )
 
 
 @cache
 def warn_about_model(name: str, api: Api, *, interpreter: bool) -> None:
-    """Warn of what is known, or not known, of a model: once, however often it is used."""
+    """Warn once if a model is unknown, or not known to run code with an API."""
     model = find_model(name)
     if model is None:
         warnings.warn(_unknown(name, api), stacklevel=2)
@@ -156,7 +158,7 @@ def warn_about_model(name: str, api: Api, *, interpreter: bool) -> None:
 
 
 def _unknown(name: str, api: Api) -> str:
-    unknown = f"{name!r} is not in this version's catalogue."
+    unknown = f"{name!r} is not among the models that this version knows."
     if api != "dashscope":
         return unknown
     return (
@@ -167,19 +169,19 @@ def _unknown(name: str, api: Api) -> str:
 
 @cache
 def warn_code_not_returned() -> None:
-    """Say once that Chat Completions shows nothing of what it runs."""
+    """Warn once that Chat Completions returns neither code nor counts."""
     warnings.warn(
-        "Chat Completions runs code but shows neither the code nor how often it ran: "
-        'api="dashscope" shows both, api="responses" also what the code printed.',
+        "Chat Completions runs code but returns neither the code nor the number of runs: "
+        'api="dashscope" returns both, api="responses" also the output of the code.',
         stacklevel=2,
     )
 
 
 def native_endpoint(name: str) -> NativeEndpoint:
-    """The native path that serves a model; a guess from its name where it has no row."""
+    """Return the path of the native API that serves a model; for unknown models, guess it."""
     if model := find_model(name):
         return model.endpoint
     return next(
-        (endpoint for pattern, endpoint in _ENDPOINTS if fnmatchcase(name, pattern)),
+        (endpoint for pattern, endpoint in _ENDPOINT_PATTERNS if fnmatchcase(name, pattern)),
         "text-generation",
     )

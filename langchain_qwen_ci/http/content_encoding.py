@@ -1,5 +1,7 @@
-"""Compressed answers, unpacked in pieces of bounded size: httpx unpacks what it reads at a stretch,
-which a thousandfold compressed nothing turns into all memory."""
+"""Decompresses responses in pieces of limited size.
+
+httpx decompresses each read at once, so that a small compressed body can fill the memory.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +14,30 @@ from langchain_qwen_ci.errors import QwenStreamError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ACCEPTED = "gzip, deflate"
+ACCEPT_ENCODING = "gzip, deflate"  # br and zstd cannot be decompressed in limited pieces
 _PIECE_BYTES = 64 * 1024
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # whichever its first bytes say
-_BARE = -zlib.MAX_WBITS
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # zlib detects which one from the header
+_RAW_DEFLATE = -zlib.MAX_WBITS
 _HEADER_BYTES = 2
-_GZIP = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Decompressor(Protocol):
-    """Turns the bytes of a body, cut anywhere, into what was compressed."""
+    """Decompresses the bytes of a body, split anywhere."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The pieces that `data`, the next bytes, completes.
+        """Yield the decompressed pieces of `data`, the next bytes.
 
         Raises:
-            QwenStreamError: they cannot be unpacked.
+            QwenStreamError: the data cannot be decompressed.
         """
 
 
 def decompressor(encoding: str) -> Decompressor:
-    """The one for a `Content-Encoding`; "" is none.
+    """Return a decompressor for a `Content-Encoding`; "" means uncompressed.
 
     Raises:
-        QwenStreamError: it was not asked for.
+        QwenStreamError: the encoding is not in `ACCEPT_ENCODING`.
     """
     match encoding.lower():
         case "" | "identity":
@@ -43,8 +45,8 @@ def decompressor(encoding: str) -> Decompressor:
         case "gzip" | "x-gzip" | "deflate":
             return _Inflater()
     raise QwenStreamError(
-        f"The answer is compressed as {encoding!r}, which was not asked for: only {ACCEPTED} was. "
-        "Switch it off in whatever stands between here and the service."
+        f"The answer is compressed as {encoding!r}, which was not asked for: only "
+        f"{ACCEPT_ENCODING} was. Switch it off in whatever stands between here and the service."
     )
 
 
@@ -63,7 +65,7 @@ class _Inflater:
             self._header = data = self._header + data
             if len(data) < _HEADER_BYTES:
                 return
-            self._zlib = zlib.decompressobj(_window(data))
+            self._zlib = zlib.decompressobj(_window_bits(data))
         while not self._zlib.eof:
             checkpoint = self._zlib.copy()
             try:
@@ -74,21 +76,21 @@ class _Inflater:
                     f"The compressed answer cannot be unpacked: {error}."
                 ) from error
             yield piece
-            # A full piece may have more behind it that has been read, but not been written.
+            # After a full piece, zlib may hold more output although all input was consumed.
             if len(piece) < _PIECE_BYTES:
                 return
             data = self._zlib.unconsumed_tail
 
 
 def _inflate_available(checkpoint: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """What damaged data hold before the damage, less than a piece: nothing received is lost."""
+    """Yield what corrupt data contains before the error, byte by byte; less than one piece."""
     with suppress(zlib.error):
         while piece := checkpoint.decompress(data, 1):
             data = checkpoint.unconsumed_tail
             yield piece
 
 
-def _window(header: bytes) -> int:
-    """What zlib is to expect. Some servers send "deflate" without the header that belongs to it."""
-    is_zlib = header[0] & 0x0F == zlib.DEFLATED and int.from_bytes(header[:2]) % 31 == 0  # RFC 1950
-    return _GZIP_OR_ZLIB if is_zlib or header.startswith(_GZIP) else _BARE
+def _window_bits(header: bytes) -> int:
+    # Some servers send "deflate" without the zlib header that it requires (RFC 1950).
+    is_zlib = header[0] & 0x0F == zlib.DEFLATED and int.from_bytes(header[:2]) % 31 == 0
+    return _GZIP_OR_ZLIB if is_zlib or header.startswith(_GZIP_MAGIC) else _RAW_DEFLATE

@@ -6,14 +6,18 @@ import time
 
 
 class Deadline:
-    """When a call must be over; never, if it may take None seconds."""
+    """The time at which a call must have ended.
+
+    Args:
+        seconds: from now; None sets no limit.
+    """
 
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that are left, more than 0; None if they are not counted."""
+        """Seconds until the deadline, at least 0.001; None without a deadline."""
         return None if self._end is None else max(self._end - time.monotonic(), 0.001)
 
     @property
@@ -21,9 +25,11 @@ class Deadline:
         return self._end is not None and time.monotonic() >= self._end
 
     def allows(self, seconds: float) -> bool:
-        """Whether there is more time left than these seconds."""
+        """Return whether a wait of this length ends before the deadline."""
         return self._end is None or time.monotonic() + seconds < self._end
 
     def cap(self, seconds: float | None) -> float | None:
-        """These seconds, or what is left if that is less."""
-        return min((one for one in (seconds, self.remaining) if one is not None), default=None)
+        """Return the shorter one of a timeout and the remaining time; None if both are
+        unlimited."""
+        limits = (limit for limit in (seconds, self.remaining) if limit is not None)
+        return min(limits, default=None)

@@ -1,4 +1,4 @@
-"""Executes the commands of a call flow with httpx, one class for threads and one for asyncio."""
+"""Executes the commands of a call flow with httpx: one class for threads and one for asyncio."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import WireRequest
 
-# Longest time to read the rest of a body that holds no more events.
+# Maximum time to read the rest of a body after all events were received.
 _DRAIN_SECONDS = 2.0
 
 
 class SyncExchange:
-    """Carries out the commands of one flow."""
+    """Executes the commands of one call flow in a thread."""
 
-    def __init__(self, address: ServiceAddress, client: httpx.Client, deadline: Deadline) -> None:
-        self._service_address = address
-        self._client = client
+    def __init__(
+        self, address: ServiceAddress, get_client: Callable[[], httpx.Client], deadline: Deadline
+    ) -> None:
+        self._address = address
+        self._get_client = get_client
         self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
-        self._deadline_timer: threading.Timer | None = None
+        self._timer: threading.Timer | None = None
 
     def execute(self, command: Command) -> ResponseHead | bytes | None:
         match command:
@@ -52,48 +54,59 @@ class SyncExchange:
         return None
 
     def _send(self, wire_request: WireRequest) -> ResponseHead:
-        request = self._service_address.request(self._client, wire_request, self._deadline)
-        response = self._client.send(request, stream=True, follow_redirects=False)
+        client = self._get_client()
+        request = self._address.request(client, wire_request, self._deadline)
+        try:
+            response = client.send(request, stream=True, follow_redirects=False)
+        except RuntimeError:
+            # Another thread has closed the model after `get_client` returned; open a new client.
+            if not client.is_closed or self._get_client() is client:
+                raise
+            return self._send(wire_request)
         self._response = response
-        self._set_deadline_timer(self._deadline)
+        self._set_timer(self._deadline)
         consumed = response.is_stream_consumed
         self._body = response.iter_bytes() if consumed else response.iter_raw()
-        return self._service_address.on_response(response, self._deadline)
+        return self._address.on_response(response, self._deadline)
 
     def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
-        self._set_deadline_timer(drain_deadline)
+        self._set_timer(drain_deadline)
         with suppress(httpx.HTTPError):
             while next(self._body, b"") and not drain_deadline.expired:
                 pass
 
-    def _set_deadline_timer(self, deadline: Deadline) -> None:
-        if self._deadline_timer:
-            self._deadline_timer.cancel()
-        self._deadline_timer = _deadline_timer(self._response, deadline) if self._response else None
+    def _set_timer(self, deadline: Deadline) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = _deadline_timer(self._response, deadline) if self._response else None
 
     def interrupt(self) -> None:
-        """End it from another thread."""
+        """End the exchange from another thread."""
         if self._response:
             _shutdown_socket(self._response)
 
     def close(self) -> None:
-        if self._deadline_timer:
-            self._deadline_timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         if self._response:
             self._response.close()
 
 
-def _shutdown_socket(response: httpx.Response) -> None:
-    """Break the connection of a response, so that whoever waits for its bytes does not any more:
-    closing a socket does not wake a thread."""
-    connection = socket_of(response)
-    if connection is None or response.http_version == "HTTP/2":
-        return
-    if not response.is_closed:  # then the connection serves another call
-        with suppress(OSError):
-            # Of the plain socket: that of TLS would change what the reading thread works with.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+def _deadline_timer(response: httpx.Response, deadline: Deadline) -> threading.Timer | None:
+    """Start a timer that shuts the socket of a response down at the deadline.
+
+    The remaining time gets shorter with every chunk, but httpx reads the timeout of a body once, so
+    a read in a thread could outlive the deadline.
+    """
+    if deadline.remaining is None or socket_of(response) is None:
+        return None
+    # The thread must not reference the response: in a process forked meanwhile, the thread does not
+    # exist, and its response would never be collected.
+    timer = threading.Timer(deadline.remaining, _shutdown_if_alive, (weakref.ref(response),))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _shutdown_if_alive(reference: weakref.ref[httpx.Response]) -> None:
@@ -101,32 +114,32 @@ def _shutdown_if_alive(reference: weakref.ref[httpx.Response]) -> None:
         _shutdown_socket(response)
 
 
-def _deadline_timer(response: httpx.Response, deadline: Deadline) -> threading.Timer | None:
-    """Breaks the connection at the deadline: a read in a thread cannot be told of one.
+def _shutdown_socket(response: httpx.Response) -> None:
+    """Shut the socket of a response down, so that a thread that reads from it wakes up.
 
-    A read has its own timeout, but what is left shrinks with every chunk, and httpx takes the
-    timeout of a body once.
+    Closing a socket does not wake a thread.
     """
-    if deadline.remaining is None or socket_of(response) is None:
-        return None
-    # The thread must not hold the response: in a process that is forked meanwhile it never ends.
-    timer = threading.Timer(deadline.remaining, _shutdown_if_alive, (weakref.ref(response),))
-    timer.daemon = True
-    timer.start()
-    return timer
+    connection = socket_of(response)
+    if connection is None or response.http_version == "HTTP/2":
+        return
+    if not response.is_closed:  # the connection of a closed response may serve another request
+        with suppress(OSError):
+            # `socket.socket.shutdown`, also for TLS: the method of an SSLSocket would change the
+            # state that the reading thread uses.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class AsyncExchange:
-    """Carries out the commands of one flow, for asyncio."""
+    """Executes the commands of one call flow in an event loop."""
 
     def __init__(
         self,
         address: ServiceAddress,
-        client: Callable[[], Awaitable[httpx.AsyncClient]],
+        get_client: Callable[[], Awaitable[httpx.AsyncClient]],
         deadline: Deadline,
     ) -> None:
-        self._service_address = address
-        self._client = client
+        self._address = address
+        self._get_client = get_client
         self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes]
@@ -138,7 +151,7 @@ class AsyncExchange:
             async with asyncio.timeout(self._deadline.remaining):
                 return await self._execute(command)
         except TimeoutError:
-            raise httpx.ReadTimeout("The time for the call is over.") from None
+            raise httpx.ReadTimeout("The deadline of the call was reached.") from None
 
     async def _execute(self, command: Command) -> ResponseHead | bytes | None:
         match command:
@@ -153,21 +166,21 @@ class AsyncExchange:
                 await asyncio.sleep(command.seconds)
         return None
 
+    async def _send(self, wire_request: WireRequest) -> ResponseHead:
+        client = await self._get_client()
+        request = self._address.request(client, wire_request, self._deadline)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        self._response = response
+        consumed = response.is_stream_consumed
+        self._body = response.aiter_bytes() if consumed else response.aiter_raw()
+        return self._address.on_response(response, self._deadline)
+
     async def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
         with suppress(httpx.HTTPError, TimeoutError):
             async with asyncio.timeout(drain_deadline.remaining):
                 while await anext(self._body, b"") and not drain_deadline.expired:
                     pass
-
-    async def _send(self, wire_request: WireRequest) -> ResponseHead:
-        client = await self._client()
-        request = self._service_address.request(client, wire_request, self._deadline)
-        response = await client.send(request, stream=True, follow_redirects=False)
-        self._response = response
-        consumed = response.is_stream_consumed
-        self._body = response.aiter_bytes() if consumed else response.aiter_raw()
-        return self._service_address.on_response(response, self._deadline)
 
     async def close(self) -> None:
         if self._response:

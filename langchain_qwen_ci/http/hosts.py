@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 REGIONS: dict[str, str | None] = {
-    # Keys are bound to a region. None: reachable through workspace hosts only.
+    # A key belongs to one region. None: the region has workspace hosts only.
     "cn-beijing": "https://dashscope.aliyuncs.com",
     "ap-southeast-1": "https://dashscope-intl.aliyuncs.com",
     "us-east-1": "https://dashscope-us.aliyuncs.com",
@@ -27,10 +27,12 @@ _API_PATHS = ("/api/v1", "/compatible-mode/v1")
 
 
 def resolve_host(base_url: str | None, region: str | None, workspace: str | None) -> str:
-    """Where requests go. What is given goes before the environment, a URL before a region.
+    """Return the host of requests.
+
+    Arguments take precedence over the environment, and a URL takes precedence over a region.
 
     Raises:
-        ValueError: a URL or region that cannot be used.
+        ValueError: the URL or region is invalid.
     """
     if base_url:
         return normalize_base_url(base_url)
@@ -40,14 +42,15 @@ def resolve_host(base_url: str | None, region: str | None, workspace: str | None
         return normalize_base_url(url)
     if region := os.environ.get("DASHSCOPE_REGION"):
         return region_host(region, workspace)
+    # Without a region, a workspace is sent as a header only.
     return region_host(DEFAULT_REGION, None)
 
 
 def region_host(region: str, workspace: str | None) -> str:
-    """The host of a region: the workspace's own one if there is a workspace.
+    """Return the host of a region, or the workspace's host if a workspace is given.
 
     Raises:
-        ValueError: an unknown region, or one that needs a workspace.
+        ValueError: the region is unknown, or it needs a workspace.
     """
     if region not in REGIONS:
         raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
@@ -61,10 +64,10 @@ def region_host(region: str, workspace: str | None) -> str:
 
 
 def validate_workspace(workspace: str) -> str:
-    """A workspace id becomes part of a host name, so nothing else may stand in it.
+    """Return a workspace id unchanged. It becomes part of a host name, so its format is checked.
 
     Raises:
-        ValueError: it is not a workspace id.
+        ValueError: the id is invalid.
     """
     if _WORKSPACE.fullmatch(workspace):
         return workspace
@@ -74,10 +77,10 @@ def validate_workspace(workspace: str) -> str:
 
 
 def normalize_base_url(base_url: str) -> str:
-    """The host, and any prefix before the API's path, of a URL with or without that path.
+    """Return scheme, host and path prefix of a URL, without the path of an API.
 
     Raises:
-        ValueError: it is no http(s) URL, or it holds a user or password.
+        ValueError: it is not an http(s) URL, or it contains a user or password.
     """
     url = base_url.strip().rstrip("/")
     for path in _API_PATHS:
@@ -85,7 +88,7 @@ def normalize_base_url(base_url: str) -> str:
     if not _URL.fullmatch(url):
         raise ValueError(
             f"base_url {base_url!r} must be like https://host or https://host/api/v1."
-            if not {"@", "?"} & set(base_url)  # which may be followed or preceded by a secret
+            if not {"@", "?"} & set(base_url)  # a URL with these may contain a secret
             else "base_url must be like https://host or https://host/api/v1."
         )
     if "@" in url:
@@ -94,16 +97,16 @@ def normalize_base_url(base_url: str) -> str:
 
 
 def require_https(host: str) -> None:
-    """Refuse to send a key where it can be read on the way.
+    """Reject plain http to other machines, where the key can be read in transit.
 
     Raises:
-        ValueError: the host is reached by plain http, and is not this machine.
+        ValueError: the host uses plain http and is not this machine.
     """
     url = urlsplit(host)
     if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
         raise ValueError(
-            "base_url is plain http to another machine, so that the key and all that is said can "
-            "be read on the way: use https, or allow_plain_http if that is meant."
+            "base_url is plain http to another machine, so that the key and all messages can be "
+            "read in transit: use https, or allow_plain_http if that is intended."
         )
 
 

@@ -1,4 +1,4 @@
-"""Builds the HTTP requests to one address, with its key, headers and timeouts."""
+"""Builds the HTTP requests to one address, with key, headers and timeouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
-from langchain_qwen_ci.http.content_encoding import ACCEPTED
+from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire import WireRequest
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Servers take some 8 KiB of headers. Keys have 35 characters, a gateway's tokens up to thousands.
-_LONGEST_HEADER = 8 * 1024
+# Servers accept about 8 KiB of headers. Keys have 35 characters, tokens of gateways up to
+# thousands.
+_MAX_HEADER_LENGTH = 8 * 1024
 
-# A service that computes answers the probes of its connection; one that is gone does not, and the
-# connection breaks after some 60 s, however long silence is allowed.
+# TCP keepalive detects a connection whose other end is gone after about 60 s, also where a long
+# timeout allows silence. A service that runs code answers the probes.
 _KEEP_ALIVE = tuple(
     (level, getattr(socket, name), value)
     for level, name, value in (
@@ -36,20 +37,20 @@ _KEEP_ALIVE = tuple(
         (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
         (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
     )
-    if hasattr(socket, name)
+    if hasattr(socket, name)  # not every system has all of them
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """Where requests go and how long to wait there.
+    """The address of the service, the key, and the timeouts of requests.
 
     Attributes:
         host: scheme and host, with a path prefix if there is one.
-        headers: sent with every request; may hold secrets.
-        connect_timeout: seconds until there is a connection; None waits for ever.
-        timeout: seconds until the first byte; None waits for ever.
-        chunk_timeout: seconds between two chunks; None waits for ever.
+        headers: sent with every request; may contain secrets.
+        connect_timeout: seconds until the connection is established; None waits without limit.
+        timeout: seconds until the first byte of the response; None waits without limit.
+        chunk_timeout: seconds between two chunks; None waits without limit.
     """
 
     host: str
@@ -65,21 +66,21 @@ class ServiceAddress:
         wire_request: WireRequest,
         deadline: Deadline,
     ) -> httpx.Request:
-        """The HTTP request, with the key.
+        """Build the HTTP request, with the key.
 
         Raises:
-            QwenAuthenticationError: there is no key, or it cannot be one.
+            QwenAuthenticationError: the key is missing or cannot be sent.
             QwenInputError: another header cannot be sent.
         """
         headers = httpx.Headers(
             {
                 "Content-Type": "application/json",
-                "Accept-Encoding": ACCEPTED,
+                "Accept-Encoding": ACCEPT_ENCODING,
                 **wire_request.headers,
-                "Authorization": f"Bearer {self._key()}",
+                "Authorization": f"Bearer {self._validated_key()}",
             }
         )
-        headers.update(self._own_headers())
+        headers.update(self._validated_headers())
         return client.build_request(
             "POST",
             f"{self.host}{wire_request.path}",
@@ -90,29 +91,31 @@ class ServiceAddress:
             ),
         )
 
-    def _key(self) -> str:
+    def _validated_key(self) -> str:
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key:
             raise QwenAuthenticationError("There is no API key.")
         if not _is_header_safe(key):
             raise QwenAuthenticationError("The API key has characters that no key has.")
-        if len(key) > _LONGEST_HEADER:
+        if len(key) > _MAX_HEADER_LENGTH:
             raise QwenAuthenticationError(f"The API key has {len(key)} characters: no key has.")
         return key
 
-    def _own_headers(self) -> Mapping[str, str]:
+    def _validated_headers(self) -> Mapping[str, str]:
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _is_header_safe(value):
                 raise QwenInputError(f"default_headers[{name!r}] cannot be sent as a header.")
-            if len(value) > _LONGEST_HEADER:
+            if len(value) > _MAX_HEADER_LENGTH:
                 raise QwenInputError(
                     f"default_headers[{name!r}] has {len(value)} characters: servers take about "
-                    f"{_LONGEST_HEADER} for all headers."
+                    f"{_MAX_HEADER_LENGTH} for all headers."
                 )
         return self.headers
 
     def on_response(self, response: httpx.Response, deadline: Deadline) -> ResponseHead:
-        """The head of a response has come: from here on the timeout is the one between chunks."""
+        """Prepare reading the body after the head of a response was received."""
+        # httpx reads the timeout of the body from the request's extensions. `timeout` was for the
+        # head; from here on the timeout between chunks applies.
         response.request.extensions["timeout"]["read"] = deadline.cap(self.chunk_timeout)
         connection = socket_of(response)
         with suppress(OSError, AttributeError):
@@ -122,17 +125,17 @@ class ServiceAddress:
         return ResponseHead(
             response.status_code,
             response.headers,
-            # A response made by hand has no raw bytes: httpx has unpacked it.
+            # A response built from bytes (a mock transport's) was already decompressed by httpx.
             encoding="" if response.is_stream_consumed else encoding,
         )
 
 
 def _is_header_safe(value: str) -> bool:
-    """Whether it can be sent. What is below here says no by showing the value in its error."""
+    # Checked here, because h11 shows the value of an invalid header in its error message.
     return value.isascii() and value.replace("\t", " ").isprintable() and value == value.strip()
 
 
-def socket_of(response: httpx.Response) -> Any:  # noqa: ANN401  # whichever library's it is
-    """What a response comes by; None if that is no network."""
+def socket_of(response: httpx.Response) -> Any:  # noqa: ANN401  # the type depends on the library
+    """Return the socket of a response; None if it did not come over the network."""
     stream = response.extensions.get("network_stream")
     return stream and stream.get_extra_info("socket")

@@ -1,7 +1,4 @@
-"""Where the requests of a model go, how long they may take, and how large they may be.
-
-Fields of the chat model, its connections, and what must never leave the process with it.
-"""
+"""The connection fields of the chat model: host, key, timeouts and size limits."""
 
 from __future__ import annotations
 
@@ -24,61 +21,67 @@ _MIB = 1024 * 1024
 
 
 class ConnectionSettings(BaseModel):
-    """The connection of a model to the service."""
+    """The fields of a model that concern its connection to the service."""
 
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
     )
-    """Default: environment variable `DASHSCOPE_API_KEY`. Bound to a region."""
+    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`."""
 
     region: str | None = None
-    """Such as "cn-beijing" or "ap-southeast-1"; see `catalogue.REGIONS`. Default:
+    """Region, such as "cn-beijing" or "ap-southeast-1"; see `http.hosts.REGIONS`. Default:
     `DASHSCOPE_REGION`, then cn-beijing."""
 
     workspace: str | None = Field(default=None, repr=False)
-    """Workspace id. Default: `DASHSCOPE_WORKSPACE`. With a region it names the host, too. As
-    little shown or serialised as the key."""
+    """Workspace id, sent as a header. Together with a region it also determines the host. Like the
+    key
+    it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`."""
 
     base_url: str | None = None
-    """A host, with or without `/api/v1`; goes before region. Default: `DASHSCOPE_BASE_URL`."""
+    """URL of the host, with or without `/api/v1`. Takes precedence over `region`. Default:
+    `DASHSCOPE_BASE_URL`."""
 
     allow_plain_http: bool = False
-    """Whether base_url may be plain http to another machine. The key and all that is said can be
-    read on the way; to this machine it is always allowed."""
+    """Whether `base_url` may use plain http to another machine. The key and all messages can then
+    be read in transit. Plain http to this machine is always allowed."""
 
     connect_timeout: float | None = Field(default=10.0, gt=0)
-    """Seconds until there is a connection; None waits for ever."""
+    """Seconds until the connection is established; None waits without limit."""
 
     timeout: float | None = Field(default=300.0, gt=0)
-    """Seconds until the first byte of an answer; None waits for ever."""
+    """Seconds until the first byte of the answer; None waits without limit."""
 
     stream_chunk_timeout: float | None = Field(default=300.0, gt=0)
-    """Seconds between two chunks; None waits for ever. No chunk comes while code runs."""
+    """Seconds between two chunks; None waits without limit. The service sends no chunk while code
+    runs."""
 
     total_timeout: float | None = Field(default=None, gt=0)
-    """Seconds for a whole call, with its retries and waits, and with what the reader of a stream
-    takes; None sets no limit. Sync calls wait longer where the head of a response drips in."""
+    """Seconds for the whole call, including retries, waits, and the time that the reader of a
+    stream takes; None sets no limit. A sync call can exceed it while the head of a response arrives
+    byte by byte, because httpx has no deadline for the head."""
 
     max_retries: int = Field(default=2, ge=0)
-    """How often a request is sent again that the service did not begin to answer."""
+    """Maximum number of times that a request is repeated if its answer has not started."""
 
     max_request_bytes: int = Field(default=64 * _MIB, ge=1)
-    """Largest request; a larger one is refused before it is sent."""
+    """Maximum size of a request in bytes. A larger one raises an error and is not sent."""
 
     max_frame_bytes: int = Field(default=8 * _MIB, ge=1)
-    """Most bytes of an answer in which nothing is told: more than in any frame."""
+    """Maximum number of bytes of an answer without any event, such as one endless frame."""
 
     max_answer_bytes: int = Field(default=1024 * _MIB, ge=1)
-    """Most bytes of an answer. The native API sends all code so far with every chunk."""
+    """Maximum number of bytes of an answer, decompressed. The native API repeats all code in every
+    chunk."""
 
     default_headers: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
-    """Sent with every request. Never shown or serialised: they may hold secrets."""
+    """Headers of every request. They may contain secrets, so they are neither shown nor
+    serialized."""
 
     http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` to use instead of an own one; never closed here."""
+    """Your own `httpx.Client`; this package never closes it."""
 
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` to use instead of an own one; never closed here."""
+    """Your own `httpx.AsyncClient`; this package never closes it."""
 
     _cached_transport: Transport | None = PrivateAttr(default=None)
 
@@ -105,13 +108,10 @@ class ConnectionSettings(BaseModel):
         )
 
     def _transport(self) -> Transport:
-        """The transport to where the fields point now: they can be changed, or copied over."""
-        address = self._service_address()
-        custom_clients = (self.http_client, self.http_async_client)
-        if self._cached_transport is None or not self._cached_transport.matches(
-            address, custom_clients
-        ):
-            self._cached_transport = Transport(address, *custom_clients)
+        """Return the transport for the current values of the fields, which can be changed."""
+        arguments = (self._service_address(), self.http_client, self.http_async_client)
+        if self._cached_transport is None or not self._cached_transport.matches(*arguments):
+            self._cached_transport = Transport(*arguments)
         return self._cached_transport
 
     def _service_address(self) -> ServiceAddress:
@@ -154,11 +154,11 @@ class ConnectionSettings(BaseModel):
         await self.aclose()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickles leave the machine: they hold no key, no workspace, no headers, no connections."""
+        """Leave secrets and connections out of pickles, which may leave the machine."""
         state = super().__getstate__()
         names = ("api_key", "workspace", "http_client", "http_async_client")
-        left_out: dict[str, Any] = dict.fromkeys(names)
-        state["__dict__"] = {**state["__dict__"], **left_out, "default_headers": {}}
+        removed: dict[str, Any] = dict.fromkeys(names)
+        state["__dict__"] = {**state["__dict__"], **removed, "default_headers": {}}
         state["__pydantic_private__"] = {"_cached_transport": None}
         return state
 

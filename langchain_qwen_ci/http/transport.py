@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Transport:
-    """Carries calls to one destination. Clients are built when first needed, and shared."""
+    """Sends requests to one address. Its clients are built at their first use and shared."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Transport:
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
-        self._service_address = address
+        self._address = address
         self._custom_client = http_client
         self._custom_async_client = http_async_client
         self._client = SyncClient()
@@ -38,30 +38,30 @@ class Transport:
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
-        # connections are not copied
-        return Transport(self._service_address, self._custom_client, self._custom_async_client)
+        # Connections cannot be copied.
+        return Transport(self._address, self._custom_client, self._custom_async_client)
 
     def matches(
         self,
         address: ServiceAddress,
-        custom_clients: tuple[httpx.Client | None, httpx.AsyncClient | None],
+        http_client: httpx.Client | None,
+        http_async_client: httpx.AsyncClient | None,
     ) -> bool:
-        """Whether it was made for these."""
-        return self._service_address == address and custom_clients == (
-            self._custom_client,
-            self._custom_async_client,
+        """Return whether this transport was built with these arguments."""
+        return (self._address, self._custom_client, self._custom_async_client) == (
+            address,
+            http_client,
+            http_async_client,
         )
 
     def events(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> Generator[Event]:
-        """Send a request and yield what the answer tells.
+        """Send a request and yield the events of its answer.
 
         Raises:
             QwenError: the call failed; see `errors`.
         """
         deadline = Deadline(policy.total_timeout)
-        exchange = SyncExchange(
-            self._service_address, self._custom_client or self._client.get(), deadline
-        )
+        exchange = SyncExchange(self._address, self._get_client, deadline)
         self._exchanges.add(exchange)
         flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
@@ -71,7 +71,7 @@ class Transport:
                 step = resume(outcome)
                 resume, outcome = flow.send, None
                 if type(step) not in COMMANDS:
-                    yield step  # type: ignore[misc]  # what is no command is an event
+                    yield step  # type: ignore[misc]  # every step that is not a command is an event
                     continue
                 try:
                     outcome = exchange.execute(step)  # type: ignore[arg-type]
@@ -83,32 +83,36 @@ class Transport:
             exchange.close()
 
     def aevents(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> AsyncEvents:
-        """`events`, for asyncio."""
+        """Asynchronous form of `events`."""
         deadline = Deadline(policy.total_timeout)
-        exchange = AsyncExchange(self._service_address, self._async_client, deadline)
+        exchange = AsyncExchange(self._address, self._get_async_client, deadline)
         return AsyncEvents(exchange, call_flow(wire, request, policy, deadline))
 
-    async def _async_client(self) -> httpx.AsyncClient:
+    def _get_client(self) -> httpx.Client:
+        return self._custom_client or self._client.get()
+
+    async def _get_async_client(self) -> httpx.AsyncClient:
         return self._custom_async_client or await self._async_clients.get()
 
     def close(self) -> None:
-        """Close the sync client, unless it was given. Who still reads by it is told so."""
+        """Close the sync client, unless it is the user's. Threads that still read get an error."""
         if self._custom_client is None:
             for exchange in tuple(self._exchanges):
                 exchange.interrupt()
         self._client.close()
 
     async def aclose(self) -> None:
-        """Close the async client of the running loop, and the sync one."""
+        """Close the async client of the running loop, and the sync client."""
         self.close()
         await self._async_clients.close()
 
 
 class AsyncEvents:
-    """What an answer tells, for asyncio.
+    """The events of an answer, as an asynchronous iterator.
 
-    No async generator: at its end an event loop closes all that are left, in any order, and one
-    that is being closed by whoever reads from it cannot be closed again.
+    It is a class and not an async generator. An event loop that ends closes all open async
+    generators in any order, and closing one that is already being closed by its reader raises an
+    error.
     """
 
     def __init__(
@@ -128,7 +132,7 @@ class AsyncEvents:
                 step = resume(outcome)
                 resume, outcome = self._flow.send, None
                 if type(step) not in COMMANDS:
-                    return step  # type: ignore[return-value]  # what is no command is an event
+                    return step  # type: ignore[return-value]  # see `Transport.events`
                 try:
                     outcome = await self._exchange.execute(step)  # type: ignore[arg-type]
                 except httpx.HTTPError as failure:
@@ -141,6 +145,6 @@ class AsyncEvents:
             raise
 
     async def aclose(self) -> None:
-        """End the connection, unless the answer has come to its end. Closing twice does nothing."""
+        """Close the connection, unless the answer has ended. Closing twice has no effect."""
         self._flow.close()
         await self._exchange.close()

@@ -29,8 +29,8 @@ class Parameters(BaseModel):
 
     builtin_tools: list[str] = Field(default_factory=list)
     """Names of other tools of the service, such as "web_search", which can be used together with
-    the interpreter. `api="responses"` only. Use `bind_tools` for a tool that needs more than its name,
-    such as an MCP server with secret headers: the values of this field appear in traces."""
+    the interpreter. `api="responses"` only. Use `bind_tools` for a tool that needs more than its
+    name, such as an MCP server with secret headers: the values of this field appear in traces."""
 
     enable_thinking: bool | None = None
     """Whether the model thinks before it answers. None: yes with the interpreter, otherwise the

@@ -204,7 +204,7 @@ def test_unknown_models_paths_and_keys():
 
 
 def test_the_client_says_what_an_unknown_model_needs(qwen_emulator):
-    with pytest.warns(UserWarning, match="not in this version's catalogue"):
+    with pytest.warns(UserWarning, match="not among the models that this version knows"):
         model = model_of(qwen_emulator, model="gpt-y")
     with pytest.raises(QwenModelNotFoundError, match="Model not exist"):
         model.invoke("?")

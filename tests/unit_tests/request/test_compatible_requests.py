@@ -420,7 +420,7 @@ def test_chat_says_once_that_it_shows_nothing(recwarn):
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk")
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk", temperature=1)
     (said,) = recwarn
-    assert 'api="dashscope" shows both' in str(said.message)
+    assert 'api="dashscope" returns both' in str(said.message)
     assert 'api="responses" also what the code printed' in str(said.message)
 
 

@@ -1,0 +1,78 @@
+"""Converts failures of httpx, and redirects, to the errors of this package."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx
+
+from langchain_qwen_ci.errors import (
+    QwenCertificateError,
+    QwenConnectionError,
+    QwenInvalidRequestError,
+    QwenStreamError,
+    QwenTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from langchain_qwen_ci.errors import QwenError
+
+
+def connect_error(failure: httpx.HTTPError) -> QwenConnectionError:
+    """Convert a failure before the head of a response."""
+    if isinstance(failure, httpx.ConnectTimeout):
+        return QwenTimeoutError(
+            "The service could not be connected to in time. Check the network, the proxy settings "
+            "and base_url, or pass a longer connect_timeout."
+        )
+    if isinstance(failure, httpx.TimeoutException):
+        return QwenTimeoutError(
+            f"The service did not answer in time ({type(failure).__name__}). Pass a longer "
+            "timeout, or check the network and base_url."
+        )
+    if _is_certificate_error(failure):
+        return QwenCertificateError(
+            f"The service's certificate is not trusted ({failure}), so nothing was sent. Check "
+            "base_url; a certificate authority of your own goes into SSL_CERT_FILE."
+        )
+    return QwenConnectionError(
+        f"The service could not be reached ({_describe(failure)}). Check the "
+        "network, the proxy settings and base_url."
+    )
+
+
+def _is_certificate_error(failure: BaseException | None) -> bool:
+    # httpx wraps the error of the ssl module several times.
+    while failure is not None:
+        if isinstance(failure, ssl.SSLCertVerificationError):
+            return True
+        failure = failure.__cause__ or failure.__context__
+    return False
+
+
+def stream_error(failure: httpx.HTTPError) -> QwenError:
+    """Convert a failure while the body of a response was read."""
+    if isinstance(failure, httpx.TimeoutException):
+        return QwenTimeoutError(
+            "The service fell silent in the middle of its answer. Where code or reasoning takes "
+            "long, pass a longer stream_chunk_timeout, or None."
+        )
+    return QwenStreamError(f"The answer broke off: {_describe(failure)}.")
+
+
+def _describe(failure: httpx.HTTPError) -> str:
+    return str(failure) or type(failure).__name__
+
+
+def redirect_error(status_code: int, location: str) -> QwenInvalidRequestError:
+    """Return the error for a redirect, which is not followed: the key is for one host only."""
+    url = httpx.URL(location)  # httpx has already parsed it without an error
+    message = "The service redirects, which is not followed: check base_url."
+    if url.host:
+        target = f"{url.scheme}://{url.netloc.decode()}"  # without the path, which may be secret
+        message = (
+            f"The service redirects to {target}, which is not followed: if that is where your key "
+            "belongs, set base_url to it."
+        )
+    return QwenInvalidRequestError(message, status_code=status_code)
