@@ -24,7 +24,7 @@ from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
 from langchain_qwen_ci.graph.history import prepare_history
 from langchain_qwen_ci.graph.state import CodeInterpreterChannels, channels_from_message
 from langchain_qwen_ci.graph.streaming import stream_code_executions
-from langchain_qwen_ci.response.message_builder import to_text_message
+from langchain_qwen_ci.response.text_messages import to_text_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

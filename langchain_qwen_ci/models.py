@@ -172,7 +172,7 @@ def warn_code_not_returned() -> None:
     """Warn once that Chat Completions returns neither code nor counts."""
     warnings.warn(
         "Chat Completions runs code but returns neither the code nor the number of runs: "
-        'api="dashscope" returns both, api="responses" also the output of the code.',
+        'api="dashscope" returns both, api="responses" also what the code printed.',
         stacklevel=2,
     )
 

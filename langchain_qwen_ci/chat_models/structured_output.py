@@ -1,8 +1,9 @@
-"""Answers in the form of a schema, for a model that thinks and for one that does not.
+"""Builds the chains of `with_structured_output`.
 
-While a model thinks, and with the interpreter it does, the service takes no `response_format` and
-no functions. Then the schema goes into the prompt and a parser reads the answer; an answer that
-does not fit can be put into JSON by a second request, with interpreter and thinking off.
+While a model thinks, which it does with the interpreter, the service accepts neither a
+`response_format` nor functions. The schema is then added to the prompt and a parser reads the
+answer. An answer that does not fit can be converted to JSON by a second request, with interpreter
+and thinking off.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ _REFORMAT_PROMPT = "Put what the user sends into one JSON object that fits this 
 
 
 class StructuredOutput:
-    """A model, what is set on it, and a schema that its answers are to fit; see
-    `ChatQwenCodeInterpreter.with_structured_output`."""
+    """Builds a chain for one model and schema; see `with_structured_output` of the model."""
 
     def __init__(
         self,
@@ -62,55 +62,63 @@ class StructuredOutput:
     ) -> None:
         self._model = model
         self._settings = settings
-        self._schema = _titled(schema)
+        self._schema = _with_title(schema)
         self._strict = strict
         self._function: dict[str, Any] = to_openai_tool(self._schema, strict=strict)["function"]
 
     def chain(
         self,
         method: Method | None,
-        call: Mapping[str, Any],
+        arguments: Mapping[str, Any],
         *,
         include_raw: bool,
         reformat: bool,
     ) -> Runnable[LanguageModelInput, Any]:
-        """From input to object; `call` holds what is bound to every call of the model."""
+        """Return the chain from input to object.
+
+        Args:
+            method: the requested method; None: the default.
+            arguments: bound to every call of the model.
+            include_raw: whether the output also has the message and the parsing error.
+            reformat: whether an answer that does not fit is converted by a second request.
+
+        Raises:
+            QwenInputError: the method is unknown, or `reformat` does not support it.
+        """
         if method not in (None, *_METHODS):
             raise QwenInputError(f"method {method!r} is none of {', '.join(_METHODS)}.")
         interpreter = self._settings.enable_code_interpreter
         thinks = interpreter or bool(self._settings.enable_thinking)
-        method_used = method or ("prompt" if thinks else "function_calling")
-        if interpreter or (thinks and method_used != "function_calling"):
-            method_used = "prompt"  # all that the service takes then
-        if reformat and method_used != "prompt":
-            raise QwenInputError(
-                f'reformat goes with method="prompt", and not with {method_used!r}.'
-            )
-        # Thinking, where it is on by default, excludes every way but the prompt.
-        off = {} if thinks or method_used == "prompt" else {"enable_thinking": False}
-        traced = {"kwargs": {"method": method_used}, "schema": self._function}
-        call = {**off, **call, "ls_structured_output_format": traced}
-        prompted, parser = (
-            self._prompted_model(method_used, call),
-            self._parser(method_used, reformat=reformat),
-        )
-        return _with_raw(prompted, parser) if include_raw else prompted | parser
+        effective = method or ("prompt" if thinks else "function_calling")
+        if interpreter or (thinks and effective != "function_calling"):
+            effective = "prompt"  # the service supports no other method then
+        if reformat and effective != "prompt":
+            raise QwenInputError(f'reformat goes with method="prompt", and not with {effective!r}.')
+        # Models that think by default must not think with any method other than the prompt.
+        off = {} if thinks or effective == "prompt" else {"enable_thinking": False}
+        traced = {"kwargs": {"method": effective}, "schema": self._function}
+        arguments = {**off, **arguments, "ls_structured_output_format": traced}
+        model = self._configured_model(effective, arguments)
+        parser = self._parser(effective, reformat=reformat)
+        return _with_raw(model, parser) if include_raw else model | parser
 
-    def _prompted_model(
-        self, method_used: Method, call: Mapping[str, Any]
+    def _configured_model(
+        self, method: Method, arguments: Mapping[str, Any]
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        if method_used == "prompt":
-            ask = RunnableLambda(self._add_schema_prompt).with_config(run_name="schema_in_prompt")
-            return ask | self._model.bind(**call)
-        if method_used == "function_calling":
+        if method == "prompt":
+            prompt = RunnableLambda(self._add_schema_prompt).with_config(
+                run_name="schema_in_prompt"
+            )
+            return prompt | self._model.bind(**arguments)
+        if method == "function_calling":
             name = self._function["name"]
             return self._model.bind_tools(
-                [self._schema], tool_choice=name, strict=self._strict, **call
+                [self._schema], tool_choice=name, strict=self._strict, **arguments
             )
-        return self._model.bind(response_format=self._response_format(method_used), **call)
+        return self._model.bind(response_format=self._response_format(method), **arguments)
 
-    def _parser(self, method_used: Method, *, reformat: bool) -> Runnable[AIMessage, Any]:
-        if method_used == "function_calling":
+    def _parser(self, method: Method, *, reformat: bool) -> Runnable[AIMessage, Any]:
+        if method == "function_calling":
             return self._tool_parser()
         if reformat:
             return self._json_parser().with_fallbacks(
@@ -118,35 +126,36 @@ class StructuredOutput:
             )
         return self._json_parser()
 
-    def _add_schema_prompt(self, given: LanguageModelInput) -> list[BaseMessage]:
-        """The messages, with the schema in the system message: the service wants only one."""
-        messages = self._model._convert_input(given).to_messages()  # noqa: SLF001  # LangChain's own
-        prompted = f"{_SCHEMA_PROMPT}{self._json_schema}"
+    def _add_schema_prompt(self, model_input: LanguageModelInput) -> list[BaseMessage]:
+        # LangChain has no public name for this conversion (langchain-core 1.6 to 1.8).
+        messages = self._model._convert_input(model_input).to_messages()  # noqa: SLF001
+        prompt = f"{_SCHEMA_PROMPT}{self._json_schema}"
+        # The service accepts one system message only.
         if messages and isinstance(messages[0], SystemMessage):
-            return [SystemMessage(f"{messages[0].text}\n\n{prompted}"), *messages[1:]]
-        return [SystemMessage(prompted), *messages]
+            return [SystemMessage(f"{messages[0].text}\n\n{prompt}"), *messages[1:]]
+        return [SystemMessage(prompt), *messages]
 
     def _reformat(self) -> Runnable[Any, Any]:
-        """The second request: an answer, to be put into JSON."""
+        """Return the chain of the second request, which converts an answer to JSON."""
 
-        def ask(answer: AIMessage) -> list[BaseMessage]:
+        def to_messages(answer: AIMessage) -> list[BaseMessage]:
             system = SystemMessage(f"{_REFORMAT_PROMPT}{self._json_schema}")
             return [system, HumanMessage(str(answer.text))]
 
         off = {"enable_code_interpreter": False, "enable_thinking": False, "builtin_tools": []}
-        in_json = self._model.bind(response_format={"type": "json_object"}, **off)
-        return RunnableLambda(ask) | in_json | self._json_parser()
+        json_model = self._model.bind(response_format={"type": "json_object"}, **off)
+        return RunnableLambda(to_messages) | json_model | self._json_parser()
 
     @property
     def _json_schema(self) -> str:
         return json.dumps(self._function.get("parameters", {}), ensure_ascii=False)
 
-    def _response_format(self, method_used: str) -> dict[str, Any]:
-        if method_used == "json_mode":
+    def _response_format(self, method: str) -> dict[str, Any]:
+        if method == "json_mode":
             return {"type": "json_object"}
-        form = {"name": self._function["name"], "schema": self._function.get("parameters", {})}
+        schema = {"name": self._function["name"], "schema": self._function.get("parameters", {})}
         strict = {} if self._strict is None else {"strict": self._strict}
-        return {"type": "json_schema", "json_schema": {**form, **strict}}
+        return {"type": "json_schema", "json_schema": {**schema, **strict}}
 
     def _json_parser(self) -> BaseOutputParser[Any]:
         if _is_pydantic(self._schema):
@@ -160,13 +169,13 @@ class StructuredOutput:
 
 
 def _with_raw(
-    prompted: Runnable[LanguageModelInput, AIMessage], parser: Runnable[AIMessage, Any]
+    model: Runnable[LanguageModelInput, AIMessage], parser: Runnable[AIMessage, Any]
 ) -> Runnable[LanguageModelInput, Any]:
     parsed = RunnablePassthrough.assign(
         parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
     )
     unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=prompted) | parsed.with_fallbacks(
+    return RunnableMap(raw=model) | parsed.with_fallbacks(
         [unparsed], exception_key="parsing_error"
     )
 
@@ -175,8 +184,8 @@ def _is_pydantic(schema: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(schema, type) and is_basemodel_subclass(schema)
 
 
-def _titled(schema: dict[str, Any] | type) -> dict[str, Any] | type:
-    """A JSON schema needs a title, which becomes the function's name."""
+def _with_title(schema: dict[str, Any] | type) -> dict[str, Any] | type:
+    # LangChain uses the title of a JSON schema as the function's name, and requires one.
     if isinstance(schema, dict) and "properties" in schema:
         return {"title": "answer", **schema}
     return schema

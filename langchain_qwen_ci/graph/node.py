@@ -28,10 +28,10 @@ from langchain_qwen_ci.graph.streaming import (
     in_graph_run,
     stream_code_executions,
 )
+from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.request.tools import ToolSet
-from langchain_qwen_ci.response.content_blocks import MODEL_PROVIDER
-from langchain_qwen_ci.response.message_builder import to_text_message
+from langchain_qwen_ci.response.text_messages import to_text_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Events become chunks, for `stream`.
+"""Encodes events as message chunks, for `stream`.
 
-What LangChain would add up wrongly when it sums chunks (usage, counts, names, records of
-executions) is sent once, in the last chunk.
+Values that LangChain would merge wrongly when it adds chunks (usage, counts, names, execution
+records) are in the last chunk only.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_core.messages import AIMessageChunk
 
+from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
 from langchain_qwen_ci.response.content_blocks import (
-    CODE_INTERPRETER,
-    MODEL_PROVIDER,
     escape_code,
     result_block_for,
     server_tool_call_block,
@@ -41,30 +40,32 @@ _ON_EVERY_BLOCK_CHUNK = {"model_provider": MODEL_PROVIDER, "output_version": "v1
 
 
 class ChunkEncoder(Protocol):
-    """Takes events into an answer and gives the chunk that each makes, if it makes one."""
+    """Adds events to a message builder and encodes each as a chunk."""
 
-    def feed(self, event: Event) -> AIMessageChunk | None: ...
+    def feed(self, event: Event) -> AIMessageChunk | None:
+        """Return the chunk of an event; None if the event changes nothing that chunks contain."""
 
 
 def chunk_encoder(builder: MessageBuilder, output_version: str | None) -> ChunkEncoder:
+    """Return an encoder for an output version: "v1" for blocks, otherwise text."""
     return BlockChunks(builder) if output_version == "v1" else TextChunks(builder)
 
 
 class TextChunks:
-    """The default: `content` is text, reasoning and trail stand in `additional_kwargs`."""
+    """The default: `content` is text; reasoning and positions are in `additional_kwargs`."""
 
     def __init__(self, builder: MessageBuilder) -> None:
         self._builder = builder
 
     def feed(self, event: Event) -> AIMessageChunk | None:
-        entry = self._builder.add(event)
+        position = self._builder.add(event)
         match event:
             case TextDelta(text):
                 return AIMessageChunk(content=text, response_metadata=_ON_EVERY_CHUNK)
             case ReasoningDelta(text):
                 kwargs: dict[str, Any] = {"reasoning_content": text}
-                if entry:
-                    kwargs["block_positions"] = [entry]
+                if position:
+                    kwargs["block_positions"] = [position]
                 return _with_additional_kwargs(kwargs)
             case ToolCallDelta():
                 return AIMessageChunk(
@@ -74,7 +75,7 @@ class TextChunks:
                 )
             case Finished():
                 return _final_chunk(self._builder, content="")
-        return _with_additional_kwargs({"block_positions": [entry]}) if entry else None
+        return _with_additional_kwargs({"block_positions": [position]}) if position else None
 
 
 def _with_additional_kwargs(additional_kwargs: dict[str, Any]) -> AIMessageChunk:
@@ -93,12 +94,12 @@ def _final_chunk(builder: MessageBuilder, content: str | list[Any]) -> AIMessage
 
 
 class BlockChunks:
-    """`output_version="v1"`: `content` is standard blocks, each with the index it merges by."""
+    """`output_version="v1"`: `content` is a list of standard blocks, merged by their indexes."""
 
     def __init__(self, builder: MessageBuilder) -> None:
         self._builder = builder
         self._index = -1
-        self._open_block: object = None  # of the block that text is being added to
+        self._open_block: object = None  # the type of the open text block; unique for others
         self._of_call: dict[object, int] = {}
 
     def feed(self, event: Event) -> AIMessageChunk | None:
@@ -106,16 +107,16 @@ class BlockChunks:
         encode = self._ENCODERS.get(type(event))
         return encode(self, event) if encode else None
 
-    def _text(self, event: TextDelta) -> AIMessageChunk:
+    def _on_text(self, event: TextDelta) -> AIMessageChunk:
         return _block(type="text", text=event.text, index=self._block_index("text"))
 
-    def _reasoning(self, event: ReasoningDelta) -> AIMessageChunk:
+    def _on_reasoning(self, event: ReasoningDelta) -> AIMessageChunk:
         return _block(type="reasoning", reasoning=event.text, index=self._block_index("reasoning"))
 
-    def _server_call(self, event: ServerToolCalled) -> AIMessageChunk:
+    def _on_server_tool_call(self, event: ServerToolCalled) -> AIMessageChunk:
         return self._complete_block(server_tool_call_block(event.call_id, event.name, event.args))
 
-    def _server_result(self, event: ServerToolReturned) -> AIMessageChunk:
+    def _on_server_tool_result(self, event: ServerToolReturned) -> AIMessageChunk:
         return self._complete_block(
             server_tool_result_block(event.call_id, event.status, event.output)
         )
@@ -123,20 +124,21 @@ class BlockChunks:
     def _complete_block(self, block: dict[str, Any]) -> AIMessageChunk:
         return _block(**block, index=self._block_index(object()))
 
-    def _close_message(self, event: Finished) -> AIMessageChunk:
+    def _on_finished(self, event: Finished) -> AIMessageChunk:
         del event
         last = _final_chunk(self._builder, content=[])
         last.response_metadata["output_version"] = "v1"
         last.additional_kwargs = self._builder.reasoning_kwargs
         return last
 
-    def _block_index(self, kind: object) -> int:
-        if kind != self._open_block:
-            self._open_block = kind
+    def _block_index(self, block_type: object) -> int:
+        """Return the index of the open block of a type, or of a new block."""
+        if block_type != self._open_block:
+            self._open_block = block_type
             self._index += 1
         return self._index
 
-    def _code(self, event: CodeDelta) -> AIMessageChunk:
+    def _on_code(self, event: CodeDelta) -> AIMessageChunk:
         call_id, escaped = event.call_id, escape_code(event.code)
         if call_id in self._of_call:
             index = self._of_call[call_id]
@@ -151,14 +153,14 @@ class BlockChunks:
             index=index,
         )
 
-    def _code_end(self, event: CodeFinished) -> AIMessageChunk:
+    def _on_code_finished(self, event: CodeFinished) -> AIMessageChunk:
         index = self._of_call[event.call_id]
         chunk = _block(type="server_tool_call_chunk", args='"}', index=index)
         if result := result_block_for(event):
             chunk.content.append({**result, "index": self._block_index(object())})  # type: ignore[union-attr]
         return chunk
 
-    def _call(self, event: ToolCallDelta) -> AIMessageChunk:
+    def _on_tool_call(self, event: ToolCallDelta) -> AIMessageChunk:
         call = to_tool_call_chunk(event)
         index = self._of_call.setdefault(event.index, self._index + 1)
         self._index = max(self._index, index)
@@ -168,14 +170,14 @@ class BlockChunks:
         return chunk
 
     _ENCODERS: dict[type, Callable[[BlockChunks, Any], AIMessageChunk]] = {  # noqa: RUF012
-        TextDelta: _text,
-        ReasoningDelta: _reasoning,
-        CodeDelta: _code,
-        CodeFinished: _code_end,
-        ServerToolCalled: _server_call,
-        ServerToolReturned: _server_result,
-        ToolCallDelta: _call,
-        Finished: _close_message,
+        TextDelta: _on_text,
+        ReasoningDelta: _on_reasoning,
+        CodeDelta: _on_code,
+        CodeFinished: _on_code_finished,
+        ServerToolCalled: _on_server_tool_call,
+        ServerToolReturned: _on_server_tool_result,
+        ToolCallDelta: _on_tool_call,
+        Finished: _on_finished,
     }
 
 

@@ -1,8 +1,9 @@
-"""Standard content blocks of a message whose content is text, in the order things happened.
+"""Rebuilds standard content blocks from a message whose content is text.
 
-What LangChain's `message.content_blocks` calls for messages of this package: it puts reasoning,
-text and executions together again along the trail that `answer` left. And the shapes of the
-blocks of executions, which every encoding shares.
+LangChain calls `content_blocks` for the property of the same name, of messages of this package. It
+puts reasoning, text and executions in the order in which they happened, from the block positions
+that `MessageBuilder` stores. This module also has the shapes of the blocks that all encodings
+share.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
+from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
 from langchain_qwen_ci.wire.events import ServerToolReturned
 
 if TYPE_CHECKING:
@@ -24,19 +26,16 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.metadata import CodeExecution
     from langchain_qwen_ci.wire.events import CodeFinished
 
-MODEL_PROVIDER = "qwen"
-CODE_INTERPRETER = "code_interpreter"
-
 
 def server_tool_call_block(call_id: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
-    """A `server_tool_call`: the interpreter's has `{"code": …}` as its args."""
+    """Return a `server_tool_call` block; the args of the interpreter are `{"code": …}`."""
     return {"type": "server_tool_call", "id": call_id, "name": name, "args": args}
 
 
 def server_tool_result_block(
     call_id: str, status: str, output: object, images: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """A `server_tool_result`; images are links, in its extras."""
+    """Return a `server_tool_result` block; `extras` has the URLs of images."""
     block = {
         "type": "server_tool_result",
         "tool_call_id": call_id,
@@ -47,7 +46,7 @@ def server_tool_result_block(
 
 
 def result_block_for(event: CodeFinished | ServerToolReturned) -> dict[str, Any] | None:
-    """The block of a result; None where the wire shows none."""
+    """Return the block of a result; None if the API returns no output."""
     if isinstance(event, ServerToolReturned):
         return server_tool_result_block(event.call_id, event.status, event.output)
     if event.output is None:
@@ -55,36 +54,36 @@ def result_block_for(event: CodeFinished | ServerToolReturned) -> dict[str, Any]
     return server_tool_result_block(event.call_id, event.result_status, event.output, event.images)
 
 
-def escape_code(piece: str) -> str:
-    """A piece of code as it stands in the JSON text of a call's args."""
-    return json.dumps(piece, ensure_ascii=False)[1:-1]
+def escape_code(code: str) -> str:
+    """Escape code for a JSON string, for args that are streamed as JSON text."""
+    return json.dumps(code, ensure_ascii=False)[1:-1]
 
 
 def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
-    """Standard blocks in the order in which things happened."""
+    """Return the standard blocks of a message, in the order in which they happened."""
     if not isinstance(message.content, str):
-        raise NotImplementedError  # LangChain then reads the blocks as they are
+        raise NotImplementedError  # LangChain then returns the content blocks unchanged
     reasoning = message.additional_kwargs.get("reasoning_content") or ""
     text = message.content
-    recorded = message.response_metadata.get("code_executions") or ()
-    executions = {execution["id"]: execution for execution in recorded}
+    records = message.response_metadata.get("code_executions") or ()
+    executions = {execution["id"]: execution for execution in records}
     ordered: list[dict[str, Any]] = []
     reasoning_offset = text_offset = 0
-    for entry in message.additional_kwargs.get("block_positions") or ():
-        reasoning_end = entry.get("reasoning_offset", reasoning_offset)
-        text_end = entry.get("text_offset", text_offset)
+    for position in message.additional_kwargs.get("block_positions") or ():
+        reasoning_end = position.get("reasoning_offset", reasoning_offset)
+        text_end = position.get("text_offset", text_offset)
         ordered += _text_blocks(
             reasoning[reasoning_offset:reasoning_end], text[text_offset:text_end]
         )
-        ordered += _blocks_at(entry, executions)
+        ordered += _blocks_at(position, executions)
         reasoning_offset, text_offset = reasoning_end, text_end
     ordered += _text_blocks(reasoning[reasoning_offset:], text[text_offset:])
-    ordered += _calls(message)
+    ordered += _function_call_blocks(message)
     return cast("list[blocks.ContentBlock]", ordered)
 
 
 def _text_blocks(reasoning: str, text: str) -> Iterator[dict[str, Any]]:
-    """What happened between two entries of the trail: thinking, then speaking."""
+    # Between two positions reasoning precedes text; otherwise there would be another position.
     if reasoning:
         yield {"type": "reasoning", "reasoning": reasoning}
     if text:
@@ -92,32 +91,32 @@ def _text_blocks(reasoning: str, text: str) -> Iterator[dict[str, Any]]:
 
 
 def _blocks_at(
-    entry: dict[str, Any], executions: dict[str, CodeExecution]
+    position: dict[str, Any], executions: dict[str, CodeExecution]
 ) -> Iterator[dict[str, Any]]:
-    """The block that an entry of the trail stands for; none where thinking goes on."""
-    match entry:
+    """Yield the block of a position; none if the position only marks continued reasoning."""
+    match position:
         case {"result_of": call_id, "status": status, "output": output}:
-            yield server_tool_result_block(call_id, status, output, entry.get("images", ()))
+            yield server_tool_result_block(call_id, status, output, position.get("images", ()))
         case {"id": call_id, "name": name, "args": args}:
             yield server_tool_call_block(call_id, name, args)
         case {"id": call_id, "code": code}:
-            recorded = executions.get(call_id)
+            record = executions.get(call_id)
             yield server_tool_call_block(
-                call_id, CODE_INTERPRETER, {"code": recorded["code"] if recorded else code}
+                call_id, CODE_INTERPRETER, {"code": record["code"] if record else code}
             )
-        case {"code": code, "index": index}:  # a chunk with more of the code of an earlier one
+        case {"code": code, "index": index}:  # a chunk with more code of an earlier execution
             yield {"type": "server_tool_call_chunk", "args": escape_code(code), "index": index}
 
 
-def _calls(message: AIMessage) -> Iterator[dict[str, Any]]:
+def _function_call_blocks(message: AIMessage) -> Iterator[dict[str, Any]]:
     if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
-        for piece in message.tool_call_chunks:
-            yield {**piece, "type": "tool_call_chunk"}
+        for chunk in message.tool_call_chunks:
+            yield {**chunk, "type": "tool_call_chunk"}
         return
     for call in message.tool_calls:
         yield {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
-    for broken in message.invalid_tool_calls:
-        yield dict(broken)
+    for invalid_call in message.invalid_tool_calls:
+        yield dict(invalid_call)
 
 
 register_translator(MODEL_PROVIDER, content_blocks, content_blocks)

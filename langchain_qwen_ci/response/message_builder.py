@@ -1,13 +1,17 @@
-"""All that a model has done so far, folded into one message.
+"""Builds one message from the events of an answer.
 
-Every encoding of an answer (the message of `invoke`, chunks, blocks, events) goes through
-`Answer`, so they cannot disagree.
+The message of `invoke`, chunks and protocol events all use `MessageBuilder`, so they cannot differ.
 
-By default `content` is the answer's text, which every chain and every other provider's model can
-read. The order of events is kept beside it, in `additional_kwargs["block_positions"]`: one entry
-for each execution and each result, and one wherever thinking resumes after speaking, with the
-offsets into the reasoning and the text at which it happened. From it `content_blocks` is rebuilt in
-order.
+By default `content` is the text of the answer, which existing chains and models of other providers
+can read. The order of events is stored in `additional_kwargs["block_positions"]`: one entry for
+each execution, for each result, and for reasoning that continues after text, with the offsets into
+the reasoning and the text at which it happened. For example, after the reasoning "Let me compute."
+(15 characters) and before any text:
+
+    {"index": 0, "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
+
+`content_blocks` is rebuilt from these entries (see `content_blocks.py`). They contain the code,
+because the sum of the first chunks must show it; the execution records are in the last chunk only.
 """
 
 from __future__ import annotations
@@ -21,8 +25,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
 from langchain_qwen_ci.errors import QwenError
-from langchain_qwen_ci.metadata import CodeExecution, InferenceUsage
-from langchain_qwen_ci.response.content_blocks import CODE_INTERPRETER, MODEL_PROVIDER
+from langchain_qwen_ci.metadata import MODEL_PROVIDER, CodeExecution, InferenceUsage
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
@@ -45,46 +48,46 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.tool import ToolCallChunk
 
-# As LangChain leaves calls when it has parsed them, so that no chunk is merged into one.
-_WITHOUT_INDEX = ("tool_call", "invalid_tool_call")
+# LangChain removes the index of parsed calls, so that no later chunk is merged into them.
+_BLOCKS_WITHOUT_INDEX = ("tool_call", "invalid_tool_call")
 
 
 @dataclass(slots=True)
 class _Program:
-    """A program's record, its entry in the trail, and the code that both of them still lack.
+    """The record and position entry of a program, and code that is not in them yet.
 
-    It is added when somebody asks: adding each piece to a string copies all before it.
+    The code is joined on access: concatenating every delta would copy all code before it.
     """
 
     record: CodeExecution
-    entry: dict[str, Any]
-    pieces: list[str] = field(default_factory=list)
+    position: dict[str, Any]
+    deltas: list[str] = field(default_factory=list)
 
-    def join(self) -> None:
-        if self.pieces:
-            more = "".join(self.pieces)
-            self.pieces.clear()
-            self.record["code"] += more
-            self.entry["code"] += more
+    def join_code(self) -> None:
+        if self.deltas:
+            code = "".join(self.deltas)
+            self.deltas.clear()
+            self.record["code"] += code
+            self.position["code"] += code
 
 
 @dataclass(slots=True)
 class _FunctionCall:
-    """A function call, as LangChain adds it up from the chunks of a stream."""
+    """A function call, merged from its deltas as LangChain merges chunks."""
 
     index: int
     call_id: str | None = None
     name: str | None = None
-    pieces: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
 
     def complete(self) -> ToolCallChunk:
         return tool_call_chunk(
-            name=self.name, args="".join(self.pieces), id=self.call_id, index=self.index
+            name=self.name, args="".join(self.arguments), id=self.call_id, index=self.index
         )
 
 
 class MessageBuilder:
-    """What a model has done so far; complete after `Finished`."""
+    """Builds one `AIMessage` from the events received so far; complete after `Finished`."""
 
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
@@ -92,7 +95,7 @@ class MessageBuilder:
         self._reset()
 
     def _reset(self) -> None:
-        self._block_positions: list[dict[str, Any]] = []
+        self._positions: list[dict[str, Any]] = []
         self._metadata: dict[str, Any] = {
             "model_provider": MODEL_PROVIDER,
             "model_name": self.model_name,
@@ -101,26 +104,26 @@ class MessageBuilder:
         self._reasoning_length = 0
         self._text: list[str] = []
         self._text_length = 0
-        self._text_since_position = False  # since the last entry of the trail
+        self._text_since_position = False
         self._executions: dict[str, CodeExecution] = {}
         self._programs: dict[str, _Program] = {}
         self._calls: dict[int, _FunctionCall] = {}
         self._tokens: TokensUsed | None = None
 
     def add(self, event: Event) -> dict[str, Any] | None:
-        """Take an event in.
+        """Add an event.
 
         Returns:
-            What it adds to the trail, for a chunk to hand on; None if nothing.
+            The block position that the event adds or extends, for a chunk; None if there is none.
         """
         self._has_events = True
         return self._HANDLERS[type(event)](self, event)
 
     def _on_reasoning(self, event: ReasoningDelta) -> dict[str, Any] | None:
-        entry = self._add_position({}) if self._text_since_position else None
+        position = self._add_position({}) if self._text_since_position else None
         self._reasoning.append(event.text)
         self._reasoning_length += len(event.text)
-        return entry
+        return position
 
     def _on_text(self, event: TextDelta) -> None:
         self._text.append(event.text)
@@ -132,27 +135,27 @@ class MessageBuilder:
         if program is None:
             record = CodeExecution(id=event.call_id, code=event.code, status="in_progress")
             self._executions[event.call_id] = record
-            entry = self._add_position({"id": event.call_id, "code": event.code})
-            self._programs[event.call_id] = _Program(record, self._block_positions[-1])
-            return entry
-        program.pieces.append(event.code)
-        return {"index": program.entry["index"], "code": event.code}
+            position = self._add_position({"id": event.call_id, "code": event.code})
+            self._programs[event.call_id] = _Program(record, self._positions[-1])
+            return position
+        program.deltas.append(event.code)
+        # LangChain merges the entries of two chunks by their index and concatenates their strings.
+        return {"index": program.position["index"], "code": event.code}
 
     def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Open an entry of the trail here. Chunks merge entries by their `index`."""
         self._text_since_position = False
-        entry = {
-            "index": len(self._block_positions),
+        position = {
+            "index": len(self._positions),
             "reasoning_offset": self._reasoning_length,
             "text_offset": self._text_length,
             **fields,
         }
-        self._block_positions.append(entry)
-        return dict(entry)
+        self._positions.append(position)
+        return dict(position)
 
     def _on_code_replaced(self, event: CodeReplaced) -> None:
         program = self._programs[event.call_id]
-        program.join()
+        program.join_code()
         program.record["code"] = event.code
 
     def _on_code_finished(self, event: CodeFinished) -> dict[str, Any] | None:
@@ -182,7 +185,7 @@ class MessageBuilder:
         call = self._calls.setdefault(event.index, _FunctionCall(event.index))
         call.call_id = call.call_id or event.call_id
         call.name = call.name or event.name
-        call.pieces.append(event.arguments)
+        call.arguments.append(event.arguments)
 
     def _on_tokens_used(self, event: TokensUsed) -> None:
         self._tokens = event
@@ -192,7 +195,7 @@ class MessageBuilder:
         self._metadata.setdefault("inference_usage", []).append(usage)
 
     def _on_response_started(self, event: ResponseStarted) -> None:
-        if "request_id" in self._metadata:  # the answer broke off, and was asked for again
+        if "request_id" in self._metadata:  # the request was repeated after an interrupted answer
             self._reset()
         self._metadata["request_id"] = event.request_id
 
@@ -220,7 +223,7 @@ class MessageBuilder:
 
     @property
     def response_metadata(self) -> dict[str, Any]:
-        """What stands on the finished message; see `metadata` for its keys."""
+        """The response metadata of the message so far; see `metadata` for its keys."""
         self._join_code()
         metadata = {
             **self._metadata,
@@ -248,40 +251,45 @@ class MessageBuilder:
 
     @property
     def reasoning_kwargs(self) -> dict[str, Any]:
-        """`{"reasoning_content": …}`, all reasoning; empty if there is none."""
+        """`{"reasoning_content": …}` with all reasoning; empty without reasoning."""
         return {"reasoning_content": "".join(self._reasoning)} if self._reasoning else {}
 
     @property
     def calls(self) -> list[dict[str, Any]]:
         """Blocks of the function calls so far, valid and invalid, in order."""
-        alone = (
+        # One chunk for each call keeps the order of valid and invalid calls.
+        chunks = (
             AIMessageChunk(content="", tool_call_chunks=[call]) for call in self._complete_calls()
         )
-        return [dict(call) for one in alone for call in (*one.tool_calls, *one.invalid_tool_calls)]
+        return [
+            dict(call)
+            for chunk in chunks
+            for call in (*chunk.tool_calls, *chunk.invalid_tool_calls)
+        ]
 
     @property
     def execution_count(self) -> int:
-        """How many programs there are so far."""
+        """Number of programs so far."""
         return len(self._executions)
 
     def execution(self, call_id: str) -> CodeExecution:
-        """The record of an execution as it stands now."""
-        self._programs[call_id].join()
+        """Return a copy of the current record of an execution."""
+        self._programs[call_id].join_code()
         return CodeExecution(**self._executions[call_id])
 
     def message(self, output_version: str | None = None) -> AIMessage:
-        """The message so far.
+        """Build the message so far.
 
         Args:
-            output_version: "v1" puts standard blocks into `content`, anything else the text.
+            output_version: with "v1", `content` is a list of standard blocks; otherwise the text.
         """
         self._join_code()
         positions = (
-            {"block_positions": [dict(entry) for entry in self._block_positions]}
-            if self._block_positions
+            {"block_positions": [dict(position) for position in self._positions]}
+            if self._positions
             else {}
         )
-        message = AIMessageChunk(
+        chunk = AIMessageChunk(
             content="".join(self._text),
             additional_kwargs={**self.reasoning_kwargs, **positions},
             response_metadata=self.response_metadata,
@@ -289,13 +297,13 @@ class MessageBuilder:
             tool_call_chunks=self._complete_calls(),
             chunk_position="last",
         )
-        complete = cast("AIMessage", message_chunk_to_message(message))
-        return self._as_blocks(complete) if output_version == "v1" else complete
+        message = cast("AIMessage", message_chunk_to_message(chunk))
+        return self._with_blocks(message) if output_version == "v1" else message
 
-    def _as_blocks(self, message: AIMessage) -> AIMessage:
-        """The message with its blocks as content, numbered as the sum of a stream's chunks is."""
+    def _with_blocks(self, message: AIMessage) -> AIMessage:
+        """Move the blocks into `content`, with the indexes that the sum of streamed chunks has."""
         content = [
-            block if block["type"] in _WITHOUT_INDEX else {**block, "index": index}
+            block if block["type"] in _BLOCKS_WITHOUT_INDEX else {**block, "index": index}
             for index, block in enumerate(message.content_blocks)
         ]
         message.content = cast("list[str | dict[str, Any]]", content)
@@ -305,14 +313,14 @@ class MessageBuilder:
 
     def _join_code(self) -> None:
         for program in self._programs.values():
-            program.join()
+            program.join_code()
 
     def _complete_calls(self) -> list[ToolCallChunk]:
         return [call.complete() for call in self._calls.values()]
 
     @contextmanager
     def attach_partial_to_errors(self) -> Iterator[None]:
-        """Nothing received is lost: an error that passes takes the message so far along."""
+        """Attach the partial message to a `QwenError` raised inside the block."""
         try:
             yield
         except QwenError as error:
@@ -322,58 +330,7 @@ class MessageBuilder:
 
 
 def to_tool_call_chunk(event: ToolCallDelta) -> ToolCallChunk:
-    """A piece of a function call as LangChain's chunks carry it."""
+    """Convert a part of a function call to LangChain's form for chunks."""
     return tool_call_chunk(
         name=event.name, args=event.arguments, id=event.call_id, index=event.index
     )
-
-
-def to_text_message(message: AIMessage) -> AIMessage:
-    """A message whose content is blocks, as it would be with text and a trail.
-
-    A graph that streams by protocol events gets blocks, whatever the model says: so its state does
-    not depend on how it is streamed.
-    """
-    if isinstance(message.content, str):
-        return message
-    builder = MessageBuilder("")
-    for event in events_from_message(message):
-        builder.add(event)
-    folded = builder.message()
-    metadata = {
-        name: value for name, value in message.response_metadata.items() if name != "output_version"
-    }
-    return message.model_copy(
-        update={
-            "content": folded.content,
-            "additional_kwargs": {**message.additional_kwargs, **folded.additional_kwargs},
-            "response_metadata": metadata,
-        }
-    )
-
-
-def events_from_message(message: AIMessage) -> Iterator[Event]:
-    """The events that a message's blocks stand for; function calls are kept beside them."""
-    programs: set[str] = set()
-    for block in cast("list[dict[str, Any]]", message.content_blocks):
-        match block:
-            case {"type": "reasoning", "reasoning": str(text)}:
-                yield ReasoningDelta(text)
-            case {"type": "text", "text": str(text)}:
-                yield TextDelta(text)
-            case {"type": "server_tool_call", "id": call_id, "name": name, "args": args}:
-                if name == CODE_INTERPRETER:
-                    programs.add(call_id)
-                    yield CodeDelta(call_id, args["code"])
-                else:
-                    yield ServerToolCalled(call_id, name, args)
-            case {"type": "server_tool_result"}:
-                yield _result_event(block, programs)
-
-
-def _result_event(block: dict[str, Any], programs: set[str]) -> CodeFinished | ServerToolReturned:
-    call_id, status, output = block["tool_call_id"], block["status"], block.get("output")
-    if call_id not in programs:
-        return ServerToolReturned(call_id, status, output)
-    images = tuple((block.get("extras") or {}).get("images") or ())
-    return CodeFinished(call_id, "failed" if status == "error" else "completed", output, images)

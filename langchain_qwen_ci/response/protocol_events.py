@@ -1,17 +1,16 @@
-"""Events become LangChain's content-block protocol, for `stream_events(version="v3")`.
+"""Encodes events as LangChain's content-block protocol, for `stream_events(version="v3")`.
 
-LangChain's own bridge from chunks to this protocol closes every block at the end of the message.
-Here a text ends when the next block opens and a program when the service says that it has run, so
-that code and its output are seen while they happen.
+LangChain's conversion from chunks to this protocol closes every block at the end of the message.
+Here a text block closes when the next block opens, and a program closes when it has run, so that
+code and output are available immediately.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
 from langchain_qwen_ci.response.content_blocks import (
-    CODE_INTERPRETER,
-    MODEL_PROVIDER,
     escape_code,
     result_block_for,
     server_tool_call_block,
@@ -36,24 +35,25 @@ if TYPE_CHECKING:
 
 
 class ProtocolEvents:
-    """Takes events into an answer and gives the protocol events that each makes.
+    """Adds events to a message builder and encodes each as protocol events.
 
     Args:
-        answer: what the events are taken into.
-        message_id: of the message; None if it has none yet.
+        builder: the builder of the message.
+        message_id: the id of the message; None if it has none yet.
     """
 
     def __init__(self, builder: MessageBuilder, message_id: str | None) -> None:
         self._builder = builder
         self._message_id = message_id
         self._started = False
-        self._next = 0  # index of the next block
-        self._text: tuple[str, int, list[str]] | None = None  # open: its type, index and pieces
-        self._codes: dict[str, int] = {}  # open programs and their blocks
-        self._calls: dict[int, int] = {}  # function calls and their blocks
+        self._next_index = 0
+        # The open text or reasoning block: its type, index and deltas.
+        self._open_text: tuple[str, int, list[str]] | None = None
+        self._program_indexes: dict[str, int] = {}  # of open programs, by call id
+        self._call_indexes: dict[int, int] = {}  # of function calls, by the call's own index
 
     def feed(self, event: Event) -> Iterator[MessagesData]:
-        """The protocol events that an event makes."""
+        """Yield the protocol events of an event."""
         self._builder.add(event)
         if not self._started:
             self._started = True
@@ -71,41 +71,41 @@ class ProtocolEvents:
         return cast("MessagesData", start)
 
     def _on_text(self, event: TextDelta) -> Iterator[dict[str, Any]]:
-        return self._piece("text", event.text)
+        return self._text_delta("text", event.text)
 
     def _on_reasoning(self, event: ReasoningDelta) -> Iterator[dict[str, Any]]:
-        return self._piece("reasoning", event.text)
+        return self._text_delta("reasoning", event.text)
 
     def _on_server_tool_call(self, event: ServerToolCalled) -> Iterator[dict[str, Any]]:
         return self._complete_block(server_tool_call_block(event.call_id, event.name, event.args))
 
-    def _piece(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
-        if self._text is None or self._text[0] != kind:
+    def _text_delta(self, block_type: str, text: str) -> Iterator[dict[str, Any]]:
+        if self._open_text is None or self._open_text[0] != block_type:
             yield from self._close_text_block()
-            self._text = (kind, self._next, [])
-            yield self._start({"type": kind, kind: ""})
-        _, index, pieces = self._text
-        pieces.append(text)
-        yield _delta(index, {"type": f"{kind}-delta", kind: text})
+            self._open_text = (block_type, self._next_index, [])
+            yield self._start({"type": block_type, block_type: ""})
+        _, index, deltas = self._open_text
+        deltas.append(text)
+        yield _delta(index, {"type": f"{block_type}-delta", block_type: text})
 
     def _close_text_block(self) -> Iterator[dict[str, Any]]:
-        if self._text is not None:
-            kind, index, pieces = self._text
-            self._text = None
-            yield _finish(index, {"type": kind, kind: "".join(pieces)})
+        if self._open_text is not None:
+            block_type, index, deltas = self._open_text
+            self._open_text = None
+            yield _finish(index, {"type": block_type, block_type: "".join(deltas)})
 
     def _on_code(self, event: CodeDelta) -> Iterator[dict[str, Any]]:
-        call_id, piece = event.call_id, escape_code(event.code)
-        if call_id not in self._codes:
+        call_id, args = event.call_id, escape_code(event.code)
+        if call_id not in self._program_indexes:
             yield from self._close_text_block()
-            self._codes[call_id] = self._next
-            opened = {"type": "server_tool_call_chunk", "id": call_id, "name": CODE_INTERPRETER}
-            yield self._start({**opened, "args": ""})
-            piece = '{"code": "' + piece
-        yield _delta(self._codes[call_id], {"type": "tool-call-delta", "args": piece})
+            self._program_indexes[call_id] = self._next_index
+            block = {"type": "server_tool_call_chunk", "id": call_id, "name": CODE_INTERPRETER}
+            yield self._start({**block, "args": ""})
+            args = '{"code": "' + args
+        yield _delta(self._program_indexes[call_id], {"type": "tool-call-delta", "args": args})
 
     def _on_code_finished(self, event: CodeFinished) -> Iterator[dict[str, Any]]:
-        index = self._codes.pop(event.call_id)
+        index = self._program_indexes.pop(event.call_id)
         code = self._builder.execution(event.call_id)["code"]
         yield _delta(index, {"type": "tool-call-delta", "args": '"}'})
         yield _finish(
@@ -118,38 +118,38 @@ class ProtocolEvents:
             yield from self._complete_block(result)
 
     def _on_tool_call(self, event: ToolCallDelta) -> Iterator[dict[str, Any]]:
-        if event.index not in self._calls:
+        if event.index not in self._call_indexes:
             yield from self._close_text_block()
-            self._calls[event.index] = self._next
-            opened = {"type": "tool_call_chunk", "id": event.call_id, "name": event.name}
-            yield self._start({**opened, "args": "", "index": event.index})
+            self._call_indexes[event.index] = self._next_index
+            block = {"type": "tool_call_chunk", "id": event.call_id, "name": event.name}
+            yield self._start({**block, "args": "", "index": event.index})
         if event.arguments:
             delta = {"type": "tool-call-delta", "args": event.arguments}
-            yield _delta(self._calls[event.index], delta)
+            yield _delta(self._call_indexes[event.index], delta)
 
     def _complete_block(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A block that comes at once."""
+        """Yield the events of a block that is complete at once."""
         yield from self._close_text_block()
-        index = self._next
+        index = self._next_index
         yield self._start(_opening(block))
         yield _finish(index, block)
 
     def _start(self, block: dict[str, Any]) -> dict[str, Any]:
-        index, self._next = self._next, self._next + 1
+        index, self._next_index = self._next_index, self._next_index + 1
         return {"event": "content-block-start", "index": index, "content": block}
 
     def end(self) -> Iterator[MessagesData]:
-        """The last protocol events, when all of the answer has been read.
+        """Yield the last protocol events, after the whole body was read.
 
-        Not with `Finished`: LangChain stops reading at the end of the message, and a connection
-        whose answer has not been read to its end is not used again.
+        They are not emitted with `Finished`, because LangChain stops reading at the end of the
+        message, and a connection is reused only if its body was read to the end.
         """
         yield from cast("Iterator[MessagesData]", self._closing_events())
 
     def _closing_events(self) -> Iterator[dict[str, Any]]:
         yield from self._close_text_block()
-        # Parallel calls may come in turns, piece by piece: they are closed together.
-        for index, call in zip(self._calls.values(), self._builder.calls, strict=True):
+        # The deltas of parallel calls may alternate, so all calls are closed here together.
+        for index, call in zip(self._call_indexes.values(), self._builder.calls, strict=True):
             yield _finish(index, call)
         finish = {
             "event": "message-finish",
@@ -179,6 +179,6 @@ def _finish(index: int, block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _opening(block: dict[str, Any]) -> dict[str, Any]:
-    """A block as it opens: what is large comes with its end."""
+    """Return a block without its large fields, which are in the event that closes it."""
     opening = {name: value for name, value in block.items() if name not in ("args", "output")}
     return {**opening, "args": {}} if "args" in block else opening

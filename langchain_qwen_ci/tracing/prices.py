@@ -1,8 +1,8 @@
-"""Costs in LangSmith, from a table of your own. Off unless you ask for it.
+"""Adds costs to LangSmith's runs, from your own table of prices. Optional.
 
-LangSmith knows the prices of some models; Qwen's depend on region, tier and contract. What is added
-here stands in the metadata of the model's run, never in `message.usage_metadata`, which other
-programs add up as tokens.
+LangSmith has the prices of some models; those of Qwen depend on region, tier and contract. Costs
+are added to the metadata of the model's run, not to `message.usage_metadata`, which other programs
+sum up as tokens.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_qwen_ci.response.content_blocks import MODEL_PROVIDER
+from langchain_qwen_ci.metadata import MODEL_PROVIDER
 
-_TOKENS = 1_000_000
+_TOKENS_PER_PRICE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a million tokens cost, in dollars, which is what LangSmith shows.
+    """Prices in US dollars for a million tokens, the currency that LangSmith shows.
 
     Attributes:
-        input: of tokens that the model reads.
-        output: of tokens that it writes; reasoning is written, too.
-        cached_input: of tokens read from the service's cache; None: as `input`.
+        input: price of input tokens.
+        output: price of output tokens, including reasoning.
+        cached_input: price of input tokens read from the service's cache; None: same as `input`.
     """
 
     input: float
@@ -35,15 +35,15 @@ Prices = Mapping[str, Price] | Callable[[str, Mapping[str, Any]], Price | None]
 
 
 def with_costs(prices: Prices) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Fill in the costs of Qwen models' runs.
+    """Return a function that adds costs to the metadata of Qwen models' runs.
 
     Args:
-        prices: by model name; or a function of model name and usage, for prices with tiers, that
-            returns None where it knows none.
+        prices: prices by model name; or a function of model name and usage, for prices with tiers,
+            that returns None for unknown prices.
 
     Returns:
-        A function for `langsmith.Client(hide_metadata=…)`, which sees the metadata of every run
-        before it is sent. Runs of other models are left as they are.
+        A function for `langsmith.Client(hide_metadata=…)`, which LangSmith calls with the metadata
+        of every run before it is sent. It does not change runs of other models.
 
     Example:
         ```python
@@ -53,7 +53,7 @@ def with_costs(prices: Prices) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """
     price_of = prices if callable(prices) else lambda model, _: prices.get(model)
 
-    def fill_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    def add_costs(metadata: dict[str, Any]) -> dict[str, Any]:
         usage, model = metadata.get("usage_metadata"), metadata.get("ls_model_name")
         if metadata.get("ls_provider") != MODEL_PROVIDER or not usage or not model:
             return metadata
@@ -62,7 +62,7 @@ def with_costs(prices: Prices) -> Callable[[dict[str, Any]], dict[str, Any]]:
             {**metadata, "usage_metadata": {**usage, **_costs(usage, price)}} if price else metadata
         )
 
-    return fill_in
+    return add_costs
 
 
 def _costs(usage: Mapping[str, Any], price: Price) -> dict[str, float]:
@@ -71,7 +71,7 @@ def _costs(usage: Mapping[str, Any], price: Price) -> dict[str, float]:
     input_cost = (usage["input_tokens"] - cached) * price.input + cached * cached_price
     output_cost = usage["output_tokens"] * price.output
     return {
-        "input_cost": input_cost / _TOKENS,
-        "output_cost": output_cost / _TOKENS,
-        "total_cost": (input_cost + output_cost) / _TOKENS,
+        "input_cost": input_cost / _TOKENS_PER_PRICE,
+        "output_cost": output_cost / _TOKENS_PER_PRICE,
+        "total_cost": (input_cost + output_cost) / _TOKENS_PER_PRICE,
     }
