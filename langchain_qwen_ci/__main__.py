@@ -1,4 +1,4 @@
-"""`python -m langchain_qwen_ci "question"`: ask, and watch it think, run code and answer.
+"""The command line: `python -m langchain_qwen_ci "question"` shows reasoning, code and answer.
 
 Exit codes: 0 answered, 1 the call failed, 2 wrong usage, 130 interrupted.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import warnings
 from contextlib import ExitStack
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci import ChatQwenCodeInterpreter, __version__, code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.errors.text_safety import escape_unprintable
 from langchain_qwen_ci.models import Api
@@ -24,8 +26,18 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
     from rich.console import Console
 
-_PACE = 0.015  # seconds between frames of the emulator: about the speed of the real service
-_INTERRUPTED = 130
+_PACE = 0.015  # seconds between two frames of the emulator, about the speed of the real service
+_EXIT_INTERRUPTED = 130
+# Packages whose versions a bug report needs.
+_REPORTED_PACKAGES = (
+    "langchain-core",
+    "langgraph",
+    "langchain",
+    "httpx",
+    "pydantic",
+    "langsmith",
+    "openai",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,20 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.version:
+        print(_versions())
+        return 0
     question = arguments.question or _read_stdin()
     if not question:
         parser.error("no question: pass one, or write it to standard input")
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
-            warnings.showwarning = _warn
+            warnings.showwarning = _show_warning
             model = _model(arguments, stack)
-            display = _JsonDisplay() if arguments.json else _display()
+            display = _JsonDisplay() if arguments.json else _text_display()
             _run_question(model, question, display)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
-        return _INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has closed it, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (QwenError, ValueError, ImportError) as error:
@@ -58,16 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning without the place in the code, which is nothing to the user of a program."""
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning without its place in the code, which does not help a user of a program."""
     print(f"Warning: {escape_unprintable(str(message))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_qwen_ci",
-        description="Ask Qwen, and watch it think, run code and answer. With DASHSCOPE_API_KEY "
-        "(or DASHSCOPE_BASE_URL) set it asks that service, else the emulator on this machine.",
+        description="Ask Qwen a question and show its reasoning, the code that it runs and the "
+        "answer. Uses the service if DASHSCOPE_API_KEY (or DASHSCOPE_BASE_URL) is set, otherwise "
+        "an emulator on this machine.",
     )
     parser.add_argument("question", nargs="?", help="default: standard input")
     parser.add_argument("--model", default="qwen3-max")
@@ -75,10 +91,27 @@ def _parser() -> argparse.ArgumentParser:
         "--api",
         default="dashscope",
         choices=get_args(Api),
-        help="responses also shows what the code printed (default: dashscope)",
+        help="responses also shows the output of the code (default: dashscope)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument(
+        "--version", action="store_true", help="print the versions that a bug report needs"
+    )
     return parser
+
+
+def _versions() -> str:
+    lines = [
+        f"langchain-qwen-ci {__version__}",
+        f"Python {platform.python_version()} ({platform.python_implementation()})",
+        platform.platform(),
+    ]
+    for package in _REPORTED_PACKAGES:
+        try:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            lines.append(f"{package} not installed")
+    return "\n".join(lines)
 
 
 def _read_stdin() -> str:
@@ -115,17 +148,17 @@ def _run_question(model: ChatQwenCodeInterpreter, question: str, display: Displa
 
 
 class Display(Protocol):
-    """Where an answer is shown."""
+    """Shows an answer."""
 
     def show(self, chunk: AIMessageChunk) -> None:
-        """Show what a chunk adds."""
+        """Show a chunk."""
 
     def end(self, message: AIMessage) -> None:
-        """Show what is known at the end."""
+        """Show the facts that are known at the end."""
 
 
 class _JsonDisplay:
-    """One document, for other programs to read."""
+    """Prints one JSON document, for other programs."""
 
     def show(self, chunk: AIMessageChunk) -> None:
         pass
@@ -141,11 +174,11 @@ class _JsonDisplay:
             "model": message.response_metadata.get("model_name"),
             "request_id": message.response_metadata.get("request_id"),
         }
-        # What steers a terminal stands inside of strings, where JSON takes an escape as well.
+        # Control characters can only be inside strings, where JSON allows the same escapes.
         print(escape_unprintable(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
-def _display() -> Display:
+def _text_display() -> Display:
     try:
         from rich.console import Console  # noqa: PLC0415  # an extra
     except ModuleNotFoundError:
@@ -154,42 +187,42 @@ def _display() -> Display:
 
 
 class _PlainDisplay:
-    """Text without colours."""
+    """Prints text without colours."""
 
     def __init__(self) -> None:
-        self._stage = ""
+        self._block_type = ""
 
     def show(self, chunk: AIMessageChunk) -> None:
         for block in chunk.content_blocks:
-            stage = str(block["type"])
-            if stage != self._stage and self._stage:
-                # Code ends with its line, everything else in the middle of one.
-                self._write("\n" if self._stage.startswith("server") else "\n\n")
-            self._stage = stage
-            self._block(dict(block))
+            block_type = str(block["type"])
+            if block_type != self._block_type and self._block_type:
+                # Code ends with a line break; text and reasoning end in the middle of a line.
+                self._write("\n" if self._block_type.startswith("server") else "\n\n")
+            self._block_type = block_type
+            self._show_block(dict(block))
 
     def end(self, message: AIMessage) -> None:
         self._write("\n\n")
-        self._summary(escape_unprintable(_summary(message)))
+        self._show_summary(escape_unprintable(_summary(message)))
 
-    def _block(self, block: dict[str, Any]) -> None:
+    def _show_block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text} | {"type": "text", "text": text}:
                 self._write(escape_unprintable(text))
             case {"type": "server_tool_call", "args": {"code": code}} if code:
-                self._code(escape_unprintable(code))
-            case {"type": "server_tool_call_chunk", "args": piece}:
-                self._code(escape_unprintable(json.loads(f'"{piece}"')))
+                self._show_code(escape_unprintable(code))
+            case {"type": "server_tool_call_chunk", "args": args}:
+                self._show_code(escape_unprintable(json.loads(f'"{args}"')))
             case {"type": "server_tool_result", "output": str(output)}:
-                self._output(escape_unprintable(output))
+                self._show_output(escape_unprintable(output))
 
-    def _code(self, code: str) -> None:
+    def _show_code(self, code: str) -> None:
         self._write(f">>> {code}\n")
 
-    def _output(self, output: str) -> None:
+    def _show_output(self, output: str) -> None:
         self._write(f"{output}\n")
 
-    def _summary(self, summary: str) -> None:
+    def _show_summary(self, summary: str) -> None:
         self._write(f"{summary}\n")
 
     def _write(self, text: str) -> None:
@@ -197,45 +230,45 @@ class _PlainDisplay:
 
 
 class _RichDisplay(_PlainDisplay):
-    """Thinking dim, code highlighted."""
+    """Prints reasoning dimmed and code highlighted."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
-    def _block(self, block: dict[str, Any]) -> None:
+    def _show_block(self, block: dict[str, Any]) -> None:
         match block:
             case {"type": "reasoning", "reasoning": text}:
                 self._console.print(escape_unprintable(text), end="", style="dim", markup=False)
             case _:
-                super()._block(block)
+                super()._show_block(block)
 
-    def _code(self, code: str) -> None:
+    def _show_code(self, code: str) -> None:
         from rich.panel import Panel  # noqa: PLC0415  # an extra
         from rich.syntax import Syntax  # noqa: PLC0415
 
         source = Syntax(code, "python", theme="ansi_dark", word_wrap=True)
         self._console.print(Panel(source, title="code_interpreter", title_align="left"))
 
-    def _output(self, output: str) -> None:
+    def _show_output(self, output: str) -> None:
         from rich.panel import Panel  # noqa: PLC0415  # an extra
         from rich.text import Text  # noqa: PLC0415
 
         self._console.print(Panel(Text(output), title="output", title_align="left"))
 
-    def _summary(self, summary: str) -> None:
+    def _show_summary(self, summary: str) -> None:
         self._console.print(summary, style="dim", markup=False)
 
 
 def _summary(message: AIMessage) -> str:
     counts = plugin_counts(message)
-    summary = [f"{name} × {count}" for name, count in counts.items()] or ["no code was shown"]  # noqa: RUF001
+    parts = [f"{name} × {count}" for name, count in counts.items()] or ["no code was shown"]  # noqa: RUF001
     if usage := message.usage_metadata:
-        thought = usage.get("output_token_details", {}).get("reasoning")
-        thinking = f", {thought} of them reasoning" if thought else ""
-        summary.append(f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{thinking}")
-    summary.append(message.response_metadata.get("finish_reason") or "broken off")
-    return " · ".join(summary)
+        reasoning = usage.get("output_token_details", {}).get("reasoning")
+        suffix = f", {reasoning} of them reasoning" if reasoning else ""
+        parts.append(f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{suffix}")
+    parts.append(message.response_metadata.get("finish_reason") or "interrupted")
+    return " · ".join(parts)
 
 
 if __name__ == "__main__":

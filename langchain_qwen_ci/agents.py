@@ -1,8 +1,8 @@
-"""The interpreter beside tools, in agents: as a tool of theirs, or by turns.
+"""The code interpreter in agents that also have function tools.
 
-The service takes function tools or the interpreter in one request, never both. So an agent that
-has tools asks a second model (`code_interpreter_tool`), or asks one model by turns, now with tools
-and now with the interpreter (`CodeInterpreterMiddleware`). Needs the extra `agents`.
+One request can use function tools or the interpreter, not both. So either the interpreter is a tool
+of the agent and runs in a second model (`code_interpreter_tool`), or one model uses tools in some
+turns and the interpreter in others (`CodeInterpreterMiddleware`). Needs the extra `agents`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Solves a task by writing Python and running it in a sandbox: arithmetic, statistics, dates, "
-    "text and data. It knows nothing of this conversation, so give it everything that it needs."
+    "text and data. It does not see this conversation, so give it everything that it needs."
 )
 
 
@@ -52,29 +52,29 @@ def code_interpreter_tool(
     description: str = _DESCRIPTION,
     system_prompt: str | None = None,
 ) -> BaseTool:
-    """The interpreter as a tool for any agent that calls tools.
+    """Return the interpreter as a tool for any agent that calls tools.
 
     Args:
-        model: with the interpreter on. It is asked with the task alone.
-        name: of the tool.
-        description: tells the agent's model what it is for.
-        system_prompt: for `model`.
+        model: the model that runs the task, with the interpreter on. It receives only the task.
+        name: the name of the tool.
+        description: the description of the tool for the agent's model.
+        system_prompt: the system prompt of `model`.
 
     Returns:
-        A tool whose content is the answer and whose artifact holds `code_executions` and
-        `plugin_counts`. `CodeExecutionsMiddleware` brings those into the agent's state.
+        A tool whose content is the answer and whose artifact has `code_executions` and
+        `plugin_counts`. `CodeExecutionsMiddleware` adds those to the agent's state.
     """
 
-    def task_messages(task: str) -> list[BaseMessage]:
+    def to_messages(task: str) -> list[BaseMessage]:
         return prepare_history([HumanMessage(task)], "pass", system_prompt)
 
     def run(task: str) -> tuple[str, CodeInterpreterChannels]:
         with stream_code_executions(name):
-            return _content_and_artifact(model.invoke(task_messages(task)))
+            return _content_and_artifact(model.invoke(to_messages(task)))
 
     async def arun(task: str) -> tuple[str, CodeInterpreterChannels]:
         with stream_code_executions(name):
-            return _content_and_artifact(await model.ainvoke(task_messages(task)))
+            return _content_and_artifact(await model.ainvoke(to_messages(task)))
 
     return StructuredTool.from_function(
         run,
@@ -95,7 +95,7 @@ class CodeInterpreterAgentState(AgentState[Any], CodeInterpreterChannels):
 
 
 class CodeExecutionsMiddleware(AgentMiddleware[CodeInterpreterAgentState, Any, Any]):
-    """Brings what `code_interpreter_tool` ran into the agent's state.
+    """Adds the executions and counts of `code_interpreter_tool` to the agent's state.
 
     Example:
         ```python
@@ -124,7 +124,7 @@ class CodeExecutionsMiddleware(AgentMiddleware[CodeInterpreterAgentState, Any, A
 
 
 def _to_state_update(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
-    """A tool's message, with what its artifact says of executions as an update of the state."""
+    """Add the executions and counts in a tool message's artifact as an update of the state."""
     artifact = getattr(result, "artifact", None)
     if not isinstance(artifact, dict) or "code_executions" not in artifact:
         return result
@@ -143,19 +143,20 @@ def _request_interpreter(task: str) -> str:
 
 
 class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
-    """Lets an agent's model use tools in one turn and the interpreter in another.
+    """Lets an agent's model use tools in some turns and the interpreter in others.
 
-    By default the model decides: it is given one more tool, `use_code_interpreter`, and the turn
-    after it has called that is one with the interpreter, and with no tools. Such a turn answers,
-    and so ends the agent's work.
+    By default the model decides: it gets one more tool, `use_code_interpreter`. After it has called
+    that tool, the next turn runs with the interpreter and without tools. The answer of such a turn
+    ends the agent's run, because it has no tool calls.
 
     Args:
-        when: decides instead, from the request, whether a turn is one with the interpreter.
-        model: for turns with the interpreter, where the agent's own is not a
+        when: a function of the request that decides whether a turn uses the interpreter; the tool
+            `use_code_interpreter` is not added then.
+        model: the model for turns with the interpreter, if the agent's model is not a
             `ChatQwenCodeInterpreter`.
-        history: what to do with the calls and results of the turns before; see
+        history: how tool calls and results of earlier turns are converted; see
             `QwenCodeInterpreterNode`.
-        live: whether to write `CodeExecutionEvent`s to the custom stream.
+        emit_events: whether `CodeExecutionEvent`s are written to the custom stream.
 
     Example:
         ```python
@@ -183,7 +184,7 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    ) -> Any:  # noqa: ANN401  # as AgentMiddleware has it
+    ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
         if not self._when(request):
             return handler(_without_interpreter(request))
         with stream_code_executions(self.name, enabled=self._emit_events):
@@ -193,17 +194,17 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> Any:  # noqa: ANN401  # as AgentMiddleware has it
+    ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
         if not self._when(request):
             return await handler(_without_interpreter(request))
         with stream_code_executions(self.name, enabled=self._emit_events):
             return _with_channels(await handler(self._with_interpreter(request)))
 
     def _with_interpreter(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """The request without tools, and with the interpreter on.
+        """Return the request without tools and with the interpreter on.
 
         Raises:
-            TypeError: the model has no interpreter.
+            TypeError: the model has no code interpreter.
         """
         model = self._model or request.model
         if not isinstance(model, ChatQwenCodeInterpreter):
@@ -222,7 +223,7 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
 
 
 def _interpreter_requested(request: ModelRequest[Any]) -> bool:
-    """Whether the model has just asked for the interpreter."""
+    """Return whether the last tool calls include `use_code_interpreter`."""
     for message in reversed(request.messages):
         if not isinstance(message, ToolMessage):
             return False
@@ -239,7 +240,7 @@ def _without_interpreter(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 
 def _with_channels(response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
-    """The answer, with its executions and counts as an update of the state."""
+    """Add the executions and counts of the answer as an update of the state."""
     response.result = [
         to_text_message(message) if isinstance(message, AIMessage) else message
         for message in response.result

@@ -175,9 +175,7 @@ def _with_raw(
         parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
     )
     unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=model) | parsed.with_fallbacks(
-        [unparsed], exception_key="parsing_error"
-    )
+    return RunnableMap(raw=model) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
 
 
 def _is_pydantic(schema: object) -> TypeGuard[type[BaseModel]]:

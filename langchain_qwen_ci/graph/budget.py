@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one thread may use of the interpreter; None sets no limit.
+    """Limits for one thread (conversation). None: unlimited.
 
-    A request that has begun is not cut by it: for that, see the model's `max_request_tokens` and
-    `max_code_executions`.
+    A budget does not end a request that has started; `max_request_tokens` and `max_code_executions`
+    of the model do.
 
     Attributes:
-        executions: calls of the interpreter, by the state's `plugin_counts`; in a graph within a
-            graph, which counts its own, by the messages of the state where those tell of more.
-        tokens: by the usage of the messages of Qwen models that the state holds.
+        executions: maximum number of interpreter calls, from the state's `plugin_counts`. In a
+            subgraph, which counts only its own calls, the messages of the state count if they
+            contain more calls.
+        tokens: maximum total tokens, from the usage of the Qwen messages in the state.
     """
 
     executions: int | None = None
@@ -33,11 +34,11 @@ class Budget:
     def exceeded(
         self, counts: Mapping[str, int], messages: Sequence[Any]
     ) -> QwenBudgetError | None:
-        """The limit that the thread has reached, if it has."""
-        details = sum(plugin_counts(message).get(CODE_INTERPRETER, 0) for message in messages)
-        runs = max(details, counts.get(CODE_INTERPRETER, 0))
-        if self.executions is not None and runs >= self.executions:
-            return QwenBudgetError(limit="executions", allowed=self.executions, used=runs)
+        """Return the error of a limit that the thread has reached; None if it has reached none."""
+        in_messages = sum(plugin_counts(message).get(CODE_INTERPRETER, 0) for message in messages)
+        calls = max(in_messages, counts.get(CODE_INTERPRETER, 0))
+        if self.executions is not None and calls >= self.executions:
+            return QwenBudgetError(limit="executions", allowed=self.executions, used=calls)
         tokens = sum(map(_tokens, messages))
         if self.tokens is not None and tokens >= self.tokens:
             return QwenBudgetError(limit="tokens", allowed=self.tokens, used=tokens)
@@ -45,6 +46,6 @@ class Budget:
 
 
 def _tokens(message: BaseMessage) -> int:
-    ours = getattr(message, "response_metadata", {}).get("model_provider") == MODEL_PROVIDER
+    provider = getattr(message, "response_metadata", {}).get("model_provider")
     usage = getattr(message, "usage_metadata", None)
-    return usage["total_tokens"] if ours and usage else 0
+    return usage["total_tokens"] if provider == MODEL_PROVIDER and usage else 0

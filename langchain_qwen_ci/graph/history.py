@@ -1,7 +1,7 @@
-"""Histories with tool calls of other agents, for an endpoint that takes no tools.
+"""Converts histories with tool calls of other agents for requests with the interpreter.
 
-While the interpreter is on, the service takes no tools; what it makes of calls and results in a
-history is not documented. So a history is put into a form that it takes for certain.
+Such a request has no tools, and it is not documented how the service handles tool calls and results
+in its history. So they are converted to text by default.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 def prepare_history(
     messages: Sequence[BaseMessage], policy: HistoryPolicy, system_prompt: str | None
 ) -> list[BaseMessage]:
-    """A history as the service takes it.
+    """Return the messages to send.
 
     Args:
-        messages: of a state.
-        policy: of tool calls and results: "text" turns them into lines of text, "drop" leaves them
-            out, "pass" sends them as they are, "error" refuses them; or a function of your own.
-        system_prompt: goes first; a system message that already is there follows within it.
+        messages: the messages of a state.
+        policy: how tool calls and tool results are converted: "text" converts them to text, "drop"
+            removes them, "pass" sends them unchanged, "error" raises an error; or a function.
+        system_prompt: the first message; an existing system message is appended to it.
 
     Raises:
-        ValueError: policy "error", and there are some; or no policy at all.
+        ValueError: the policy is "error" and there are tool messages, or it is unknown.
     """
     if callable(policy):
         history = list(policy(messages))
@@ -47,7 +47,7 @@ def prepare_history(
 
 
 def _with_system_prompt(messages: list[BaseMessage], prompt: str) -> list[BaseMessage]:
-    """The service wants one system message."""
+    # The service accepts one system message only.
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(f"{prompt}\n\n{messages[0].text}"), *messages[1:]]
     return [SystemMessage(prompt), *messages]

@@ -1,4 +1,4 @@
-"""`QwenCodeInterpreterNode`: the model as a node that brings its own state into any graph."""
+"""`QwenCodeInterpreterNode`: the model as a LangGraph node with its own state channels."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ if TYPE_CHECKING:
 
 
 class QwenCodeInterpreterNode(Runnable[Any, Any]):
-    """A node that lets Qwen think, run code and answer.
+    """A LangGraph node that answers with Qwen's code interpreter.
 
-    It reads `messages` and writes `messages`, `code_executions` (what ran) and `plugin_counts`
-    (how often). `add_node` alone brings these into a graph's state.
+    It reads `messages` and writes `messages`, `code_executions` and `plugin_counts`. `add_node`
+    adds these channels to the graph's state.
 
     Args:
         model: a `ChatQwenCodeInterpreter`, or a function of state and runtime that returns one.
-        name: of the node.
-        system_prompt: goes before the messages of the state, and not into it.
-        messages_key: where the state has its messages.
-        history: what to do with tool calls and results of other agents: "text" turns them into
-            lines of text, "drop" leaves them out, "pass" sends them, "error" refuses them; or a
-            function of the messages that returns those to send.
-        goto: where to go from here: a node's name, or several.
-        live: whether to write `CodeExecutionEvent`s to the custom stream.
-        on_error: "raise" leaves errors to LangGraph's retry policy and error handler; "message"
-            turns an error of the model into a message with what had arrived, so that a graph can
-            go on: its `response_metadata["error"]` says what went wrong. A limit that is reached
-            is always such a message.
-        budget: limits on what a thread may use.
+        name: the name of the node.
+        system_prompt: sent before the messages of the state; not written to the state.
+        messages_key: the key of the messages in the state.
+        history: how tool calls and tool results of other agents are converted before they are sent:
+            "text" converts them to text, "drop" removes them, "pass" sends them unchanged, "error"
+            raises an error; or a function of the messages that returns the messages to send.
+        goto: the name of the next node, or several.
+        emit_events: whether `CodeExecutionEvent`s are written to the custom stream.
+        on_error: "raise" leaves errors to LangGraph's retry policy and error handler. "message"
+            converts an error of the model to a message with the partial output, so that the graph
+            continues; its `response_metadata["error"]` describes the error. Reaching a limit always
+            produces such a message.
+        budget: limits for one thread.
 
     Example:
         ```python
@@ -78,11 +78,11 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         ```
 
     Raises:
-        ToolsNotAllowedError: the model is bound to function tools.
-        ValueError: the history or error policy is none.
+        ToolsNotAllowedError: the model has bound function tools.
+        ValueError: the value of `history` or `on_error` is unknown.
     """
 
-    def __init__(  # noqa: PLR0913  # each is a choice of its own, by name
+    def __init__(  # noqa: PLR0913  # independent options, all by name
         self,
         model: ModelChoice,
         *,
@@ -97,8 +97,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
     ) -> None:
         if isinstance(model, Runnable):
             _reject_bound_tools(model)
-        # What is wrong is said here, and not in the middle of a run.
-        prepare_history([], history, None)
+        prepare_history([], history, None)  # raises an error for an unknown value
         if on_error not in ("raise", "message"):
             raise ValueError(f'on_error {on_error!r} is neither "raise" nor "message".')
         self.name = self._node = name
@@ -111,79 +110,80 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         self._on_error = on_error
         self._budget = budget or Budget()
         if messages_key != "messages":
-            self._read_from(messages_key)
+            self._set_input_key(messages_key)
 
     def __call__(self, state: NodeInput, config: RunnableConfig | None = None) -> Any:
-        """`invoke`. Its hints are how `add_node` learns what the node reads and writes."""
+        """Same as `invoke`. `add_node` reads the node's input channels from these annotations."""
         return self.invoke(state, config)
 
     def invoke(
         self,
-        input: Any,  # noqa: A002  # as Runnable calls it
+        input: Any,  # noqa: A002  # Runnable's parameter name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
         """Answer the messages of a state.
 
         Args:
-            input: the state: a dictionary or object with messages, or a list of messages.
-            config: goes on to the model.
+            input: the state (a dictionary or an object with messages) or a list of messages.
+            config: passed to the model.
             kwargs: arguments of the model's call.
 
         Returns:
-            An update of the state, within a `Command` if there is a `goto`; for a list, a list.
+            An update of the state, inside a `Command` if `goto` is set. For a list of messages, a
+            list with the answer.
         """
-        visit = self._start_visit(input)
-        if visit.message is None:
+        run = self._start_run(input)
+        if run.message is None:
             with (
                 stream_code_executions(self._node, enabled=self._emit_events),
-                visit.errors_to_message(),
+                run.errors_to_message(),
             ):
-                visit.message = visit.model.invoke(visit.messages, config, **kwargs)
-        return self._update(visit)
+                run.message = run.model.invoke(run.messages, config, **kwargs)
+        return self._update(run)
 
     async def ainvoke(
         self,
-        input: Any,  # noqa: A002  # as Runnable calls it
+        input: Any,  # noqa: A002  # Runnable's parameter name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """`invoke`, for asyncio."""
-        visit = self._start_visit(input)
-        if visit.message is None:
+        """Asynchronous form of `invoke`."""
+        run = self._start_run(input)
+        if run.message is None:
             with (
                 stream_code_executions(self._node, enabled=self._emit_events),
-                visit.errors_to_message(),
+                run.errors_to_message(),
             ):
-                visit.message = await visit.model.ainvoke(visit.messages, config, **kwargs)
-        return self._update(visit)
+                run.message = await run.model.ainvoke(run.messages, config, **kwargs)
+        return self._update(run)
 
     def cache_key(self, state: Any) -> str:
-        """For `add_node(cache_policy=CachePolicy(key_func=node.cache_key))`.
+        """Return a cache key, for `add_node(cache_policy=CachePolicy(key_func=node.cache_key))`.
 
-        LangGraph's default key holds the ids of messages, which are never the same. This one holds
-        what the model reads, and the model. A node whose model is a function cannot know what it
-        would choose: its function is in the key, by name.
+        LangGraph's default key contains message ids, which are new in every run. This key contains
+        the content that is sent and the configuration of the model. If the model is a function, the
+        key contains the function's name, because the returned model is not known.
         """
         messages = prepare_history(self._messages(state), self._history, self._system_prompt)
-        turns = [replace(visit, reasoning="") for visit in to_prompt(messages)]
-        cache_text = f"{self.name}\n{_cache_identity(self._model)}\n{turns!r}"
+        prompt = [replace(message, reasoning="") for message in to_prompt(messages)]
+        cache_text = f"{self.name}\n{_cache_identity(self._model)}\n{prompt!r}"
         return hashlib.sha256(cache_text.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def _start_visit(self, state: Any) -> _Visit:
+    def _start_run(self, state: Any) -> _NodeRun:
         messages = self._messages(state)
         stopped = self._budget.exceeded(_channel(state, "plugin_counts") or {}, messages)
         model = self._model if isinstance(self._model, Runnable) else self._resolve_model(state)
-        return _Visit(
+        return _NodeRun(
             model=model,
             messages=prepare_history(messages, self._history, self._system_prompt),
             state=state,
             on_error=self._on_error,
-            message=_to_update(stopped) if stopped else None,
+            message=_error_message(stopped) if stopped else None,
         )
 
     def _resolve_model(self, state: Any) -> ChatModel:
-        """What the function chooses; the rule about tools holds for it, too."""
+        """Call the function that returns the model, and check the model's tools."""
         choose = cast("Callable[[Any, Runtime[Any] | None], ChatModel]", self._model)
         model = choose(state, in_graph_run(get_runtime))
         _reject_bound_tools(model)
@@ -197,32 +197,33 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
             )
         return convert_to_messages(given if isinstance(given, list) else [given])
 
-    def _update(self, visit: _Visit) -> Any:
-        """What the node writes."""
-        message = _normalised(cast("AIMessage", visit.message), visit.model)
+    def _update(self, run: _NodeRun) -> Any:
+        message = _normalize(cast("AIMessage", run.message), run.model)
         update: Any = (
             [message]
-            if isinstance(visit.state, list)
+            if isinstance(run.state, list)
             else {self._key: [message], **channels_from_message(message)}
         )
         return Command(update=update, goto=self._goto) if self._goto else update
 
-    def _read_from(self, key: str) -> None:
-        """`add_node` reads the hints of `__call__`: this node's own have another key."""
+    def _set_input_key(self, key: str) -> None:
+        """Change the annotations of `__call__`, which `add_node` reads, to another messages key."""
         hints = get_type_hints(NodeInput, include_extras=True)
         hints[key] = hints.pop("messages")
 
         def call(self: QwenCodeInterpreterNode, state: Any, config: Any = None) -> Any:
             return self.invoke(state, config)
 
-        schema = TypedDict("NodeInput", hints)  # type: ignore[misc]  # as dynamic as the key
+        schema = TypedDict("NodeInput", hints)  # type: ignore[misc]  # the key is dynamic
         call.__annotations__ = {"state": schema, "config": RunnableConfig}
-        setattr(self, "__call__", MethodType(call, self))  # noqa: B010  # not what calling calls
+        # Calling the node still uses the method of the class; only `add_node` looks at the
+        # instance.
+        setattr(self, "__call__", MethodType(call, self))  # noqa: B010
 
 
 @dataclass
-class _Visit:
-    """One visit of a node: what it asks, and the message it ends with."""
+class _NodeRun:
+    """One run of a node: its model and messages, and the message that it returns."""
 
     model: ChatModel
     messages: list[BaseMessage]
@@ -232,17 +233,18 @@ class _Visit:
 
     @contextmanager
     def errors_to_message(self) -> Iterator[None]:
-        """Make a message of an error where that is wanted, and of a limit that is reached."""
+        """Convert an error to a message if `on_error` says so, and always if a limit was
+        reached."""
         try:
             yield
         except QwenError as error:
             if self.on_error == "raise" and not isinstance(error, QwenBudgetError):
                 raise
-            self.message = _to_update(error)
+            self.message = _error_message(error)
 
 
-def _to_update(error: QwenError) -> AIMessage:
-    """An error as a message: what had arrived, and what went wrong."""
+def _error_message(error: QwenError) -> AIMessage:
+    """Return a message with the partial output and a description of an error."""
     partial = error.partial or AIMessage("", response_metadata={"model_provider": MODEL_PROVIDER})
     details: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, QwenBudgetError):
@@ -255,31 +257,35 @@ def _to_update(error: QwenError) -> AIMessage:
     return partial.model_copy(update=update)
 
 
-def _normalised(message: AIMessage, model: ChatModel) -> AIMessage:
-    """As the model says it, whichever way the graph is streamed."""
-    wants_blocks = any(
-        getattr(bare, "output_version", None) == "v1" for bare, _ in _unwrap_models(model)
+def _normalize(message: AIMessage, model: ChatModel) -> AIMessage:
+    """Convert content blocks to text, unless the model itself has `output_version="v1"`.
+
+    A v3 run produces content blocks whatever the model's output version is.
+    """
+    has_blocks = any(
+        getattr(inner_model, "output_version", None) == "v1"
+        for inner_model, _ in _unwrap_models(model)
     )
-    return message if wants_blocks else to_text_message(message)
+    return message if has_blocks else to_text_message(message)
 
 
 def _unwrap_models(model: Any, bound: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
-    """The models inside bindings, retries and fallbacks, and what is bound to each."""
+    """Yield the models inside bindings, retries and fallbacks, with the arguments bound to each."""
     bound = {**getattr(model, "kwargs", {}), **(bound or {})}
     if inner := getattr(model, "bound", None):
         yield from _unwrap_models(inner, bound)
     elif inner := getattr(model, "runnables", None):  # with fallbacks
-        for one in inner:
-            yield from _unwrap_models(one, bound)
+        for fallback in inner:
+            yield from _unwrap_models(fallback, bound)
     else:
         yield model, bound
 
 
 def _reject_bound_tools(model: ChatModel) -> None:
-    """Refuse a model that is bound to function tools.
+    """Reject a model with bound function tools.
 
     Raises:
-        ToolsNotAllowedError: it is.
+        ToolsNotAllowedError: the model has bound function tools.
     """
     for _, bound in _unwrap_models(model):
         ToolSet.from_any([*bound.get("tools", ()), *bound.get("functions", ())]).reject_functions()
@@ -288,9 +294,11 @@ def _reject_bound_tools(model: ChatModel) -> None:
 def _cache_identity(model: ModelChoice) -> str:
     if not isinstance(model, Runnable):
         return f"{model.__module__}.{model.__qualname__}"
-    return "\n".join(f"{dumps(bare)} {bound!r}" for bare, bound in _unwrap_models(model))
+    return "\n".join(
+        f"{dumps(inner_model)} {bound!r}" for inner_model, bound in _unwrap_models(model)
+    )
 
 
 def _channel(state: Any, key: str) -> Any:
-    """A channel of a state that is a dictionary, or an object."""
+    """Return a channel of a state, which may be a dictionary or an object."""
     return state.get(key) if isinstance(state, dict) else getattr(state, key, None)

@@ -14,13 +14,13 @@ _langgraph_default = cast("Callable[[Exception], bool]", RetryPolicy().retry_on)
 
 
 def _may_succeed_later(error: Exception) -> bool:
-    """What the error says of itself; LangGraph's own rule for errors of other kinds."""
+    # Errors that are not model errors are left to LangGraph's default.
     return error.is_retryable if isinstance(error, ModelError) else _langgraph_default(error)
 
 
 QWEN_RETRY_POLICY = RetryPolicy(retry_on=_may_succeed_later)
-"""For `add_node(retry_policy=…)`: asks an error whether the same request may succeed later.
+"""A policy for `add_node(retry_policy=…)` that retries errors with `is_retryable`.
 
-LangGraph's default knows errors of networks only, and would not try a rate limit again. A request
-that broke off in the middle is tried again too, and its code may then have run twice.
+LangGraph's default policy retries network errors only, not rate limits. This policy also repeats a
+request whose answer was interrupted; its code may then run twice.
 """

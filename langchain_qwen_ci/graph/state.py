@@ -1,10 +1,14 @@
-"""What the node adds to a graph's state, and how updates of it come together.
+"""The state channels of the node, and their reducers.
 
-Records in state are plain dictionaries: checkpointers keep those as they are.
+Records in the state are plain dictionaries, which checkpointers store unchanged.
 
-Both channels take it when something comes twice. A graph within a graph is given the state that it
-shares with the one around it, and gives all of it back, to be reduced once more. So counts remember
-which message brought each of them, and a graph does not take over the counts of one around it.
+Both channels tolerate the same value twice: a subgraph receives the channels that it shares with
+its parent and returns them completely, so that the parent reduces them again. Counts therefore
+remember their messages, and a graph does not take over the counts of its parent.
+
+Names of LangGraph that this module relies on (langgraph 1.2.0 to 1.2.24): the attribute `value` of
+`BinaryOperatorAggregate`, and `checkpoint_ns` in the configuration, whose parts are separated by
+"|".
 """
 
 from __future__ import annotations
@@ -27,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class StateExecution(CodeExecution):
-    """One program in a graph's state: what the message says of it, and which message."""
+    """The record of a program in a graph's state, with the id of its message."""
 
     message_id: NotRequired[str]
-    """`id` of the message that it belongs to."""
+    """The id of the message that the execution belongs to."""
 
 
 def merge_executions(
     existing: list[StateExecution], new: list[StateExecution]
 ) -> list[StateExecution]:
-    """The reducer of `code_executions`: new ones at the end; one that comes again, as it does when
-    a run is replayed, takes the place of the one before."""
+    """Reduce `code_executions`: append new executions, and replace one that is written again, as in
+    a replay."""
     merged = {_key(execution): execution for execution in existing or ()}
     merged |= {_key(execution): execution for execution in new or ()}
     return list(merged.values())
@@ -48,11 +52,11 @@ def _key(execution: Mapping[str, Any]) -> tuple[str | None, str]:
 
 
 class PluginCounts(dict[str, int]):
-    """Counts by plugin that know where they come from. Serializers keep the plain counts of it.
+    """Counts by plugin that also know their messages. Serializers store the plain counts only.
 
     Attributes:
-        sources: what each message brought, by its id.
-        depth: if a graph's state holds them, how many graphs that one runs within.
+        sources: the counts of each message, by its id.
+        depth: the nesting depth of the graph whose state contains the counts; None for new counts.
     """
 
     def __init__(self, sources: Mapping[str, Mapping[str, int]], depth: int | None = None) -> None:
@@ -65,10 +69,10 @@ class PluginCounts(dict[str, int]):
 
 
 def add_counts(existing: dict[str, int], new: dict[str, int]) -> dict[str, int]:
-    """The reducer of `plugin_counts`: sums. What comes from a message that is known counts once.
+    """Reduce `plugin_counts`: sum them, and count each message once.
 
-    Counts of a graph around this one stay out: whatever this one has counted can then be added
-    there, even by a run that goes on from a checkpoint and finds nothing but numbers.
+    The counts of a parent graph are not taken over. So the parent can add everything that this
+    graph has counted, even in a run that is resumed from a checkpoint with plain numbers.
     """
     depth = getattr(new, "depth", None)
     if depth is not None and depth < _depth():
@@ -77,23 +81,23 @@ def add_counts(existing: dict[str, int], new: dict[str, int]) -> dict[str, int]:
 
 
 def _sources(counts: dict[str, int] | None) -> dict[str, dict[str, int]]:
-    """Counts by source; plain ones, such as an `update_state` brings, are a source of their own."""
+    """Return the counts by message; plain counts, as of `update_state`, get a new unique key."""
     if isinstance(counts, PluginCounts):
         return counts.sources
     return {str(uuid4()): counts} if counts else {}
 
 
 def _depth() -> int:
-    """How many graphs the one that runs here runs within."""
+    """Return how many parents the running graph has."""
     try:
-        around = get_config().get("configurable", {}).get("checkpoint_ns")
+        namespace = get_config().get("configurable", {}).get("checkpoint_ns")
     except RuntimeError:
         return 0
-    return len(around.split("|")) if around else 0
+    return len(namespace.split("|")) if namespace else 0
 
 
 class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
-    """Sums by `add_counts`, and keeps the sources in checkpoints, as plain dictionaries."""
+    """Reduces with `add_counts` and stores the counts of each message in checkpoints."""
 
     def __init__(
         self,
@@ -107,29 +111,30 @@ class PluginCountsChannel(BinaryOperatorAggregate[dict[str, int]]):
 
     def update(self, values: Sequence[dict[str, int]]) -> bool:
         changed = super().update(values)
-        self.value = PluginCounts(_sources(self.value))  # plain if it was overwritten
+        self.value = PluginCounts(_sources(self.value))  # an overwrite stores a plain dictionary
         return changed
 
     def checkpoint(self) -> dict[str, Any]:
         return _sources(self.value)
 
-    def from_checkpoint(self, checkpoint: Any) -> Self:  # or none, or counts alone
+    def from_checkpoint(self, checkpoint: Any) -> Self:
+        # The checkpoint is LangGraph's marker for a missing value, sources, or plain counts.
         channel = super().from_checkpoint(checkpoint)
-        kept = cast("dict[str, Any]", channel.value)
-        if all(isinstance(counts, dict) for counts in kept.values()):
-            channel.value = PluginCounts(kept)
+        stored = cast("dict[str, Any]", channel.value)
+        if all(isinstance(counts, dict) for counts in stored.values()):
+            channel.value = PluginCounts(stored)
         return channel
 
 
 class CodeInterpreterChannels(TypedDict, total=False):
-    """What the node writes besides messages."""
+    """The channels that the node writes in addition to messages."""
 
     code_executions: Annotated[list[StateExecution], merge_executions]
-    """Every program that ran in this thread, in order."""
+    """All programs that ran in this thread, in order."""
 
     plugin_counts: Annotated[dict[str, int], PluginCountsChannel]
-    """Calls of each plugin in this thread: `{"code_interpreter": 2}`. A graph within a graph counts
-    its own, and the one around it adds them."""
+    """Number of calls of each plugin in this thread: `{"code_interpreter": 2}`. A subgraph counts
+    only its own calls, and the parent graph adds them."""
 
 
 class CodeInterpreterState(MessagesState, CodeInterpreterChannels):
@@ -137,14 +142,14 @@ class CodeInterpreterState(MessagesState, CodeInterpreterChannels):
 
 
 class NodeInput(CodeInterpreterChannels):
-    """What the node reads. Its `messages` has no reducer, so that it adopts the graph's own: do not
-    inherit from it."""
+    """The input of the node. Do not inherit from it: its `messages` has no reducer, so that the
+    node uses the reducer of the graph."""
 
     messages: list[AnyMessage]
 
 
 def channels_from_message(message: BaseMessage) -> CodeInterpreterChannels:
-    """What a message says of executions and counts, as an update of the state."""
+    """Return the executions and counts of a message as an update of the state."""
     executions = cast("list[StateExecution]", code_executions(message))
     for execution in executions if message.id else ():
         execution["message_id"] = str(message.id)

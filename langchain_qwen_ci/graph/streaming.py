@@ -1,4 +1,9 @@
-"""Executions while they happen: custom events of a graph, and `run.code_executions`."""
+"""Custom stream events when a program starts and ends, and `run.code_executions`.
+
+Private name of LangGraph that this module sets: `_native` of a stream transformer (langgraph 1.2.0
+to 1.2.24). With it the stream is an attribute of the run; otherwise it would be in
+`run.extensions`. `langgraph.stream` itself is public but was added in langgraph 1.2.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +32,22 @@ EVENT_TYPE: Literal["code_execution"] = "code_execution"
 
 
 class CodeExecutionEvent(TypedDict):
-    """What a node writes to the custom stream when a program starts, and when it has ended."""
+    """The event that a node writes to the custom stream when a program starts and when it ends."""
 
     type: Literal["code_execution"]
 
     event: Literal["started", "ended"]
 
     node: str
-    """Name of the node."""
+    """The name of the node."""
 
     execution: CodeExecution
-    """What is known of it then: at its start its code, as far as it is written; at its end all."""
+    """The record of the execution: at the start with the code received so far, at the end
+    complete."""
 
 
 class ExecutionEventEmitter(EventObserver):
-    """Writes an event where a program starts and where it ends; see `call.Watcher`."""
+    """Writes a custom stream event when a program starts and when it ends."""
 
     def __init__(self, node: str, write: Callable[[CodeExecutionEvent], None]) -> None:
         self._node = node
@@ -62,24 +68,24 @@ class ExecutionEventEmitter(EventObserver):
         )
 
 
-def in_graph_run(get: Callable[..., T]) -> T | None:
-    """What a running graph knows; None where there is none."""
+def in_graph_run(getter: Callable[..., T]) -> T | None:
+    """Call a function that needs a running graph; return None outside of a graph."""
     try:
-        return get()
+        return getter()
     except (RuntimeError, KeyError):
         return None
 
 
 @contextmanager
 def stream_code_executions(node: str, *, enabled: bool = True) -> Iterator[None]:
-    """Tell the running graph of every execution of the calls made inside, if there is a graph."""
+    """Write custom stream events for the calls made inside the block, if a graph is running."""
     write = in_graph_run(get_stream_writer) if enabled else None
     with observe(ExecutionEventEmitter(node, write)) if write else nullcontext():
         yield
 
 
 class CodeExecutionsTransformer(StreamTransformer):
-    """Gives v3 runs of a graph `run.code_executions`: a stream of `CodeExecutionEvent`.
+    """Adds `run.code_executions`, a stream of `CodeExecutionEvent`, to v3 runs of a graph.
 
     Example:
         ```python
