@@ -1,4 +1,4 @@
-"""Qwen's code-interpreter-enabled endpoints on this machine: no key, no bill, no network.
+"""An emulator of Qwen's code-interpreter endpoints on this machine: no key, no costs, no network.
 
 ```python
 from langchain_qwen_ci.emulator import EmulatorServer

@@ -1,4 +1,4 @@
-"""`python -m langchain_qwen_ci.emulator`: run the emulator until Ctrl-C."""
+"""`python -m langchain_qwen_ci.emulator`: runs the emulator until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One request after the other: its wire, its refusals, its mind's steps, and the ordered faults."""
+"""Handles the emulator's HTTP requests: parses them, checks them, runs the responder, injects
+faults.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ _EVENTS = "text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request that the emulator got. The key is masked in `headers`."""
+    """A request that the emulator received. The key is masked in `headers`."""
 
     path: str
     headers: Mapping[str, str]
@@ -58,7 +60,7 @@ class RecordedRequest:
 
 
 class Settings(Protocol):
-    """What the endpoint asks the server for, anew with each request."""
+    """The settings that the endpoint reads from the server for each request."""
 
     requests: list[RecordedRequest]
 
@@ -71,12 +73,12 @@ class Settings(Protocol):
 
 
 class Endpoint:
-    """Answers requests on every path of its wires. An unknown path is refused by the first."""
+    """Answers requests on the paths of all APIs; the first API answers unknown paths."""
 
     def __init__(self, settings: Settings, sandbox: Sandbox, wires: tuple[Wire, ...]) -> None:
         self._settings = settings
         self._sandbox = sandbox
-        self._first = wires[0]
+        self._default_wire = wires[0]
         self._wires = {path: wire for wire in wires for path in wire.paths}
 
     async def respond(self, http: Request) -> Response:
@@ -87,15 +89,15 @@ class Endpoint:
         fault = self._settings.take_fault(received)
         try:
             request = self._check_request(http, body, fault)
-            encoder = request.encoder(request_id)
+            encoder = request.create_encoder(request_id)
             sending = self._respond(request, encoder, fault, {"x-request-id": request_id})
             return await _while_connected(http, sending)
         except _RefusedError as refused:
-            wire = self._wires.get(http.url.path, self._first)
+            wire = self._wires.get(http.url.path, self._default_wire)
             more = dict(fault.headers) if isinstance(fault, Status) else {}
             return Response(
-                wire.error_body(refused.request_error, request_id),
-                status_code=refused.request_error.status,
+                wire.error_body(refused.error, request_id),
+                status_code=refused.error.status,
                 headers={"x-request-id": request_id, **more},
                 media_type=_JSON,
             )
@@ -110,8 +112,8 @@ class Endpoint:
         if not self._settings.accepts(http.headers.get("authorization", "")):
             raise _RefusedError(ServiceError(401, "InvalidApiKey", "Invalid API-key provided."))
         if not isinstance(body, dict):
-            said = f"The body is no JSON object: {type(body).__name__}"
-            raise _RefusedError(ServiceError(400, "BadRequest", said))
+            message = f"The body is not a JSON object: {type(body).__name__}"
+            raise _RefusedError(ServiceError(400, "BadRequest", message))
         request = wire.request(path, http.headers, body)
         if request_error := request.request_error():
             raise _RefusedError(request_error)
@@ -158,10 +160,11 @@ class Endpoint:
     async def _frames(
         self, request: WireRequest, encoder: ResponseEncoder
     ) -> AsyncGenerator[bytes]:
-        """The frames of the answer, the first of which there is already.
+        """Return the frames of the answer, after the first one was produced.
 
         Raises:
-            _RefusedError: there is none, since the mind has failed.
+            _RefusedError: the responder failed before the first frame, so that an HTTP error can be
+                sent.
         """
         payloads = self._payloads(request, encoder)
         try:
@@ -173,7 +176,7 @@ class Endpoint:
     async def _payloads(
         self, request: WireRequest, encoder: ResponseEncoder
     ) -> AsyncGenerator[Payload]:
-        """Let the mind think, run what it wants to run, and write it down."""
+        """Run the responder, execute its code, and encode its steps."""
         writer = _StreamWriter(request, encoder)
         steps = self._settings.responder.respond(writer.model_request)
         session = self._sandbox.session()
@@ -195,8 +198,11 @@ class Endpoint:
 
 
 class _Stream(StreamingResponse):
-    """Ends with its client: its mind, and its worker of the sandbox, are let go at once. Starlette
-    leaves what it streams to the garbage collector."""
+    """A streaming response that closes its generator when the client disconnects.
+
+    Starlette leaves the generator to the garbage collector, which would keep the responder and a
+    worker of the sandbox.
+    """
 
     def __init__(
         self, frames: AsyncGenerator[bytes], media_type: str, headers: dict[str, str]
@@ -210,7 +216,9 @@ class _Stream(StreamingResponse):
 
 
 class _StreamWriter:
-    """What an answer shows of a mind's steps: no thoughts if there are none, no more at its end."""
+    """Encodes the steps of a responder: without reasoning if thinking is off, and nothing after the
+    end.
+    """
 
     def __init__(self, request: WireRequest, encoder: ResponseEncoder) -> None:
         self.model_request = request.parsed.to_model_request()
@@ -219,7 +227,7 @@ class _StreamWriter:
         self._encoder = encoder
 
     def begin(self, first: Step | None) -> Iterator[Payload]:
-        """Nothing is told before it is known that the first step can be."""
+        """Encode the start of the answer, after checking that the first step is allowed."""
         _check(first, self.model_request)
         yield from self._encoder.begin()
 
@@ -241,24 +249,24 @@ class _StreamWriter:
 
 
 class _RefusedError(Exception):
-    """Carries a refusal out of whatever found it."""
+    """An error that is sent in place of an answer."""
 
-    def __init__(self, request_error: ServiceError) -> None:
-        super().__init__(request_error.message)
-        self.request_error = request_error
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 def _check(step: Step | None, model_request: ModelRequest) -> None:
-    """Whether the service could take this step.
+    """Check that the request allows a step.
 
     Raises:
-        RuntimeError: the request has not switched on what it needs.
+        RuntimeError: the step needs a feature that the request has not turned on.
     """
     if isinstance(step, Run) and not model_request.code_interpreter:
-        raise RuntimeError("The mind runs code, but the request's interpreter is off.")
+        raise RuntimeError("The responder runs code, but the request's interpreter is off.")
     tool = {Search: "web_search", Extract: "web_extractor"}.get(type(step))
     if tool and tool not in model_request.server_tools:
-        raise RuntimeError(f"The mind uses {tool}, but the request has not switched it on.")
+        raise RuntimeError(f"The responder uses {tool}, but the request has not switched it on.")
 
 
 def _next(steps: Steps, result: Result | None) -> Step | None:
@@ -273,7 +281,7 @@ def _failure(fault: Fault | None) -> ServiceError | None:
 
 
 def _internal_error(error: Exception) -> ServiceError:
-    """A mind is foreign code, and a script may run out."""
+    """Return the error for an exception of a responder, which is user code."""
     return ServiceError(500, "InternalError", f"{type(error).__name__}: {error}")
 
 
@@ -289,7 +297,7 @@ def _masked(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _while_connected(http: Request, work: Coroutine[Any, Any, Response]) -> Response:
-    """The result of some work, which ends when the client leaves: nobody waits for its code."""
+    """Return the result of a coroutine; cancel it when the client disconnects."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_client_disconnected(http))
     try:
@@ -303,7 +311,7 @@ async def _while_connected(http: Request, work: Coroutine[Any, Any, Response]) -
 
 
 async def _client_disconnected(http: Request) -> None:
-    """Its body has been read, so the next that comes is the client's leaving."""
+    """Wait until the client disconnects. The body was read, so no other message can arrive."""
     while (await http.receive())["type"] != "http.disconnect":
         pass
 

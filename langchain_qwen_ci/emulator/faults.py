@@ -1,8 +1,8 @@
-"""Faults to order: each spoils one request, on every wire in that wire's own shape.
+"""Faults that can be injected, one for each request, encoded for each API.
 
-Some answer in place of the service; the others let `after` frames of a healthy stream pass and
-then strike. An answer that is not streamed is one piece, which they strike whatever `after` is.
-Codes are the native ones; a wire that has others translates those that it knows.
+Some faults replace the answer. The others let `after` frames pass first; an answer that is not
+streamed is a single frame, which they affect whatever `after` is. Error codes are those of the
+native API; the other APIs translate the codes that they know.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """Answer 200 with a JSON body that holds an error, even where a stream was asked for."""
+    """Answer 200 with a JSON body that holds an error, also to a streaming request."""
 
     code: str = "InternalError"
     message: str = _SORRY
@@ -46,9 +46,10 @@ class ErrorBody:
 
 @dataclass(frozen=True, slots=True)
 class FailedResponse:
-    """Answer 200 with an answer that has failed, as Responses does at a rate limit.
+    """Answer 200 with a failed response, as the Responses API does for a rate limit.
 
-    A stream begins as always and then says so; another answer is a JSON body that holds an error.
+    A stream starts normally and then reports the failure; an answer that is not streamed is a JSON
+    body with an error.
     """
 
     status: int = 429
@@ -62,7 +63,9 @@ class FailedResponse:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """Send an error inside the 200 stream; in place of a document, with its own HTTP status."""
+    """Send an error frame in a 200 stream; an answer that is not streamed has the HTTP status of
+    the error.
+    """
 
     after: int
     status: int = 500
@@ -76,7 +79,7 @@ class ErrorFrame:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the body early and cleanly, so many bytes into the next frame."""
+    """End the body early, this many bytes into the next frame."""
 
     after: int
     bytes_into_next: int = 0
@@ -84,14 +87,14 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Drop the connection in the middle of the body."""
+    """Close the connection in the middle of the body."""
 
     after: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Fall silent for so many seconds, then go on."""
+    """Send nothing for this many seconds, then continue."""
 
     after: int
     seconds: float
@@ -99,7 +102,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Send bytes that are no frame of this wire, and end."""
+    """Send bytes that are not a frame of the API, and end the body."""
 
     after: int
     data: bytes = b'data:{"output":\n\n'
@@ -109,18 +112,18 @@ Fault = Status | ErrorBody | FailedResponse | ErrorFrame | Cut | Reset | Stall |
 
 
 class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
-    """Raised in a body to make the server drop the connection, as `Reset` orders."""
+    """Raised in a body to make the server close the connection; see `Reset`."""
 
 
 def as_single_chunk(fault: Fault | None) -> Fault | None:
-    """The fault as it strikes the first frame."""
+    """Return the fault so that it affects the first frame."""
     return replace(fault, after=0) if isinstance(fault, Cut | Reset | Stall | Garbage) else fault
 
 
 async def with_fault(
     frames: AsyncGenerator[bytes], fault: Fault | None, encoder: ResponseEncoder
 ) -> AsyncGenerator[bytes]:
-    """The frames of an answer, until a fault strikes."""
+    """Yield the frames of an answer with a fault."""
     async with aclosing(frames):
         after = getattr(fault, "after", None)
         sent = 0
@@ -144,6 +147,6 @@ async def with_fault(
                     yield frame[:bytes_into_next]
                     return
                 case Reset():
-                    # The frames before are on their way only after the loop has had a turn.
+                    # The event loop sends the earlier frames only after it was given control.
                     await asyncio.sleep(0)
                     raise ConnectionBroken

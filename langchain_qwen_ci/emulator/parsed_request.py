@@ -1,4 +1,4 @@
-"""What a request asks for, whichever wire it came by: messages and tools in OpenAI's shape."""
+"""A parsed request, the same for all APIs: messages and tools in the format of Chat Completions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from langchain_qwen_ci.emulator.token_usage import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Thinking is on by default for 3.5 and later; the catalogue's rows go before this rule.
+# Thinking is on by default for 3.5 and later. Known models take precedence over this pattern.
 _THINKS_BY_DEFAULT = re.compile(r"qwen3\.([5-9]|\d\d)|qwen([4-9]|\d\d)")
-# How each wire names a part of a message that is no text: native ones by their key alone.
+# The names of media parts on each API; parts of the native API have no type, only a key.
 _MEDIA = {
     "image": "image",
     "image_url": "image",
@@ -31,15 +31,16 @@ _MEDIA = {
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A request after its wire's vocabulary has been taken off; not checked yet.
+    """A request with neutral names; not checked yet.
 
     Attributes:
-        model, messages, tools, tool_choice, response_format: as they came, in the shapes of
-            Chat Completions.
-        interpreter_requested: whether it switches the interpreter on.
-        thinking: what it says about thinking; None if nothing.
-        parameters: what has a range, under the native names.
-        server_tools: the service's other tools that it allows.
+        model, messages, tools, tool_choice, response_format: as received, in the format of Chat
+            Completions.
+        streams: whether the answer should be streamed.
+        interpreter_requested: whether the request turns the interpreter on.
+        thinking: the value of the thinking flag; None if it is absent.
+        parameters: numeric parameters and `stop`, with the names of the native API.
+        server_tools: the other tools of the service that the request allows.
     """
 
     model: Any
@@ -55,12 +56,12 @@ class ParsedRequest:
 
     @cached_property
     def spec(self) -> models.ModelSpec | None:
-        """What is known of the model."""
+        """The known model; None for an unknown one."""
         return models.find_model(str(self.model))
 
     @property
     def interpreter(self) -> bool:
-        """Whether code may run: some models ignore the wish without a word."""
+        """Whether code can run. Some models ignore the interpreter flag."""
         return self.interpreter_requested and (self.spec is None or self.spec.interpreter)
 
     @property
@@ -73,7 +74,7 @@ class ParsedRequest:
 
     @property
     def has_vision(self) -> bool:
-        """Whether the model takes images, videos and audio."""
+        """Whether the model accepts images, videos and audio."""
         return models.native_endpoint(str(self.model)) == "multimodal-generation"
 
     @property
@@ -83,7 +84,7 @@ class ParsedRequest:
 
     @property
     def format(self) -> str:
-        """Of the answer: "text", "json_object" or "json_schema"."""
+        """The response format: "text", "json_object" or "json_schema"."""
         return str(as_object(self.response_format).get("type", "text"))
 
     def to_model_request(self) -> ModelRequest:
@@ -102,12 +103,12 @@ class ParsedRequest:
         )
 
     def token_usage(self) -> TokenUsage:
-        """The account of what the answer costs."""
+        """Return a new token counter for the answer."""
         text = "".join(text_of(message.get("content")) for message in self.messages)
         return TokenUsage(text, interpreter=self.interpreter)
 
     def stop_limiter(self) -> StopLimiter:
-        """What ends the answer where this request wants it to end."""
+        """Return the limiter for this request's stop sequences and token limits."""
         stop = self.parameters.get("stop") or ()
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         limits = (self.parameters.get(name) for name in ("max_tokens", "thinking_budget"))
@@ -120,7 +121,7 @@ def to_chat_message(message: Mapping[str, Any]) -> ChatMessage:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content, a string or a list of parts."""
+    """Return the text of a message's content, which is a string or a list of parts."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
@@ -128,7 +129,7 @@ def text_of(content: object) -> str:
 
 
 def media_kinds(content: object) -> tuple[str, ...]:
-    """The kinds of what else than text stands in a message's content."""
+    """Return the kinds of media in a message's content."""
     parts = content if isinstance(content, list) else []
     names = (_part_name(part) for part in parts if isinstance(part, dict))
     return tuple(_MEDIA[name] for name in names if name in _MEDIA)
@@ -139,5 +140,5 @@ def _part_name(part: Mapping[str, Any]) -> str:
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, otherwise an empty object."""
     return value if isinstance(value, dict) else {}

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def qwen_emulator() -> Iterator[EmulatorServer]:
-    """A running `EmulatorServer` with the planner as its mind."""
+    """A running `EmulatorServer` with the planner."""
     with EmulatorServer() as server:
         yield server

@@ -1,7 +1,7 @@
-"""What the service refuses on every wire, with its own texts where they are known.
+"""The rules by which the service rejects requests, with its own messages where they are known.
 
-A rule looks at a request and returns a `Refusal` or None. Codes are the native ones; a wire
-that has others translates them.
+A rule returns a `ServiceError` or None. Error codes are those of the native API; the other APIs
+translate them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RANGES: dict[str, Callable[[float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """An error before anything runs. With status 200 the answer itself says that it failed."""
+    """An error in place of an answer. With status 200 it is reported inside the answer."""
 
     status: int
     code: str
@@ -53,7 +53,7 @@ def invalid(message: str) -> ServiceError:
 def first_error(
     parsed: ParsedRequest, request_rules: Iterable[Callable[[ParsedRequest], ServiceError | None]]
 ) -> ServiceError | None:
-    """What the first rule that a request breaks says about it; None if it keeps them all."""
+    """Return the error of the first rule that a request violates; None if it violates none."""
     return next(filter(None, (rule(parsed) for rule in request_rules)), None)
 
 
@@ -85,7 +85,7 @@ def media_can_be_seen(parsed: ParsedRequest) -> ServiceError | None:
 
 
 def tools_answer_calls(parsed: ParsedRequest) -> ServiceError | None:
-    """A message of a tool belongs to a call that stands before it."""
+    """A tool message must follow a message with its call."""
     called: set[Any] = set()
     for message in parsed.messages:
         calls = message.get("tool_calls") or []
@@ -153,7 +153,7 @@ def values_in_range(parsed: ParsedRequest) -> ServiceError | None:
         if value is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        # JSON's 1e999 is infinite to Python.
+        # Python parses JSON's 1e999 as infinity.
         if not number or not abs(value) < math.inf or not fits(value):
             return invalid(f"Range of {name} is wrong: {value!r}. {DETAILS}")
     stop = parsed.parameters.get("stop") or []
@@ -168,7 +168,9 @@ def _is_text(value: object) -> bool:
 
 
 def format_is_known(parsed: ParsedRequest) -> ServiceError | None:
-    """JSON is not to be had from a model that thinks or runs code (documented; text ours)."""
+    """JSON formats are not available while thinking or with the interpreter (documented; the text
+    is ours).
+    """
     if parsed.format == "text":
         return None
     if parsed.format not in ("json_object", "json_schema"):

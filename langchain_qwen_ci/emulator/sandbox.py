@@ -1,7 +1,7 @@
-"""Where code really runs: pydantic-monty, a Python without files, network or processes.
+"""Runs code in pydantic-monty, a Python interpreter without files, network or processes.
 
-Each worker is a process of its own, so neither an endless loop nor a crash reaches the server.
-It covers a useful part of Python (math, json, re, datetime, decimal, itertools, classes), not
+Each worker is a separate process, so that neither an endless loop nor a crash affects the server.
+Monty supports a useful part of Python (math, json, re, datetime, decimal, itertools, classes), not
 numpy.
 """
 
@@ -32,7 +32,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use: seconds, bytes of memory, and characters of output."""
+    """Limits of one run: seconds, bytes of memory, and characters of output."""
 
     seconds: float = 5.0
     memory: int = 256 * 1024 * 1024
@@ -40,12 +40,11 @@ class Limits:
 
 
 class Sandbox:
-    """A pool of workers, open inside `async with`.
+    """A pool of worker processes, open inside `async with`.
 
-    It is the blocking pool, run in threads: the asyncio one wakes the event loop from a thread
-    of its own, which aborts the interpreter if that happens while it exits. There are as many
-    threads as workers, and a program waits for a worker in the event loop: nothing waits in a
-    thread.
+    It uses monty's blocking pool in threads, because the asyncio pool wakes the event loop from a
+    thread of its own, which aborts the interpreter if it happens at exit. There are as many threads
+    as workers, and a program waits for a free worker in the event loop, so no thread waits.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -68,15 +67,15 @@ class Sandbox:
         self.pool.__exit__(kind, error, traceback)
 
     def session(self) -> Session:
-        """The sandbox of one request: what a run defines, the next one finds."""
+        """Return the session of one request; a program finds what earlier ones have defined."""
         return Session(self)
 
 
 class Session:
     """Runs the code of one request.
 
-    It has a worker only while a program runs, and keeps what the program has defined: a stream
-    that takes its time would keep the worker from a thousand others.
+    It uses a worker only while a program runs and stores what the program has defined. Otherwise a
+    slow stream would keep a worker from all other requests.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -84,7 +83,7 @@ class Session:
         self._defined: bytes | None = None
 
     async def run(self, code: str) -> Result:
-        """Run code as a REPL would: what it prints, then its last value unless that is None."""
+        """Run code as a REPL does: return its output, then its last value unless that is None."""
         sandbox = self._sandbox
         async with sandbox.free:
             program = _Program(sandbox, code, self._defined)
@@ -92,26 +91,28 @@ class Session:
             running = loop.run_in_executor(sandbox.threads, program.run)
             try:
                 result, self._defined = await asyncio.shield(running)
-            except asyncio.CancelledError:  # the client has left: nobody waits for the result
+            except asyncio.CancelledError:  # the client has disconnected
                 program.stop()
-                await asyncio.gather(running, return_exceptions=True)  # then its worker is free
+                await asyncio.gather(
+                    running, return_exceptions=True
+                )  # wait until its worker is free
                 raise
         return result
 
 
 class _Program:
-    """One run, in a thread. It can be stopped from another."""
+    """One run of code in a thread; it can be stopped from another thread."""
 
     def __init__(self, sandbox: Sandbox, code: str, defined: bytes | None) -> None:
         self._sandbox = sandbox
         self._code = code
         self._defined = defined
         self._changing = threading.Lock()
-        self._process: int | None = None  # of the worker, while it is this program's
+        self._process: int | None = None  # the worker's process id, while it runs this program
         self._stopped = False
 
     def run(self) -> tuple[Result, bytes | None]:
-        """Its result, and what is defined after it."""
+        """Return the result, and the dump of what is defined afterwards."""
         limits = self._sandbox.limits
         result = None
         try:
@@ -126,7 +127,7 @@ class _Program:
                     )
                 crashed = worker.worker_pid is None
                 return result, self._defined if crashed else worker.dump()
-        except MontyError as error:  # it has crashed before or after the run
+        except MontyError as error:  # the worker crashed before or after the run
             return result or Result(_trace(error), failed=True), self._defined
 
     @contextmanager
@@ -140,23 +141,23 @@ class _Program:
                 self._process = None
 
     def stop(self) -> None:
-        """End it, which has no other end: monty stops a worker only between runs."""
+        """Terminate the worker process; monty itself can stop a worker only between runs."""
         with self._changing:
             self._stopped = True
             if self._process is not None:
-                with suppress(ProcessLookupError):  # it has crashed already
+                with suppress(ProcessLookupError):  # the worker has crashed already
                     os.kill(self._process, signal.SIGTERM)
 
 
 def _run(worker: MontySession, code: str, most: int) -> Result:
-    printed = CollectString(max_bytes=4 * most)  # bytes of a character
+    printed = CollectString(max_bytes=4 * most)  # a character has up to 4 bytes
     try:
         value = worker.feed_run(code, print_callback=printed)
         return Result(_cut(printed.output + _echo(value), most))
     except MontyError as error:
         return Result(_cut(printed.output, most) + _trace(error), failed=True)
     except (ValueError, RecursionError) as error:
-        # The value came back but cannot be shown: Python prints no integer of 4300 digits.
+        # The value cannot be formatted: Python does not print integers of more than 4300 digits.
         return Result(_cut(printed.output, most) + _traced(error), failed=True)
 
 
@@ -169,14 +170,14 @@ def _cut(output: str, most: int) -> str:
 
 
 def _trace(error: MontyError) -> str:
-    # A worker that has crashed, or has reached a limit, leaves a message only.
+    # A worker that crashed or reached a limit has a message and no traceback.
     display = getattr(error, "display", None)
     shown = str(display(format="traceback")) if display else ""
     return shown if shown.startswith(_TRACEBACK) else _traced(error)
 
 
 def _traced(error: Exception) -> str:
-    """As Python says it: by the traceback in its output a failed program is known."""
+    # Format an error as Python does, because a failed program is recognised by its traceback.
     told = str(error)
     name = type(error).__name__
     return f"{_TRACEBACK}\n{told if told.partition(':')[0].isidentifier() else f'{name}: {told}'}"

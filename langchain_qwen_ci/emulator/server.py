@@ -1,4 +1,4 @@
-"""The emulator's server: its options, its thread, its start and stop."""
+"""`EmulatorServer`: starts and stops the emulator in a thread."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class EmulatorServer:
-    """Qwen's code-interpreter-enabled endpoints on this machine.
+    """An emulator of Qwen's code-interpreter endpoints on this machine.
 
     Args:
-        mind: what thinks: a `Script`, a `Planner` (default), or anything with their `answer`.
+        responder: decides the answers: a `Script`, a `Planner` (default), or your own `Responder`.
         pace: seconds between two frames.
-        api_key: the only key it accepts; None accepts every key.
-        faults: faults for the first requests, in order; None leaves a request alone. Or a
-            function that says it of every request: requests that come together have no order.
-        limits: of the programs that run.
-        reasoning_events: how Responses names the events of reasoning: "reasoning_text", or the
-            older "reasoning_summary_text".
-        port: 0 takes a free one.
+        api_key: the only accepted key; None accepts every key.
+        faults: faults for the first requests, in order; None leaves a request unchanged. Or a
+            function that returns the fault of a request, for concurrent requests, which have no
+            order.
+        limits: limits of the programs that run.
+        reasoning_events: the event name of reasoning on Responses: "reasoning_text", or the older
+            "reasoning_summary_text".
+        port: 0 chooses a free one.
 
     Attributes:
-        url: `http://127.0.0.1:PORT`, from the start of the server on.
-        requests: what it has received, in order.
+        url: `http://127.0.0.1:PORT`; set when the server starts.
+        requests: the received requests, in order.
 
     Example:
         ```python
@@ -57,11 +58,11 @@ class EmulatorServer:
         ```
 
     Raises:
-        ValueError: there are no events of that name.
-        OSError: the port is taken (when it starts).
+        ValueError: the value of `reasoning_events` is unknown.
+        OSError: the port is in use (raised when the server starts).
     """
 
-    def __init__(  # noqa: PLR0913  # options of a server, all by name
+    def __init__(  # noqa: PLR0913  # independent options, all by name
         self,
         *,
         responder: Responder | None = None,
@@ -88,7 +89,7 @@ class EmulatorServer:
         self._thread: threading.Thread | None = None
 
     def inject_fault(self, *faults: Fault | None) -> None:
-        """Spoil the next requests, one fault each; None leaves a request alone."""
+        """Inject faults into the next requests, one each; None leaves a request unchanged."""
         self._faults.extend(faults)
 
     def __enter__(self) -> Self:
@@ -103,11 +104,11 @@ class EmulatorServer:
         self.stop()
 
     def start(self) -> Self:
-        """Start it in a thread of its own; it listens when this returns.
+        """Start the server in a thread; it accepts connections when this method returns.
 
         Raises:
-            OSError: the port is taken.
-            RuntimeError: it is running already.
+            OSError: the port is in use.
+            RuntimeError: the server is already running.
         """
         if self._server is not None:
             raise RuntimeError(f"The emulator is running already, at {self.url}.")
@@ -129,7 +130,7 @@ class EmulatorServer:
         return self
 
     def stop(self) -> None:
-        """Stop it, without waiting for streams that still run."""
+        """Stop the server without waiting for open streams."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = self._server.force_exit = True
@@ -137,11 +138,11 @@ class EmulatorServer:
         self._server = self._thread = None
 
     def take_fault(self, received: RecordedRequest) -> Fault | None:
-        """The fault ordered for the request that has just come."""
+        """Return the fault for a request that was just received."""
         return self._faults.popleft() if self._faults else self._fault_of(received)
 
     def accepts(self, authorization: str) -> bool:
-        """Whether a request's key is accepted."""
+        """Return whether the key of a request is accepted."""
         scheme, _, key = authorization.partition(" ")
         return scheme.lower() == "bearer" and bool(key) and self._api_key in (None, key)
 
@@ -160,7 +161,7 @@ def _no_fault(_: RecordedRequest) -> None:
 
 class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # From Python 3.12 on, closing a server waits for its connections: drop them first.
+        # Since Python 3.12, closing a server waits for its connections, so they are closed first.
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
@@ -171,7 +172,7 @@ async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.sock
     async with sandbox:
         with listener:
             await server.serve(sockets=[listener])
-        # Streams that still run are left by their clients as far as the sandbox is concerned.
+        # Cancel open streams, so that the sandbox stops their programs.
         requests = asyncio.all_tasks() - {asyncio.current_task()}
         for request in requests:
             request.cancel()

@@ -1,4 +1,4 @@
-"""Where a request ends an answer: at its stop sequences and at its limits."""
+"""Ends an answer at the stop sequences and token limits of its request."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class StopLimiter:
-    """Passes the steps of a mind on, and ends the answer where the request wants it to end.
+    """Passes the steps of a responder on until a stop sequence or a token limit is reached.
 
-    Text that may be the beginning of a stop sequence waits until it is known what follows.
+    Text that may be the start of a stop sequence is held back until the next text decides.
 
     Args:
-        stop: sequences that end the text, and are no part of it.
-        max_tokens: the longest text, in tokens. Reasoning does not count.
-        thinking_budget: the longest reasoning, in tokens; what exceeds it is left out.
+        stop: sequences that end the text; they are not part of it.
+        max_tokens: maximum number of text tokens; reasoning does not count.
+        thinking_budget: maximum number of reasoning tokens; further reasoning is dropped.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class StopLimiter:
         self._waiting = ""
 
     def step(self, step: Step) -> Iterator[Step]:
-        """The steps that take the place of this one; after a `Finish` nothing may follow."""
+        """Yield the steps that replace a step; nothing may follow a `Finish`."""
         if isinstance(step, Say):
             yield from self._say(step.text)
             return
@@ -41,7 +41,7 @@ class StopLimiter:
         yield from self._think(step.text) if isinstance(step, Think) else (step,)
 
     def end(self) -> Iterator[Step]:
-        """What still waits: no stop sequence has come of it."""
+        """Yield the text that was held back."""
         waiting, self._waiting = self._waiting, ""
         yield from self._within_limit(waiting)
 
@@ -78,6 +78,6 @@ class StopLimiter:
 
 
 def _overlap(text: str, sequence: str) -> int:
-    """How many characters at the end of a text begin a sequence."""
+    """Return how many characters at the end of a text are the start of a sequence."""
     longest = min(len(text), len(sequence) - 1)
     return next((n for n in range(longest, 0, -1) if sequence.startswith(text[-n:])), 0)

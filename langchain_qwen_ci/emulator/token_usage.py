@@ -1,4 +1,4 @@
-"""Tokens of the emulator: pieces of text, and what an answer has cost so far."""
+"""Counts the tokens of the emulator's answers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 _PIECE = re.compile(r"\s*\S{1,12}|\s+")
 _CHARACTERS_PER_TOKEN = 4
-# What the service's own prompts cost: about 800 tokens over two inferences for the interpreter.
+# Tokens of the service's own prompts; with the interpreter about 800 over two inferences.
 _PROMPT_TOKENS = 10
 _INTERPRETER_TOKENS = 270
 
 
 def pieces(text: str) -> list[str]:
-    """A text in the pieces that a stream carries it in, each of which counts as one token."""
+    """Split a text into the parts that a stream sends; each counts as one token."""
     return _PIECE.findall(text)
 
 
 class TokenUsage:
-    """What one answer has cost so far; every wire shows the same numbers in its own words.
+    """The token counts of one answer, the same for all APIs.
 
     Attributes:
-        counts: how often each of the service's own tools was used, by its name.
+        counts: number of calls of each tool of the service, by name.
     """
 
     def __init__(self, prompt: str, *, interpreter: bool) -> None:
@@ -40,27 +40,27 @@ class TokenUsage:
         return self.input + self.output
 
     def count_text(self) -> None:
-        """One piece of the answer."""
+        """Count one part of the text."""
         self.output += 1
 
     def count_reasoning(self) -> None:
-        """One piece of reasoning."""
+        """Count one part of the reasoning."""
         self.output += 1
         self.reasoning += 1
 
     def count_output(self, text: str) -> None:
-        """Code, or the arguments of a call: they come in one piece."""
+        """Count code, or the arguments of a function call, which are sent at once."""
         self.output += 1 + len(text) // _CHARACTERS_PER_TOKEN
 
     def count_tool_call(self, tool: str) -> None:
-        """The service called a tool of its own."""
+        """Count a call of a tool of the service."""
         self.counts[tool] = self.counts.get(tool, 0) + 1
 
     def start_inference(self, result: Result | str) -> None:
-        """The next inference reads everything again, and what a tool has put out."""
+        """Count the input of the next inference: everything so far and the result of a tool."""
         output = result if isinstance(result, str) else result.output
         self.input += self._prompt + self.output + len(output) // _CHARACTERS_PER_TOKEN
 
     def plugins(self) -> dict[str, Any]:
-        """The counts as every wire that has them writes them."""
+        """Return the counts in the format of the APIs."""
         return {name: {"count": count} for name, count in self.counts.items()}

@@ -1,7 +1,7 @@
-"""Arithmetic and fenced Python in a text, as code.
+"""Extracts arithmetic and fenced Python from a text, as code.
 
-Words become operators, what remains is cut into runs of numbers and operators, and Python's own
-parser says which of them is an expression. Nothing is computed here: the sandbox does that.
+Words become operators, the rest is split into runs of numbers and operators, and Python's parser
+decides which run is an expression. The sandbox computes the result.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _WORDS = {
 }
 _WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _NUMBER_WORDS = re.compile(rf"\b({_WORD})(?:[- ]({'|'.join(_UNITS.split()[1:10])}))?\b")
-# A number to call is none to subtract from.
+# Digits of telephone numbers are not subtractions.
 _TELEPHONE = re.compile(r"\b(?:call|dial|phone|ring|tel|fax)\b\D{0,30}\d{3,}(?:-\d{3,})+")
 
-# Longer phrases before the shorter ones that they contain.
+# Longer phrases precede the shorter ones that they contain.
 _PHRASES: tuple[tuple[str, str], ...] = (
     (r"(?<=\d),(?=\d{3}\b)", ""),
     (r"sum of (?:all )?(?:the )?(?:whole )?numbers from (\d+) to (\d+)", r"sum(range(\1, \2 + 1))"),
@@ -51,9 +51,9 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"\bdivided by\b|÷", "/"),
     (r"\bmodulo\b|\bmod\b", "%"),
 )
-# A step ends where the next one is announced, or where its verb follows.
+# A step ends at a word that introduces the next one, or before the next verb.
 _STEP_END = re.compile(r"\bthen\b|;|\band (?=(?:divide|multiply|add|subtract|square)\b)")
-# A dash with a space behind it and no operand before it is punctuation; the others are signs.
+# A dash followed by a space and without an operand before it is punctuation, not a sign.
 _DASH = re.compile(r"(?<![\d)]\s)(?<!previous\s)(?<![\d)])-\s")
 _REFERENCE = re.compile(r"\b(?:that|it|this|the result)\b")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous|\S")
@@ -74,11 +74,11 @@ _NODES = (
 
 
 def programs_in(text: str, *earlier: str) -> Iterator[str]:
-    """The programs that a text asks to run: those in fences, else one for each step.
+    """Yield the programs that a text asks for: fenced code, otherwise one program for each step.
 
     Args:
-        text: what is asked now.
-        earlier: what was asked before, to which "that" may refer.
+        text: the current question.
+        earlier: earlier questions, which "that" may refer to.
     """
     if fenced := _FENCE.findall(text):
         yield from (program.strip("\n") for program in fenced)
@@ -92,7 +92,7 @@ def programs_in(text: str, *earlier: str) -> Iterator[str]:
 
 
 def _steps(text: str, previous: str) -> Iterator[str]:
-    """The expressions of a text, each of which may build on the one before it."""
+    """Yield the expressions of a text; each may refer to the one before it."""
     text = _TELEPHONE.sub("", text.lower())
     for part in _STEP_END.split(_NUMBER_WORDS.sub(_as_digits, text)):
         if expression := _expression(part, previous):
@@ -101,7 +101,7 @@ def _steps(text: str, previous: str) -> Iterator[str]:
 
 
 def _as_digits(words: re.Match[str]) -> str:
-    """Twenty-one is 21; one two stays two numbers."""
+    # "twenty-one" is 21, but "one two" is two numbers.
     first, second = _WORDS[words[1]], _WORDS.get(words[2] or "", 0)
     if second and first < 20:  # noqa: PLR2004  # only tens take a unit
         return f"{first} {second}"
@@ -109,7 +109,7 @@ def _as_digits(words: re.Match[str]) -> str:
 
 
 def _expression(text: str, previous: str) -> str | None:
-    """The longest expression in a text; "that" is the one before."""
+    """Return the longest expression in a text; "that" refers to the previous one."""
     if previous:
         text = _REFERENCE.sub(_PREVIOUS, text)
     for phrase, code in _PHRASES:
@@ -129,7 +129,7 @@ def _expression(text: str, previous: str) -> str | None:
 
 
 def _checked(text: str) -> str | None:
-    """The text as tidy code, if it is an expression that computes something."""
+    """Return a text as formatted code if it is an expression that computes something."""
     text = text.strip(" ,+*/%").rstrip(" ,-+*/%")
     try:
         tree = ast.parse(text, mode="eval")
@@ -138,6 +138,6 @@ def _checked(text: str) -> str | None:
         if not computes or not all(isinstance(node, _NODES) for node in nodes):
             return None
         code = ast.unparse(tree).replace(" ** ", "**")
-    except (SyntaxError, RecursionError, MemoryError):  # no expression, or one nested too deep
+    except (SyntaxError, RecursionError, MemoryError):  # not an expression, or nested too deep
         return None
     return re.sub(r"\b(sqrt|factorial)\(", r"math.\1(", code)

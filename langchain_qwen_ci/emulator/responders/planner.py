@@ -1,7 +1,4 @@
-"""A mind with rules: it calls functions, writes JSON, and turns what is to compute into code.
-
-Nothing is computed here: the sandbox does that.
-"""
+"""A responder with rules: it calls functions, writes JSON, and runs code for arithmetic."""
 
 from __future__ import annotations
 
@@ -29,12 +26,12 @@ _HELP = (
     "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
     "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
 )
-# Longer than the shortest answer that Responses can be limited to.
+# Longer than 16 tokens, the smallest limit of Responses, so that the limit can be tested.
 _OFF = (
     "The code interpreter is off, so I answer without running anything. Ask again with it switched "
     "on, and I compute what you want."
 )
-# Words that say nothing of what a function is for.
+# Words that do not describe a function.
 _EMPTY_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -46,10 +43,10 @@ _QUOTED_KEYS = re.compile(r"[\"'`](\w+)[\"'`]")
 
 
 class Planner:
-    """The demo's default mind."""
+    """The default responder."""
 
     def respond(self, model_request: ModelRequest) -> Steps:
-        """The first rule that fits: results of tools, calls, JSON, code, media, help."""
+        """Apply the first matching rule: tool results, function calls, JSON, code, media, help."""
         if results := _results(model_request):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
@@ -74,14 +71,14 @@ class Planner:
 
 
 def _user_texts(model_request: ModelRequest) -> list[str]:
-    """What the user said, and what was said last whoever said it."""
+    """Return the texts of the user messages, and the text of the last message."""
     return [message.text for message in model_request.messages[:-1] if message.role == "user"] + [
         model_request.text
     ]
 
 
 def _results(model_request: ModelRequest) -> list[str]:
-    """What the tools said that were called last."""
+    """Return the texts of the tool messages at the end of the conversation."""
     last = itertools.takewhile(
         lambda message: message.role == "tool", reversed(model_request.messages)
     )
@@ -89,7 +86,7 @@ def _results(model_request: ModelRequest) -> list[str]:
 
 
 def _run_all(programs: list[str]) -> Generator[Step, Result | None, list[Result]]:
-    """Think and run, once for each program; returns the results."""
+    """Emit reasoning and run each program; return the results."""
     results: list[Result] = []
     for number, program in enumerate(programs):
         yield Think(
@@ -99,7 +96,7 @@ def _run_all(programs: list[str]) -> Generator[Step, Result | None, list[Result]
         )
         result = yield Run(program)
         if result is None:
-            raise RuntimeError("A mind must be sent the result of what it runs.")
+            raise RuntimeError("A responder must be sent the result of the code that it runs.")
         results.append(result)
     if programs:
         yield Think("The code has run. Now I can answer in a clear form.")
@@ -124,7 +121,7 @@ def _counted(media: tuple[str, ...]) -> str:
 
 
 def _schema(model_request: ModelRequest) -> Mapping[str, Any] | None:
-    """What the request demands, or the last one that stands in what was said."""
+    """Return the schema that the request requires, or the last one in the messages."""
     if model_request.schema is not None:
         return model_request.schema
     texts = (
@@ -145,7 +142,7 @@ def _json(schema: Mapping[str, Any] | None, text: str, output: str) -> str:
 
 
 def _calls(model_request: ModelRequest) -> Iterator[Call]:
-    """Call the forced function, or those whose name or description shares a word."""
+    """Yield calls of the forced function, or of those whose name or description shares a word."""
     words = _words(model_request.text)
     for tool in model_request.tools:
         name = tool["name"]

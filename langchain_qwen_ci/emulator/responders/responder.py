@@ -1,7 +1,7 @@
-"""What thinks in the emulator: it is asked a question and answers step by step.
+"""The interface of a responder, which decides an answer step by step.
 
-A mind is a generator. For a `Run` it is sent the sandbox's `Result`, so that it can go on from
-there, as the model behind the real service does.
+A responder is a generator of steps. For a `Run` step it is sent the sandbox's `Result`, so that the
+following steps can depend on it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of the conversation: its role and its text.
+    """A message of the conversation.
 
     Attributes:
-        media: what came besides text, by its kind: "image", "video" or "audio".
+        role: "system", "user", "assistant" or "tool".
+        text: the text of its content.
+        media: the kinds of its media: "image", "video" or "audio".
     """
 
     role: str
@@ -29,15 +31,14 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request, whichever wire it came by.
+    """A request, the same for all APIs.
 
     Attributes:
-        tools: functions in OpenAI's shape; none if the request forbids to call them.
-        forced_tool: the name of the one that the request demands a call of, or "".
-        server_tools: what else than code the service may run by itself: "web_search",
-            "web_extractor".
-        requires_json: whether the answer has to be one JSON object.
-        schema: the JSON schema that this object has to fit; None leaves its keys open.
+        tools: functions in OpenAI's format; empty if the request forbids function calls.
+        forced_tool: the name of the function that must be called; "" if none is forced.
+        server_tools: other tools of the service that are on: "web_search", "web_extractor".
+        requires_json: whether the answer must be a JSON object.
+        schema: the JSON schema of that object; None if there is none.
     """
 
     model: str
@@ -52,26 +53,27 @@ class ModelRequest:
 
     @property
     def text(self) -> str:
-        """What was said last."""
+        """The text of the last message."""
         return self.messages[-1].text
 
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """Reason in the open; left out where the request has turned thinking off."""
+    """Emit reasoning; dropped if the request has turned thinking off."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a program in the sandbox; the mind is sent its `Result`.
+    """Run a program in the sandbox; the responder is sent its `Result`.
 
     Attributes:
-        appears_empty: show the run without its code first and fill that in one frame later, as
-            the service sometimes does on its native wire. The others show whole code only.
-        images: URLs of plots. The sandbox cannot draw, so they are said here; Responses links
-            to them in the logs, and the other wires show no output.
+        code: the Python source code.
+        appears_empty: send the execution without code first and fill the code in one frame later,
+            as the service sometimes does on the native API. The other APIs send complete code only.
+        images: URLs of plots, because the sandbox cannot plot. Responses links to them in the logs;
+            the other APIs return no output.
     """
 
     code: str
@@ -81,13 +83,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Search the web, or seem to: nothing leaves this machine.
+    """Pretend to search the web.
 
-    Responses shows it as an item, the native wire as sources and a count, Chat Completions not
-    at all. The request must have switched it on.
+    Responses returns it as an item, the native API as sources and a count, Chat Completions not at
+    all. The request must have turned web search on.
 
     Attributes:
-        sources: the URLs found.
+        query: the search query.
+        sources: the URLs of the results.
     """
 
     query: str
@@ -96,7 +99,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Read web pages, or seem to. Responses alone has this tool."""
+    """Pretend to read web pages. Only Responses has this tool."""
 
     urls: tuple[str, ...]
     goal: str
@@ -105,14 +108,14 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """A part of the answer."""
+    """Emit text of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call one of the caller's functions; several in a row are parallel calls."""
+    """Call a function of the caller; several in a row are parallel calls."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -121,7 +124,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """End here, with another reason than "stop" (or "tool_calls" after calls)."""
+    """End the answer with a finish reason other than "stop" (or "tool_calls" after calls)."""
 
     reason: str
 
@@ -131,7 +134,7 @@ Step = Think | Run | Search | Extract | Say | Call | Finish
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a program printed and the echo of its last value, or the traceback it ended with."""
+    """What a program printed and the value of its last expression, or its traceback."""
 
     output: str
     failed: bool = False
@@ -141,7 +144,7 @@ Steps = Generator[Step, Result | None, None]
 
 
 class Responder(Protocol):
-    """Anything that answers. It runs in the server's event loop, so it should not block."""
+    """Decides the answers. It runs in the server's event loop and must not block."""
 
     def respond(self, model_request: ModelRequest) -> Steps:
-        """Yield the steps of one answer; a `Run` is sent its `Result`."""
+        """Yield the steps of one answer; a `Run` step is sent its `Result`."""

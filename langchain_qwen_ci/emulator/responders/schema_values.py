@@ -1,4 +1,4 @@
-"""Values that fit a JSON schema, made of what a text says: arguments of calls, and JSON answers."""
+"""Creates values that fit a JSON schema from a text, for function arguments and JSON answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
-# What a question is about stands behind its last preposition.
+# The subject of a question follows its last preposition.
 _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
 _NEAR = 4
 _DEEPEST = 16
@@ -34,28 +34,28 @@ _FORMATS = {
 
 
 class ExampleValues:
-    """What values are made of: numbers in their order, and words.
+    """The numbers and words that values are made of.
 
     Args:
-        text: what was asked.
-        numbers: go before the text's own ones, such as results of code.
+        text: the question.
+        numbers: a text whose numbers are used first, such as the results of code.
     """
 
     def __init__(self, text: str, numbers: str = "") -> None:
         self._numbers = iter(_numbers_in(f"{numbers} {text}"))
-        # Instructions about a format come in paragraphs of their own.
+        # Instructions about a format are in separate paragraphs.
         model_request = text.strip().partition("\n\n")[0]
         quoted, topic = _QUOTED.search(model_request), _TOPIC.match(model_request)
         words = (quoted[1] or quoted[2]) if quoted else topic[1] if topic else model_request
         self.words = words.strip() or "something"
 
     def number(self) -> float:
-        """The next number, or 0 when all are used."""
+        """Return the next number; 0 when all are used."""
         return next(self._numbers, 0)
 
 
 def _numbers_in(text: str) -> list[float]:
-    """Whole ones as int; those that Python cannot read or hold are left out."""
+    """Return the numbers of a text, integers as int; skip those that Python cannot represent."""
     found: list[float] = []
     for number in _NUMBER.findall(text):
         with suppress(ValueError):  # an int of 4300 digits
@@ -64,23 +64,23 @@ def _numbers_in(text: str) -> list[float]:
 
 
 def instance(schema: Mapping[str, Any], material: ExampleValues) -> object:
-    """A value that fits a JSON schema."""
+    """Return a value that fits a JSON schema."""
     return _Builder(schema, material).value(schema, 0)
 
 
 def arguments(schema: Mapping[str, Any], material: ExampleValues) -> dict[str, object]:
-    """Arguments that fit the schema of a function's parameters."""
+    """Return arguments that fit the schema of a function's parameters."""
     return _Builder(schema, material).members(schema, 0)
 
 
 def schema_in(text: str) -> dict[str, Any] | None:
-    """The last JSON schema of an object that stands in a text."""
+    """Return the last JSON schema of an object in a text; None if there is none."""
     found = [schema for _, schema in _schemas(text)]
     return found[-1] if found else None
 
 
 def without_schemas(text: str) -> str:
-    """A text without the JSON schemas that stand in it, and the fences around them."""
+    """Return a text without its JSON schemas and the fences around them."""
     for source, _ in _schemas(text):
         text = text.replace(source, "")
     return re.sub(r"```(?:json)?\s*```", "", text)
@@ -105,7 +105,7 @@ def _schemas(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _list(value: object) -> list[Any]:
-    """The value if it is a JSON array, else an empty one."""
+    """Return the value if it is a JSON array, otherwise an empty list."""
     return value if isinstance(value, list) else []
 
 
@@ -150,7 +150,7 @@ class _Builder:
         return True if kind == "boolean" else None
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Follow references, and take the first choice that is not null."""
+        """Follow references, and take the first alternative that is not null."""
         for _ in range(_DEEPEST):
             choices = _list(schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"))
             if reference := schema.get("$ref"):
@@ -169,7 +169,7 @@ class _Builder:
         return as_object(found)
 
     def _chosen(self, choices: list[object]) -> object:
-        """The choice that the text names, or the first."""
+        """Return the choice that the text mentions, otherwise the first."""
         words_in_text = self._material.words.lower()
         return next((one for one in choices if str(one).lower() in words_in_text), choices[0])
 
@@ -189,11 +189,11 @@ class _Builder:
 
 
 def _is_shallow(depth: int) -> bool:
-    """Schemas may hold themselves: farther away, only what is required is made."""
+    # Schemas may be recursive. Deeper than this, only required members are created.
     return depth < _NEAR
 
 
 def _limit(schema: Mapping[str, Any], name: str, default: float) -> float:
-    """A number of the schema: whoever wrote it may have written something else there."""
+    """Return a numeric keyword of a schema; the default if its value is not a number."""
     value = schema.get(name)
     return value if isinstance(value, int | float) and abs(value) < math.inf else default

@@ -1,4 +1,4 @@
-"""A mind that says what a test wrote."""
+"""A responder with prepared answers, for tests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Script:
-    """One turn for each request, in order.
+    """One prepared answer for each request, in order.
 
-    A turn is a list of steps, or a function of the question that returns one.
+    An answer is a list of steps, or a function of the request that returns one.
 
     Example:
         ```python
@@ -26,13 +26,13 @@ class Script:
 
     def __init__(self, *turns: Turn) -> None:
         self._turns = turns
-        self._numbers = itertools.count()  # atomic, so that threads may share a script
+        self._numbers = itertools.count()  # `next` is atomic, so threads may share a script
 
     def respond(self, model_request: ModelRequest) -> Steps:
-        """The steps of the next turn.
+        """Yield the steps of the next answer.
 
         Raises:
-            LookupError: every turn has been taken; the server answers 500.
+            LookupError: there is no further answer; the server answers 500.
         """
         number = next(self._numbers)
         if number >= len(self._turns):
@@ -40,6 +40,6 @@ class Script:
                 f"The script has {len(self._turns)} turns, and this is request {number + 1}."
             )
         turn = self._turns[number]
-        # A list cannot be sent a result, which `yield from` would try to do.
+        # `yield from` would send results to the list's iterator, which does not accept any.
         for step in turn(model_request) if callable(turn) else turn:  # noqa: UP028
             yield step

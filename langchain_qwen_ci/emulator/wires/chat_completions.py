@@ -1,6 +1,7 @@
-"""The Chat Completions wire, from the service's side: OpenAI's shape, flags at the top level.
+"""The Chat Completions API from the side of the service: OpenAI's format, with flags at the top
+level.
 
-Neither code nor counts stand on it: where a program runs the stream is silent.
+It returns neither code nor counts, and the stream is silent while a program runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.token_usage import TokenUsage
 
 _PATH = "/compatible-mode/v1/chat/completions"
-# Native codes in this wire's words. What is missing here goes out as it is.
+# The codes of this API for native codes. Other codes are sent unchanged.
 _CODES = {
     "InvalidParameter": "invalid_parameter_error",
     "BadRequest": "invalid_parameter_error",
@@ -48,13 +49,13 @@ _CODES = {
     "InternalError": "internal_error",
     "SystemError": "internal_error",
 }
-# The type of an error is its code, but for these.
+# The type of an error is its code, except for these.
 _INVALID_REQUESTS = ("invalid_parameter_error", "invalid_api_key", "model_not_found")
 _WRONG_KEY = f"Incorrect API key provided. {request_rules.DETAILS}#apikey-error"
 
 
 class ChatCompletions:
-    """OpenAI's older API, as the service serves it."""
+    """The Chat Completions API of the emulator; implements `Wire`."""
 
     paths = (_PATH,)
 
@@ -79,7 +80,7 @@ class ChatCompletions:
 
 
 class ChatRequest:
-    """A request for a chat completion as it came, and what follows from it."""
+    """A request for a chat completion; implements `WireRequest`."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
@@ -93,7 +94,7 @@ class ChatRequest:
             tools=body.get("tools") or (),
             tool_choice=body.get("tool_choice") or "auto",
             response_format=body.get("response_format"),
-            parameters={**body, "max_tokens": _most_tokens(body)},
+            parameters={**body, "max_tokens": _max_tokens(body)},
             server_tools=frozenset(search),
         )
 
@@ -105,9 +106,9 @@ class ChatRequest:
         )
 
     def response_error(self) -> ServiceError | None:
-        """Nothing: this wire refuses with HTTP's own status."""
+        """Return None: this API reports all errors with an HTTP status."""
 
-    def encoder(self, request_id: str) -> ChatCompletionsEncoder:
+    def create_encoder(self, request_id: str) -> ChatCompletionsEncoder:
         options = as_object(self._body.get("stream_options"))
         return ChatCompletionsEncoder(
             request_id,
@@ -116,20 +117,20 @@ class ChatRequest:
         )
 
 
-def _most_tokens(body: Mapping[str, Any]) -> object:
-    """OpenAI's newer name goes with the older one."""
+def _max_tokens(body: Mapping[str, Any]) -> object:
+    # OpenAI's newer name takes precedence over the older one.
     return body.get("max_completion_tokens", body.get("max_tokens"))
 
 
 def _code_interpreter_is_served(parsed: ParsedRequest) -> ServiceError | None:
-    """Measured: these models run code over Responses only."""
+    # Measured: these models run code with Responses only.
     if parsed.interpreter and parsed.model.startswith("qwen3.8"):
         return invalid(f"{parsed.model} does not support the code_interpreter tool")
     return None
 
 
 def _json_is_named(parsed: ParsedRequest) -> ServiceError | None:
-    """The service's own rule, in its own words, as the documentation of its errors gives them."""
+    # The service's rule, with the message in the documentation of its errors.
     text = " ".join(str(message.get("content")) for message in parsed.messages)
     if parsed.format == "json_object" and "json" not in text.lower():
         return invalid(
@@ -140,7 +141,7 @@ def _json_is_named(parsed: ParsedRequest) -> ServiceError | None:
 
 
 class ChatCompletionsEncoder:
-    """Turns the steps of a mind into chunks, or into one completion."""
+    """Encodes the steps of a responder as chunks, or as one completion."""
 
     closing = b"data: [DONE]\n\n"
 
@@ -164,22 +165,22 @@ class ChatCompletionsEncoder:
     def step(self, step: Step) -> Iterator[dict[str, Any]]:
         match step:
             case Think(text):
-                yield from self._think(text)
+                yield from self._on_think(text)
             case Run(code):
                 self._tokens.count_output(code)
             case Search(_, sources):
                 self._tokens.start_inference(" ".join(sources))
             case Say(text):
-                yield from self._say(text)
+                yield from self._on_say(text)
             case Call():
-                yield from self._call(step)
+                yield from self._on_call(step)
             case Finish(reason):
                 self._reason = reason
             case Extract():
                 raise TypeError("Chat Completions has no tool that reads web pages.")
 
     def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """Nothing: this wire is silent about code."""
+        """Yield nothing: this API does not return code results."""
         self._tokens.start_inference(result)
         yield from ()
 
@@ -193,7 +194,7 @@ class ChatCompletionsEncoder:
         return b"data: " + compact_json(payload) + b"\n\n"
 
     def error_frame(self, number: int, request_error: ServiceError) -> bytes:
-        del number  # frames have none here
+        del number  # frames of this API have no number
         return b"data: " + self.failed_document(request_error) + b"\n\n"
 
     def document(self) -> bytes:
@@ -220,30 +221,30 @@ class ChatCompletionsEncoder:
     def failed_document(self, request_error: ServiceError) -> bytes:
         return ChatCompletions().error_body(request_error, self._request_id)
 
-    def _think(self, text: str) -> Iterator[dict[str, Any]]:
+    def _on_think(self, text: str) -> Iterator[dict[str, Any]]:
         for piece in pieces(text):
             self._tokens.count_reasoning()
             self._reasoning += piece
             yield self._chunk({"reasoning_content": piece})
 
-    def _say(self, text: str) -> Iterator[dict[str, Any]]:
+    def _on_say(self, text: str) -> Iterator[dict[str, Any]]:
         for piece in pieces(text):
             self._tokens.count_text()
             self._text += piece
             yield self._chunk({"content": piece})
 
-    def _call(self, call: Call) -> Iterator[dict[str, Any]]:
+    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
         self._reason = "tool_calls"
-        whole, first, rest = tool_calls(call, self._request_id, len(self._calls))
-        self._tokens.count_output(whole["function"]["arguments"])
-        self._calls.append(whole)
+        complete, first, second = tool_calls(call, self._request_id, len(self._calls))
+        self._tokens.count_output(complete["function"]["arguments"])
+        self._calls.append(complete)
         yield self._chunk({"tool_calls": [first]})
-        yield self._chunk({"tool_calls": [rest]})
+        yield self._chunk({"tool_calls": [second]})
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> dict[str, Any]:
-        """Of content and reasoning_content one is null in every delta."""
-        whole = {"content": None, "reasoning_content": None, **delta}
-        choice = {"delta": whole, "finish_reason": finish, "index": 0, "logprobs": None}
+        # One of content and reasoning_content is null in every delta.
+        complete = {"content": None, "reasoning_content": None, **delta}
+        choice = {"delta": complete, "finish_reason": finish, "index": 0, "logprobs": None}
         return {
             "choices": [choice],
             "object": "chat.completion.chunk",

@@ -1,7 +1,7 @@
-"""DashScope's native wire, from the service's side.
+"""DashScope's native API from the side of the service.
 
-Written from the description of the service (API reference and recordings), not from the client:
-the official SDK judges both.
+Written from the description of the service (API reference and recordings), not from the client's
+code. The official SDK checks both.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FRAMES_WHILE_WRITING = 2
 
 
 class DashScope:
-    """The native API: flags stand in `parameters`, and every frame repeats all code so far."""
+    """The native API of the emulator; implements `Wire`."""
 
     paths = tuple(_ENDPOINTS)
 
@@ -59,7 +59,7 @@ class DashScope:
 
 
 class DashScopeRequest:
-    """A native request as it came, and what follows from it."""
+    """A native request; implements `WireRequest`."""
 
     def __init__(self, endpoint: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         self._endpoint = endpoint
@@ -97,9 +97,9 @@ class DashScopeRequest:
         )
 
     def response_error(self) -> ServiceError | None:
-        """Nothing: this wire refuses with HTTP's own status."""
+        """Return None: this API reports all errors with an HTTP status."""
 
-    def encoder(self, request_id: str) -> DashScopeEncoder:
+    def create_encoder(self, request_id: str) -> DashScopeEncoder:
         return DashScopeEncoder(
             request_id,
             self.parsed.token_usage(),
@@ -141,7 +141,7 @@ class DashScopeRequest:
 
 
 class DashScopeEncoder:
-    """Turns the steps of a mind into frames: every frame repeats usage and all code so far."""
+    """Encodes the steps of a responder as frames. Every frame repeats usage and all code so far."""
 
     closing = b""  # the stream ends with the connection
 
@@ -157,7 +157,7 @@ class DashScopeEncoder:
         self._calls: list[dict[str, Any]] = []
         self._reasoning = ""
         self._text = ""
-        self._held: str | None = None  # the last piece of text, which goes into the last frame
+        self._held: str | None = None  # the last part of the text, which the last frame contains
         self._reason = "stop"
         self.written = 0
 
@@ -167,38 +167,38 @@ class DashScopeEncoder:
     def step(self, step: Step) -> Iterator[dict[str, Any]]:
         match step:
             case Think(text):
-                yield from self._think(text)
+                yield from self._on_think(text)
             case Run():
-                yield from self._run(step)
+                yield from self._on_run(step)
             case Search(_, sources):
-                yield from self._search(sources)
+                yield from self._on_search(sources)
             case Say(text):
-                yield from self._say(text)
+                yield from self._on_say(text)
             case Call():
-                yield from self._call(step)
+                yield from self._on_call(step)
             case Finish(reason):
                 self._reason = reason
             case Extract():
                 raise TypeError("The native wire has no tool that reads web pages.")
 
     def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """Nothing: outputs never stand on this wire."""
+        """Yield nothing: this API does not return outputs."""
         self._tokens.start_inference(result)
         yield from ()
 
     def end(self) -> Iterator[dict[str, Any]]:
-        """The last frame; on the multimodal path it still carries text."""
+        """Yield the last frame, which still contains text on the multimodal path."""
         text, self._held = self._held or "", None
         yield self._payload(text=text, finish=self._reason)
 
     def frame(self, payload: dict[str, Any]) -> bytes:
-        """No space after the colons, one data line."""
+        """Encode a frame: no space after the colons, one data line."""
         self.written += 1
         head = b"id:%d\nevent:result\n:HTTP_STATUS/200\n" % self.written
         return head + b"data:" + compact_json(payload) + b"\n\n"
 
     def error_frame(self, number: int, request_error: ServiceError) -> bytes:
-        """The status of the error stands in a comment."""
+        """Encode an error; its HTTP status is in a comment."""
         head = b"id:%d\nevent:error\n:HTTP_STATUS/%d\n" % (number, request_error.status)
         return head + b"data:" + self.failed_document(request_error) + b"\n\n"
 
@@ -208,31 +208,31 @@ class DashScopeEncoder:
     def failed_document(self, request_error: ServiceError) -> bytes:
         return DashScope().error_body(request_error, self._request_id)
 
-    def _released(self) -> Iterator[dict[str, Any]]:
-        """The text held back for the last frame, now that something follows it."""
+    def _release_held_text(self) -> Iterator[dict[str, Any]]:
+        """Yield the text that was held back for the last frame, because another step follows it."""
         if self._held is not None:
             text, self._held = self._held, None
             yield self._payload(text=text)
 
-    def _think(self, text: str) -> Iterator[dict[str, Any]]:
-        yield from self._released()
+    def _on_think(self, text: str) -> Iterator[dict[str, Any]]:
+        yield from self._release_held_text()
         for piece in pieces(text):
             self._tokens.count_reasoning()
             self._reasoning += piece
             yield self._payload(reasoning=piece)
 
-    def _say(self, text: str) -> Iterator[dict[str, Any]]:
+    def _on_say(self, text: str) -> Iterator[dict[str, Any]]:
         for piece in pieces(text):
             self._tokens.count_text()
             self._text += piece
             if not self._multimodal:
                 yield self._payload(text=piece)
                 continue
-            yield from self._released()
+            yield from self._release_held_text()
             self._held = piece
 
-    def _run(self, run: Run) -> Iterator[dict[str, Any]]:
-        yield from self._released()
+    def _on_run(self, run: Run) -> Iterator[dict[str, Any]]:
+        yield from self._release_held_text()
         self._tokens.count_output(run.code)
         for _ in range(_FRAMES_WHILE_WRITING):
             yield self._payload()
@@ -244,24 +244,24 @@ class DashScopeEncoder:
         self._tokens.count_tool_call("code_interpreter")
         yield self._payload()
 
-    def _search(self, sources: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        yield from self._released()
+    def _on_search(self, sources: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        yield from self._release_held_text()
         self._sources += sources
         self._tokens.count_tool_call("web_search")
         self._tokens.start_inference(" ".join(sources))
         yield self._payload()
 
-    def _call(self, call: Call) -> Iterator[dict[str, Any]]:
-        yield from self._released()
+    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
+        yield from self._release_held_text()
         self._reason = "tool_calls"
-        whole, first, rest = tool_calls(call, self._request_id, len(self._calls))
-        self._tokens.count_output(whole["function"]["arguments"])
-        self._calls.append(whole)
+        complete, first, second = tool_calls(call, self._request_id, len(self._calls))
+        self._tokens.count_output(complete["function"]["arguments"])
+        self._calls.append(complete)
         if not self._incremental:
             yield self._payload()
             return
         yield self._payload(calls=[first])
-        yield self._payload(calls=[rest])
+        yield self._payload(calls=[second])
 
     def _payload(
         self,
@@ -283,7 +283,7 @@ class DashScopeEncoder:
                 for code in self._codes
             ]
         if self._sources:
-            output["search_info"] = {"search_results": list(map(_found, self._sources))}
+            output["search_info"] = {"search_results": list(map(_search_result, self._sources))}
         return {"output": output, "usage": self._usage(), "request_id": self._request_id}
 
     def _message(self, reasoning: str, text: str) -> dict[str, Any]:
@@ -291,7 +291,7 @@ class DashScopeEncoder:
             reasoning, text = self._reasoning, self._text
         if not self._multimodal:
             return {"content": text, "reasoning_content": reasoning, "role": "assistant"}
-        if text:  # the multimodal path has no reasoning_content beside text
+        if text:  # frames with text have no reasoning_content on the multimodal path
             return {"content": [{"text": text}], "role": "assistant"}
         return {"content": [], "reasoning_content": reasoning, "role": "assistant"}
 
@@ -312,5 +312,5 @@ class DashScopeEncoder:
         return usage
 
 
-def _found(url: str) -> dict[str, str]:
+def _search_result(url: str) -> dict[str, str]:
     return {"title": url, "url": url}

@@ -1,4 +1,4 @@
-"""What the server knows of a wire: how it asks, how it answers, how it says what is wrong."""
+"""The interface of an API in the emulator: parse a request, encode an answer, encode an error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Payload = dict[str, Any]
 
 
 class ResponseEncoder(Protocol):
-    """Turns the steps of one answer into what the wire shows of them.
+    """Encodes the steps of one answer.
 
     Attributes:
-        written: frames so far.
+        written: number of frames so far.
         closing: the bytes after the last frame.
     """
 
@@ -27,52 +27,54 @@ class ResponseEncoder(Protocol):
     closing: bytes
 
     def begin(self) -> Iterator[Payload]:
-        """The payloads of the frames before the first step."""
+        """Yield the payloads of the frames before the first step."""
 
     def step(self, step: Step) -> Iterator[Payload]:
-        """The payloads of the frames that a step makes."""
+        """Yield the payloads of the frames of a step."""
 
     def on_code_result(self, result: Result) -> Iterator[Payload]:
-        """What is shown once the program of the last step has run."""
+        """Yield the payloads of the frames after a program has run."""
 
     def end(self) -> Iterator[Payload]:
-        """The payloads of the last frames."""
+        """Yield the payloads of the last frames."""
 
     def frame(self, payload: Payload) -> bytes:
-        """A payload as the next frame of the stream."""
+        """Encode a payload as the next frame of the stream."""
 
     def error_frame(self, number: int, request_error: ServiceError) -> bytes:
-        """An error as this frame of the stream."""
+        """Encode an error as a frame of the stream."""
 
     def document(self) -> bytes:
-        """The whole answer as the body of one that is not streamed, after its end."""
+        """Return the body of an answer that is not streamed, after its end."""
 
     def failed_document(self, request_error: ServiceError) -> bytes:
-        """An error as the body of an answer with HTTP status 200."""
+        """Return the body of a failed answer with HTTP status 200."""
 
 
 class WireRequest(Protocol):
-    """A request as it came by a wire, and what follows from it."""
+    """A request of one API."""
 
     @property
     def parsed(self) -> ParsedRequest:
-        """What it asks for. Complete only if there is no refusal."""
+        """The neutral form of the request; complete only if there is no error."""
 
     def request_error(self) -> ServiceError | None:
-        """The first rule that it breaks."""
+        """Return the error of the first rule that the request violates; None without one."""
 
     def response_error(self) -> ServiceError | None:
-        """What is wrong with it that is told inside an answer with HTTP status 200."""
+        """Return the error that is reported inside an answer with HTTP status 200; None if there is
+        none.
+        """
 
-    def encoder(self, request_id: str) -> ResponseEncoder:
-        """The encoder of the answer to it."""
+    def create_encoder(self, request_id: str) -> ResponseEncoder:
+        """Return a new encoder for the answer."""
 
 
 class Wire(Protocol):
     """One API of the service.
 
     Attributes:
-        paths: where it is served.
+        paths: the paths of the API.
     """
 
     @property
@@ -83,39 +85,39 @@ class Wire(Protocol):
     ) -> WireRequest: ...
 
     def error_body(self, request_error: ServiceError, request_id: str) -> bytes:
-        """An error in the place of an answer."""
+        """Encode an error in place of an answer."""
 
 
 def compact_json(payload: object) -> bytes:
-    """JSON as the service writes it: without spaces, and without escapes for other scripts."""
+    """Serialize JSON as the service does: no spaces, and non-ASCII characters unescaped."""
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def call_id(call: Call, request_id: str, index: int) -> str:
-    """The id of a call: its own, or one made of the request's."""
+    """Return the id of a call: its own, or one made from the request's id."""
     return call.id or f"call_{request_id[:8]}_{index}"
 
 
 def arguments_of(call: Call) -> tuple[str, str]:
-    """The arguments of a call as JSON, in the two pieces that a stream carries them in."""
+    """Return the arguments of a call as JSON, in the two parts that a stream sends."""
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     half = len(arguments) // 2
     return arguments[:half], arguments[half:]
 
 
 def tool_calls(call: Call, request_id: str, index: int) -> tuple[Payload, Payload, Payload]:
-    """A call in OpenAI's shape: whole, then in the two pieces that a stream carries it in.
+    """Return a call in OpenAI's format: complete, then the two parts that a stream sends.
 
-    The second piece has no name and an empty id; `index` says what it belongs to (recorded).
+    The second part has no name and an empty id; its `index` identifies the call (recorded).
     """
-    identity = call_id(call, request_id, index)
-    first, rest = arguments_of(call)
+    tool_call_id = call_id(call, request_id, index)
+    first, second = arguments_of(call)
     return (
-        _tool_call(index, identity, {"name": call.name, "arguments": first + rest}),
-        _tool_call(index, identity, {"name": call.name, "arguments": first}),
-        _tool_call(index, "", {"arguments": rest}),
+        _tool_call(index, tool_call_id, {"name": call.name, "arguments": first + second}),
+        _tool_call(index, tool_call_id, {"name": call.name, "arguments": first}),
+        _tool_call(index, "", {"arguments": second}),
     )
 
 
-def _tool_call(index: int, identity: str, function: dict[str, str]) -> Payload:
-    return {"index": index, "id": identity, "type": "function", "function": function}
+def _tool_call(index: int, tool_call_id: str, function: dict[str, str]) -> Payload:
+    return {"index": index, "id": tool_call_id, "type": "function", "function": function}

@@ -1,4 +1,4 @@
-"""The Responses wire, from the service's side: its requests, and the conversations it keeps."""
+"""The Responses API from the side of the service: its requests and stored conversations."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _OLDER_PATH = f"/api/v2/apps/protocols{_PATH}"
 _SERVER_TOOLS = frozenset(
     ("web_search", "web_extractor", "web_search_image", "image_search", "file_search", "mcp")
 )
-# What an answer may hold and the next request send back: nothing of it is read again.
+# Items of an answer that the next request may send back; they are ignored.
 _SENT_BACK = ("reasoning", "code_interpreter_call", "web_search_call", "web_extractor_call")
 _FEWEST_TOKENS = 16
 
 
 class Responses:
-    """OpenAI's newer API, as the service serves it: items, and state if wanted."""
+    """The Responses API of the emulator; implements `Wire`."""
 
     paths = (_PATH, _OLDER_PATH)
 
@@ -41,7 +41,7 @@ class Responses:
         return ResponsesRequest(body, self._conversations, self._reasoning_events)
 
     def error_body(self, request_error: ServiceError, request_id: str) -> bytes:
-        """Before an answer, errors are native-shaped here too."""
+        # Errors in place of an answer have the native format on this API as well.
         body = {
             "request_id": request_id,
             "code": request_error.code,
@@ -51,10 +51,10 @@ class Responses:
 
 
 class ResponsesRequest:
-    """A request for a response as it came, and what follows from it.
+    """A request for a response; implements `WireRequest`.
 
     Args:
-        conversations: what was said until each response that is kept, by the response's id.
+        conversations: the messages up to each stored response, by the response's id.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ResponsesRequest:
         self._reasoning_events = reasoning_events
         before = conversations.get(str(body.get("previous_response_id")), [])
         self._conversation = [*before, *_messages(body.get("input"))]
-        # Instructions hold for one request, and are not inherited.
+        # Instructions apply to one request and are not stored with the response.
         text = body.get("instructions")
         instructions = [{"role": "system", "content": text}] if text else []
         tools = body.get("tools") or []
@@ -98,7 +98,7 @@ class ResponsesRequest:
         )
 
     def response_error(self) -> ServiceError | None:
-        """Measured: these two are told in a response that has failed, with HTTP status 200."""
+        """Measured: these two errors are reported in a failed response with HTTP status 200."""
         if refused := request_rules.interpreter_thinks(self.parsed):
             text = f"<400> InternalError.Algo.InvalidParameter: {refused.message}"
             return ServiceError(400, "InternalError.Algo.InvalidParameter", text)
@@ -107,7 +107,7 @@ class ResponsesRequest:
             return ServiceError(400, "InvalidParameter", text)
         return None
 
-    def encoder(self, request_id: str) -> ResponsesEncoder:
+    def create_encoder(self, request_id: str) -> ResponsesEncoder:
         def store(messages: list[Any]) -> None:
             if self._body.get("store") is not False:
                 self._conversations[request_id] = [*self._conversation, *messages]
@@ -158,21 +158,21 @@ class ResponsesRequest:
 
 
 def _model_is_supported(parsed: ParsedRequest) -> ServiceError | None:
-    """The service's text for models with vision of their own kind, which it does not serve here."""
+    # The service's message for older models with vision, which Responses does not serve.
     if "-vl" in parsed.model or parsed.model.startswith("qvq"):
         return invalid(f"Unsupported model: '{parsed.model}'")
     return None
 
 
 def _thinking(body: Mapping[str, Any]) -> bool | None:
-    """`reasoning.effort` goes before `enable_thinking`."""
+    # `reasoning.effort` takes precedence over `enable_thinking`.
     effort = as_object(body.get("reasoning")).get("effort")
     text: bool | None = body.get("enable_thinking")
     return text if effort is None else effort != "none"
 
 
 def _messages(given: object) -> list[dict[str, Any]]:
-    """Items in the shapes of Chat Completions."""
+    """Convert input items to messages of Chat Completions."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     items = given if isinstance(given, list) else []
@@ -180,7 +180,7 @@ def _messages(given: object) -> list[dict[str, Any]]:
 
 
 def _message(item: object) -> dict[str, Any] | None:
-    """An item as a message; None if it is none."""
+    """Convert an item to a message; None if it is not a message."""
     match item:
         case {"type": "function_call", "call_id": identity}:
             function = {name: as_object(item).get(name) for name in ("name", "arguments")}
@@ -196,7 +196,7 @@ def _message(item: object) -> dict[str, Any] | None:
 
 
 def _functions(tools: object) -> list[dict[str, Any]]:
-    """Function tools, which stand flat here, in the shape of Chat Completions."""
+    """Convert function tools, which are not nested here, to the format of Chat Completions."""
     return [
         {"type": "function", "function": tool}
         for tool in (tools if isinstance(tools, list) else [])

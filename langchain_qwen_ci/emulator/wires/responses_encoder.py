@@ -1,4 +1,4 @@
-"""The Responses wire, from the service's side: its answers, event by event."""
+"""The Responses API from the side of the service: encodes answers as items and events."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 ReasoningEvents = Literal["reasoning_text", "reasoning_summary_text"]
 
-# Why an answer is not complete, in this wire's words.
+# The reasons of an incomplete response, by finish reason.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-# The one code that is documented for a response that failed: of a rate limit, too.
+# A failed response has the code server_error, also for a rate limit (documented).
 _SERVER_ERRORS = ("InternalError", "SystemError", "Throttling", "ModelServ", "ServiceUnavailable")
 
 
 class ResponsesEncoder:
-    """Turns the steps of a mind into items and their events, or into one response.
+    """Encodes the steps of a responder as items and their events, or as one response.
 
     Args:
-        shown: the tools and the tool_choice of the request, which the response repeats.
-        keep: is called with what was said, in the shapes of Chat Completions, at the end.
+        echoed: the tools and the tool_choice of the request, which the response repeats.
+        store: called at the end with the messages of the answer, in the format of Chat Completions.
     """
 
     closing = b""  # the last event ends the stream
@@ -60,11 +60,11 @@ class ResponsesEncoder:
         self._tokens = parsed.token_usage()
         self._created = int(time.time())
         self._output: list[dict[str, Any]] = []
-        # The item that still grows: its type, its id and its text. Others are over at once.
-        self._growing = ""
-        self._id = ""
+        # The open text item: its type, id and text. Other items are complete at once.
+        self._open_type = ""
+        self._item_id = ""
         self._text = ""
-        self._run = Run("")
+        self._execution = Run("")
         self._reason = "stop"
         self.written = 0
 
@@ -75,62 +75,65 @@ class ResponsesEncoder:
     def step(self, step: Step) -> Iterator[dict[str, Any]]:
         match step:
             case Think(text):
-                yield from self._grow("reasoning", text)
+                yield from self._add_text("reasoning", text)
             case Say(text):
-                yield from self._grow("message", text)
+                yield from self._add_text("message", text)
             case Finish(reason):
                 self._reason = reason
             case _:
-                yield from self._grown()
+                yield from self._close_text_item()
                 yield from self._on_other_step(step)
 
     def _on_other_step(self, step: Step) -> Iterator[dict[str, Any]]:
         match step:
             case Run():
-                yield from self._begin_run(step)
+                yield from self._start_execution(step)
             case Search():
-                yield from self._search(step)
+                yield from self._on_search(step)
             case Extract():
-                yield from self._extract(step)
+                yield from self._on_extract(step)
             case Call():
-                yield from self._call(step)
+                yield from self._on_call(step)
 
     def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """An exception, too, is an output of a run that is completed."""
+        """Yield the end of a program. Its status is completed, also after an exception."""
         self._tokens.start_inference(result)
-        lines = [result.output.rstrip("\n"), *(f"![image]({url})" for url in self._run.images)]
+        lines = [
+            result.output.rstrip("\n"),
+            *(f"![image]({url})" for url in self._execution.images),
+        ]
         logs = "\n".join(filter(None, lines))
         outputs = [{"type": "logs", "logs": f"```\n{logs}\n```"}]
         yield self._event("code_interpreter_call.completed")
-        yield self._done({**self._code_item("completed"), "outputs": outputs})
+        yield self._item_done({**self._code_item("completed"), "outputs": outputs})
 
     def end(self) -> Iterator[dict[str, Any]]:
-        yield from self._grown()
+        yield from self._close_text_item()
         self._store([message for item in self._output if (message := _to_chat_message(item))])
-        whole = self._whole()
-        yield {"type": f"response.{whole['status']}", "response": whole}
+        complete = self._complete_response()
+        yield {"type": f"response.{complete['status']}", "response": complete}
 
     def frame(self, payload: dict[str, Any]) -> bytes:
-        """Like the native frames; the numbers within the events begin at 0."""
+        """Encode a frame as on the native API. Sequence numbers in events start at 0."""
         self.written += 1
         return _frame(self.written, payload)
 
     def error_frame(self, number: int, error: ServiceError) -> bytes:
-        failed = self._failed(error)
+        failed = self._failed_response(error)
         return _frame(number, {"type": "response.failed", "response": failed})
 
     def document(self) -> bytes:
-        return compact_json(self._whole())
+        return compact_json(self._complete_response())
 
     def failed_document(self, error: ServiceError) -> bytes:
-        return compact_json(self._failed(error))
+        return compact_json(self._failed_response(error))
 
-    # Items whose text grows.
+    # Items with streamed text.
 
-    def _grow(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
-        if self._growing != kind:
-            yield from self._grown()
-            yield from self._begin_text(kind)
+    def _add_text(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
+        if self._open_type != kind:
+            yield from self._close_text_item()
+            yield from self._open_text_item(kind)
         for piece in pieces(text):
             self._text += piece
             if kind == "message":
@@ -139,79 +142,82 @@ class ResponsesEncoder:
                 self._tokens.count_reasoning()
             yield self._text_event("delta", delta=piece)
 
-    def _begin_text(self, kind: str) -> Iterator[dict[str, Any]]:
-        self._growing, self._text = kind, ""
+    def _open_text_item(self, kind: str) -> Iterator[dict[str, Any]]:
+        self._open_type, self._text = kind, ""
         if kind == "reasoning":
-            yield self._added({"type": "reasoning", "summary": []})
+            yield self._item_added({"type": "reasoning", "summary": []})
             return
-        yield self._added(
+        yield self._item_added(
             {"type": "message", "role": "assistant", "content": [], "status": "in_progress"}
         )
         yield self._event("content_part.added", content_index=0, part=_part(""))
 
-    def _grown(self) -> Iterator[dict[str, Any]]:
-        """The end of the item that has grown so far."""
-        if not self._growing:
+    def _close_text_item(self) -> Iterator[dict[str, Any]]:
+        """Yield the end of the open text item."""
+        if not self._open_type:
             return
         yield self._text_event("done", text=self._text)
-        kind, self._growing = self._growing, ""
+        kind, self._open_type = self._open_type, ""
         if kind == "reasoning":
             summary = [{"type": "summary_text", "text": self._text}]
-            yield self._done({"type": "reasoning", "summary": summary})
+            yield self._item_done({"type": "reasoning", "summary": summary})
             return
         part = _part(self._text)
         yield self._event("content_part.done", content_index=0, part=part)
-        yield self._done(
+        yield self._item_done(
             {"type": "message", "role": "assistant", "content": [part], "status": "completed"}
         )
 
     def _text_event(self, name: str, **more: Any) -> dict[str, Any]:
-        if self._growing == "message":
+        if self._open_type == "message":
             return self._event(f"output_text.{name}", content_index=0, logprobs=[], **more)
         if self._reasoning_events == "reasoning_summary_text":
             more["summary_index"] = 0
         return self._event(f"{self._reasoning_events}.{name}", **more)
 
-    # Items that come whole.
+    # Items that are complete at once.
 
-    def _begin_run(self, run: Run) -> Iterator[dict[str, Any]]:
-        """The item is added with the complete code, which the events do not repeat (measured)."""
-        self._run = run
+    def _start_execution(self, run: Run) -> Iterator[dict[str, Any]]:
+        """Yield the start of a program. The added item has the complete code; no event repeats it
+        (measured).
+        """
+        self._execution = run
         self._tokens.count_output(run.code)
         self._tokens.count_tool_call("code_interpreter")
-        yield self._added(self._code_item("in_progress"))
+        yield self._item_added(self._code_item("in_progress"))
         yield self._event("code_interpreter_call.in_progress")
         yield self._event("code_interpreter_call.interpreting")
 
     def _code_item(self, status: str) -> dict[str, Any]:
         return {
             "type": "code_interpreter_call",
-            "code": self._run.code,
+            "code": self._execution.code,
             "container_id": "",
             "status": status,
         }
 
-    def _search(self, search: Search) -> Iterator[dict[str, Any]]:
+    def _on_search(self, search: Search) -> Iterator[dict[str, Any]]:
         self._tokens.count_tool_call("web_search")
         self._tokens.start_inference(" ".join(search.sources))
         action: dict[str, Any] = {"type": "search", "query": search.query}
-        yield self._added({"type": "web_search_call", "action": action, "status": "in_progress"})
+        item = {"type": "web_search_call", "action": action, "status": "in_progress"}
+        yield self._item_added(item)
         for name in ("in_progress", "searching", "completed"):
             yield self._event(f"web_search_call.{name}")
         sources = [{"type": "url", "url": url} for url in search.sources]
         found = {**action, "sources": sources}
-        yield self._done({"type": "web_search_call", "action": found, "status": "completed"})
+        yield self._item_done({"type": "web_search_call", "action": found, "status": "completed"})
 
-    def _extract(self, extract: Extract) -> Iterator[dict[str, Any]]:
-        """Recorded: an item without events of its own."""
+    def _on_extract(self, extract: Extract) -> Iterator[dict[str, Any]]:
+        """Yield an item without events of its own (recorded)."""
         self._tokens.count_tool_call("web_extractor")
         self._tokens.start_inference(extract.output)
-        wish = {"urls": list(extract.urls), "goal": extract.goal}
-        yield self._added({"type": "web_extractor_call", **wish, "status": "in_progress"})
-        done = {**wish, "output": extract.output, "status": "completed"}
-        yield self._done({"type": "web_extractor_call", **done})
+        arguments = {"urls": list(extract.urls), "goal": extract.goal}
+        yield self._item_added({"type": "web_extractor_call", **arguments, "status": "in_progress"})
+        done = {**arguments, "output": extract.output, "status": "completed"}
+        yield self._item_done({"type": "web_extractor_call", **done})
 
-    def _call(self, call: Call) -> Iterator[dict[str, Any]]:
+    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
         calls = sum(item["type"] == "function_call" for item in self._output)
         item = {
             "type": "function_call",
@@ -221,32 +227,32 @@ class ResponsesEncoder:
         parts = arguments_of(call)
         arguments = "".join(parts)
         self._tokens.count_output(arguments)
-        yield self._added({**item, "arguments": "", "status": "in_progress"})
+        yield self._item_added({**item, "arguments": "", "status": "in_progress"})
         for part in parts:
             yield self._event("function_call_arguments.delta", delta=part)
         yield self._event("function_call_arguments.done", arguments=arguments, name=call.name)
-        yield self._done({**item, "arguments": arguments, "status": "completed"})
+        yield self._item_done({**item, "arguments": arguments, "status": "completed"})
 
     # Events.
 
-    def _added(self, item: dict[str, Any]) -> dict[str, Any]:
-        self._id = f"msg_{uuid.uuid4()}"  # every item's id is one of a message (recorded)
+    def _item_added(self, item: dict[str, Any]) -> dict[str, Any]:
+        self._item_id = f"msg_{uuid.uuid4()}"  # the ids of all items start with msg_ (recorded)
         return {
             "type": "response.output_item.added",
             "output_index": len(self._output),
-            "item": {**item, "id": self._id},
+            "item": {**item, "id": self._item_id},
         }
 
     def _event(self, name: str, /, **more: Any) -> dict[str, Any]:
         return {
             "type": f"response.{name}",
             "output_index": len(self._output),
-            "item_id": self._id,
+            "item_id": self._item_id,
             **more,
         }
 
-    def _done(self, item: dict[str, Any]) -> dict[str, Any]:
-        self._output.append({**item, "id": self._id})
+    def _item_done(self, item: dict[str, Any]) -> dict[str, Any]:
+        self._output.append({**item, "id": self._item_id})
         return {
             "type": "response.output_item.done",
             "output_index": len(self._output) - 1,
@@ -255,14 +261,16 @@ class ResponsesEncoder:
 
     # The response itself.
 
-    def _whole(self) -> dict[str, Any]:
-        why = _INCOMPLETE.get(self._reason)
-        response = self._response("incomplete" if why else "completed", **self._echoed)
-        if why:
-            response["incomplete_details"] = {"reason": why}
+    def _complete_response(self) -> dict[str, Any]:
+        incomplete_reason = _INCOMPLETE.get(self._reason)
+        response = self._response(
+            "incomplete" if incomplete_reason else "completed", **self._echoed
+        )
+        if incomplete_reason:
+            response["incomplete_details"] = {"reason": incomplete_reason}
         return {**response, "output": self._output, "usage": self._usage()}
 
-    def _failed(self, error: ServiceError) -> dict[str, Any]:
+    def _failed_response(self, error: ServiceError) -> dict[str, Any]:
         code = "server_error" if error.code.startswith(_SERVER_ERRORS) else error.code
         described = {"code": code, "message": error.message}
         return {**self._response("failed", model=""), "output": self._output, "error": described}
@@ -293,7 +301,7 @@ class ResponsesEncoder:
         plugins = tokens.plugins()
         detail: dict[str, Any] = {**numbers, "prompt_tokens_details": cached}
         usage: dict[str, Any] = {**numbers, "input_tokens_details": cached}
-        if plugins:  # absent where nothing ran
+        if plugins:  # absent if no tool ran
             detail["plugins"] = usage["x_tools"] = plugins
         usage["x_details"] = [{**detail, "x_billing_type": "response_api"}]
         return usage
@@ -309,7 +317,7 @@ def _part(text: str) -> dict[str, Any]:
 
 
 def _to_chat_message(item: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An item as the conversation keeps it; None for what nobody reads again."""
+    """Convert an item to a message of the stored conversation; None for other items."""
     match item:
         case {"type": "message", "content": content}:
             return {"role": "assistant", "content": content}
