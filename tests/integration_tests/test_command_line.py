@@ -56,7 +56,9 @@ def test_chat_completions_shows_no_code_and_says_so():
     done = run("--api", "chat_completions", QUESTION)
     assert RESULT in done.stdout
     assert "no code was shown" in done.stdout
-    warning = "Warning: Chat Completions runs code but returns neither the code nor the number of runs"
+    warning = (
+        "Warning: Chat Completions runs code but returns neither the code nor the number of runs"
+    )
     assert done.stderr.count(warning) == 1
     assert ".py" not in done.stderr
 

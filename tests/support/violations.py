@@ -1,4 +1,4 @@
-"""A breach of every fact that the judge checks: ways to spoil an answer of the emulator."""
+"""Changes to the emulator's replies: for each conformance check, one that violates it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import httpx
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer, and the request it belongs to."""
+class RecordedReply:
+    """A reply of the emulator, and the request that it answers."""
 
     request: httpx.Request
     status: int
@@ -21,272 +21,386 @@ class Answer:
     body: str
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def request_json(self) -> dict[str, Any]:
         return json.loads(self.request.content)
 
 
-Spoil = Callable[[Answer], Answer]
+Change = Callable[[RecordedReply], RecordedReply]
 
 
-def status(number: int) -> Spoil:
-    return lambda answer: replace(answer, status=number)
+# Changes to the whole reply.
 
 
-def swap(pattern: str, new: str) -> Spoil:
-    return lambda answer: replace(answer, body=re.sub(pattern, new, answer.body))
+def set_status(status: int) -> Change:
+    return lambda reply: replace(reply, status=status)
 
 
-def accepts(answer: Answer) -> Answer:
-    """What should be refused is answered."""
-    return replace(
-        answer, status=200, body='{"output":{"choices":[]},"choices":[],"output_text":""}'
-    )
+def replace_text(pattern: str, new: str) -> Change:
+    """Replace every match of a regular expression in the body."""
+    return lambda reply: replace(reply, body=re.sub(pattern, new, reply.body))
 
 
-def nameless(answer: Answer) -> Answer:
-    return replace(answer, headers={})
+def accept_request(reply: RecordedReply) -> RecordedReply:
+    """Answer a request that should be rejected."""
+    body = '{"output":{"choices":[]},"choices":[],"output_text":""}'
+    return replace(reply, status=200, body=body)
 
 
-def payloads(change: Callable[[list[Any]], Any]) -> Spoil:
-    """Change the JSON of all frames, or that of a document."""
+def remove_headers(reply: RecordedReply) -> RecordedReply:
+    return replace(reply, headers={})
 
-    def spoil(answer: Answer) -> Answer:
-        lines = answer.body.split("\n")
-        places = [n for n, line in enumerate(lines) if re.match(r"(data: ?)?\{", line)]
-        heads = [lines[n][: lines[n].index("{")] for n in places]
-        found = [
-            json.loads(lines[n].removeprefix(head)) for n, head in zip(places, heads, strict=True)
+
+def only_if(condition: Callable[[RecordedReply], bool], change: Change) -> Change:
+    return lambda reply: change(reply) if condition(reply) else reply
+
+
+# Changes to frames.
+
+
+def change_frames(change: Callable[[list[str]], list[str]]) -> Change:
+    """Change the list of frames of a stream."""
+
+    def apply(reply: RecordedReply) -> RecordedReply:
+        frames = change(reply.body.removesuffix("\n\n").split("\n\n"))
+        return replace(reply, body="".join(f"{frame}\n\n" for frame in frames))
+
+    return apply
+
+
+def remove_frames_with(text: str) -> Change:
+    return change_frames(lambda frames: [frame for frame in frames if text not in frame])
+
+
+# Changes to JSON.
+
+
+def change_payloads(change: Callable[[list[Any]], Any]) -> Change:
+    """Change in place the JSON objects of all frames, or that of a reply without frames."""
+
+    def apply(reply: RecordedReply) -> RecordedReply:
+        lines = reply.body.split("\n")
+        numbers = [n for n, line in enumerate(lines) if re.match(r"(data: ?)?\{", line)]
+        prefixes = [lines[n][: lines[n].index("{")] for n in numbers]
+        payloads = [
+            json.loads(lines[n].removeprefix(prefix))
+            for n, prefix in zip(numbers, prefixes, strict=True)
         ]
-        change(found)
-        for n, head, payload in zip(places, heads, found, strict=True):
-            lines[n] = head + json.dumps(payload, ensure_ascii=False)
-        return replace(answer, body="\n".join(lines))
+        change(payloads)
+        for n, prefix, payload in zip(numbers, prefixes, payloads, strict=True):
+            lines[n] = prefix + json.dumps(payload, ensure_ascii=False)
+        return replace(reply, body="\n".join(lines))
 
-    return spoil
-
-
-def each(change: Callable[[Any], Any]) -> Spoil:
-    return payloads(lambda found: [change(payload) for payload in found])
+    return apply
 
 
-def frames(change: Callable[[list[str]], list[str]]) -> Spoil:
-    def spoil(answer: Answer) -> Answer:
-        kept = change(answer.body.removesuffix("\n\n").split("\n\n"))
-        return replace(answer, body="".join(f"{frame}\n\n" for frame in kept))
-
-    return spoil
+def change_each_payload(change: Callable[[Any], Any]) -> Change:
+    return change_payloads(lambda payloads: [change(payload) for payload in payloads])
 
 
-def without(word: str) -> Spoil:
-    """Frames that have a word are left out."""
-    return frames(lambda found: [frame for frame in found if word not in frame])
-
-
-def where(asked: Callable[[Answer], bool], spoil: Spoil) -> Spoil:
-    return lambda answer: spoil(answer) if asked(answer) else answer
-
-
-def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object within JSON."""
+def objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of a JSON value, at any depth."""
     if isinstance(value, dict):
         yield value
     for part in value.values() if isinstance(value, dict) else value:
         if isinstance(part, dict | list):
-            yield from objects(part)
+            yield from objects_in(part)
 
 
-def setting(name: str, new: Any) -> Spoil:
-    """Every field of that name gets a value."""
+def set_field(name: str, new: Any) -> Change:
+    """Replace the value of every field with this name."""
 
     def change(payload: Any) -> None:
-        for found in list(objects(payload)):
+        for found in list(objects_in(payload)):
             if name in found:
                 found[name] = new
 
-    return each(change)
+    return change_each_payload(change)
 
 
-def dropping(name: str) -> Spoil:
+def remove_field(name: str) -> Change:
     def change(payload: Any) -> None:
-        for found in list(objects(payload)):
+        for found in list(objects_in(payload)):
             found.pop(name, None)
 
-    return each(change)
+    return change_each_payload(change)
 
 
-def snapshots(name: str) -> Spoil:
-    """Texts are repeated from their beginning."""
+def make_cumulative(name: str) -> Change:
+    """Repeat in every frame the text that the earlier frames have in this field."""
 
-    def change(found: list[Any]) -> None:
-        so_far = ""
-        for payload in found:
-            for place in objects(payload):
-                if isinstance(place.get(name), str):
-                    so_far += place[name]
-                    place[name] = so_far
+    def change(payloads: list[Any]) -> None:
+        text = ""
+        for payload in payloads:
+            for found in objects_in(payload):
+                if isinstance(found.get(name), str):
+                    text += found[name]
+                    found[name] = text
 
-    return payloads(change)
-
-
-def numbered(name: str) -> Spoil:
-    """The field is another one in every frame."""
-
-    def change(found: list[Any]) -> None:
-        for number, payload in enumerate(found):
-            place = payload.get("response", payload)
-            if name in place:
-                place[name] = f"{number}"
-
-    return payloads(change)
+    return change_payloads(change)
 
 
-def last(name: str, new: Any) -> Spoil:
-    return payloads(
-        lambda found: [place.update({name: new}) for place in objects(found[-1]) if name in place]
+def make_unique(name: str) -> Change:
+    """Give the field a different value in every frame."""
+
+    def change(payloads: list[Any]) -> None:
+        for number, payload in enumerate(payloads):
+            found = payload.get("response", payload)
+            if name in found:
+                found[name] = f"{number}"
+
+    return change_payloads(change)
+
+
+def set_in_last_frame(name: str, new: Any) -> Change:
+    return change_payloads(
+        lambda payloads: [
+            found.update({name: new}) for found in objects_in(payloads[-1]) if name in found
+        ]
     )
 
 
-def keep_last_tool(payload: Any) -> None:
+def keep_last_program(payload: Any) -> None:
     output = payload["output"]
     if "tool_info" in output:
         output["tool_info"] = output["tool_info"][-1:]
 
 
-def runs(change: Callable[[dict[str, Any]], Any]) -> Spoil:
-    """Change the items of code that has run, wherever they stand."""
+def change_code_calls(change: Callable[[dict[str, Any]], Any]) -> Change:
+    """Change every code_interpreter_call item of Responses."""
 
-    def spoil(payload: Any) -> None:
-        for place in objects(payload):
-            if place.get("type") == "code_interpreter_call":
-                change(place)
+    def change_payload(payload: Any) -> None:
+        for found in objects_in(payload):
+            if found.get("type") == "code_interpreter_call":
+                change(found)
 
-    return each(spoil)
+    return change_each_payload(change_payload)
 
 
-SHARED = {
-    "request-id-header": (nameless, "the header is missing"),
-    "interpreter-stands-alone": (accepts, "this is answered"),
-    "interpreter-streams": (accepts, "this is answered"),
-    "wrong-key": (status(403), "HTTP 403"),
-    "stop": (swap(r'"content":"', '"content":"e'), "e is in"),
-    "reasoning-tokens": (dropping("reasoning_tokens"), "there is no"),
+# For each check: a change that violates it, and a part of the detail that is then reported.
+
+_ANY_API = {
+    "request-id-header-is-sent": (remove_headers, "the header is missing"),
+    "wrong-key-is-rejected": (set_status(403), "HTTP 403"),
+    "reasoning-tokens-are-reported": (remove_field("reasoning_tokens"), "there is no"),
 }
-FRAMED = {
-    "frame-numbers": (swap(r"(?m)^id:2$", "id:7"), "the list of ids"),
-    "colons": (swap(r"(?m)^data:", "data: "), "there is a space"),
-    "end": (frames(lambda found: [*found, "data:[DONE]"]), "there is a [DONE]"),
-    "error-body": (dropping("request_id"), "there is no request_id"),
+_DASHSCOPE_AND_CHAT_COMPLETIONS = {
+    "interpreter-excludes-functions": (accept_request, "the request was accepted"),
+    "interpreter-requires-streaming": (accept_request, "the request was accepted"),
+    "interpreter-requires-thinking": (accept_request, "the request was accepted"),
+    "max-tokens-ends-answer": (replace_text('"length"', '"stop"'), 'is "stop" and not "length"'),
+    "stop-sequence-ends-text": (replace_text(r'"content":"', '"content":"e'), "e is in"),
+    "unknown-model-is-rejected": (set_status(400), "HTTP 400"),
 }
-BREACHES: dict[str, dict[str, tuple[Spoil, str]]] = {
+_DASHSCOPE_AND_RESPONSES = {
+    "frame-ids-count-from-one": (replace_text(r"(?m)^id:2$", "id:7"), "the list of ids"),
+    "no-space-after-colon": (replace_text(r"(?m)^data:", "data: "), "there is a space"),
+    "errors-have-code-and-request-id": (remove_field("request_id"), "there is no request_id"),
+}
+VIOLATIONS: dict[str, dict[str, tuple[Change, str]]] = {
     "dashscope": {
-        **SHARED,
-        **FRAMED,
-        "frames": (swap(r":HTTP_STATUS/200\n", ""), "no comment with its status"),
-        "finish-reason": (setting("finish_reason", None), "before the end is null"),
-        "increments": (snapshots("reasoning_content"), "pieces repeat"),
-        "reasoning": (setting("reasoning_content", ""), "no frame has reasoning_content"),
-        "strings": (dropping("reasoning_content"), "there is no"),
-        "empty-end": (last("content", "42"), 'is ["42", ""]'),
-        "code": (setting("code", ""), "shows no code"),
-        "code-stays": (each(keep_last_tool), "was shown, and then"),
-        "code-only": (
-            swap(r'"code":("[^"]*")', r'"code":\1,"output":"42"'),
+        **_ANY_API,
+        **_DASHSCOPE_AND_CHAT_COMPLETIONS,
+        **_DASHSCOPE_AND_RESPONSES,
+        "frames-use-sse-fields": (
+            replace_text(r":HTTP_STATUS/200\n", ""),
+            "no comment with its status",
+        ),
+        "stream-ends-without-done": (
+            change_frames(lambda frames: [*frames, "data:[DONE]"]),
+            "there is a [DONE]",
+        ),
+        "finish-reason-comes-last": (set_field("finish_reason", None), "before the end is null"),
+        "deltas-are-increments": (make_cumulative("reasoning_content"), "pieces repeat"),
+        "text-and-reasoning-are-streamed": (
+            set_field("reasoning_content", ""),
+            "no frame has reasoning_content",
+        ),
+        "text-fields-are-strings": (remove_field("reasoning_content"), "there is no"),
+        "last-frame-has-no-text": (set_in_last_frame("content", "42"), 'is ["42", ""]'),
+        "tool-info-has-code": (set_field("code", ""), "has no code"),
+        "code-never-changes": (change_each_payload(keep_last_program), "the code changes from"),
+        "tool-info-has-no-output": (
+            replace_text(r'"code":("[^"]*")', r'"code":\1,"output":"42"'),
             'is ["code", "output"] and not ["code"]',
         ),
-        "count": (dropping("plugins"), "0 runs are counted"),
-        "count-of-programs": (setting("count", 9), "the count is 9 and not 2"),
-        "usage": (last("output_tokens", 1), "output_tokens falls"),
-        "inferences": (setting("input_tokens", 10), "10 in the first frame and 10 in the last"),
-        "request-id": (numbered("request_id"), "the number of request_ids"),
-        "conversation": (swap('"stop"', '"length"'), 'is "length" and not "stop"'),
-        "document": (dropping("request_id"), "there is no request_id"),
-        "accept-header": (
-            where(lambda answer: "x-dashscope-sse" not in answer.request.headers, accepts),
-            "this is no stream",
+        "count-comes-with-code": (remove_field("plugins"), "the count is 0 and the code is"),
+        "count-is-number-of-programs": (set_field("count", 9), "the count is 9 and not 2"),
+        "usage-is-cumulative": (set_in_last_frame("output_tokens", 1), "output_tokens decreases"),
+        "usage-includes-every-inference": (
+            set_field("input_tokens", 10),
+            "10 in the first frame and 10 in the last",
         ),
-        "max-tokens": (swap('"length"', '"stop"'), 'is "stop" and not "length"'),
-        "interpreter-thinks": (accepts, "this is answered"),
-        "thinking-is-incremental": (accepts, "this is answered"),
-        "thinking-is-in-messages": (swap("InvalidParameter", "Other"), "400, Other and not 400"),
-        "wrong-path": (swap("url error", "error"), "the message is"),
-        "list-content": (accepts, "this is answered"),
-        "unknown-model": (status(400), "HTTP 400"),
+        "frames-share-request-id": (make_unique("request_id"), "the number of request_ids"),
+        "conversation-is-accepted": (
+            replace_text('"stop"', '"length"'),
+            'is "length" and not "stop"',
+        ),
+        "streaming-is-optional-without-interpreter": (
+            remove_field("request_id"),
+            "there is no request_id",
+        ),
+        "accept-header-starts-stream": (
+            only_if(
+                lambda reply: "x-dashscope-sse" not in reply.request.headers,
+                accept_request,
+            ),
+            "this is not a stream",
+        ),
+        "thinking-requires-incremental-output": (accept_request, "the request was accepted"),
+        "thinking-requires-message-format": (
+            replace_text("InvalidParameter", "Other"),
+            "400, Other and not 400",
+        ),
+        "wrong-path-is-rejected": (replace_text("url error", "error"), "the message is"),
+        "text-path-rejects-list-content": (accept_request, "the request was accepted"),
     },
     "responses": {
-        **{name: SHARED[name] for name in ("request-id-header", "wrong-key", "reasoning-tokens")},
-        **FRAMED,
-        "frames": (swap(r"(?m)^event:.*\n", ""), "0 lines of"),
-        "beginning": (swap('"queued"', '"completed"'), "the beginning is"),
-        "sequence": (setting("sequence_number", 1), "the list of sequence_numbers"),
-        "response-id": (numbered("id"), "the number of ids"),
-        "items": (
-            frames(lambda found: [*found[:-2], found[-1]]),
-            "the list of items that were done",
+        **_ANY_API,
+        **_DASHSCOPE_AND_RESPONSES,
+        "frames-use-sse-fields": (replace_text(r"(?m)^event:.*\n", ""), "0 lines of"),
+        "stream-ends-with-terminal-event": (
+            change_frames(lambda frames: [*frames, "data:[DONE]"]),
+            "there is a [DONE]",
         ),
-        "item-ids": (setting("item_id", "msg_of_another"), "there is no such item"),
-        "message-events": (without("event:response.content_part.done"), "events of a message"),
-        "reasoning-events": (
-            without("event:response.reasoning_text.done"),
+        "stream-starts-with-created": (
+            replace_text('"queued"', '"completed"'),
+            "the start of the stream is",
+        ),
+        "sequence-number-increases": (
+            set_field("sequence_number", 1),
+            "the list of sequence_numbers",
+        ),
+        "events-share-response-id": (make_unique("id"), "the number of ids"),
+        "items-are-added-and-done-once": (
+            change_frames(lambda frames: [*frames[:-2], frames[-1]]),
+            "the list of items that are done",
+        ),
+        "item-id-refers-to-open-item": (
+            set_field("item_id", "msg_of_another"),
+            "no open item has the item_id",
+        ),
+        "message-has-all-events": (
+            remove_frames_with("event:response.content_part.done"),
+            "events of a message",
+        ),
+        "reasoning-has-all-events": (
+            remove_frames_with("event:response.reasoning_text.done"),
             "events of a reasoning",
         ),
-        "code-events": (without("call.interpreting"), "events of a code_interpreter_call"),
-        "increments": (setting("delta", "1"), "pieces repeat"),
-        "message": (swap('"type":"output_text"', '"type":"blob"'), 'a part is "blob"'),
-        "reasoning": (setting("summary", []), "there is no summary.0.text"),
-        "code": (runs(lambda run: run.update(outputs=[])), "there is no outputs.0.logs"),
-        "code-added": (
-            runs(lambda run: run.update(code="" if run["status"] == "in_progress" else "1")),
+        "code-call-has-all-events": (
+            remove_frames_with("call.interpreting"),
+            "events of a code_interpreter_call",
+        ),
+        "deltas-are-increments": (set_field("delta", "1"), "pieces repeat"),
+        "message-text-is-in-parts": (
+            replace_text('"type":"output_text"', '"type":"blob"'),
+            'a part is "blob"',
+        ),
+        "reasoning-text-is-in-summary": (set_field("summary", []), "there is no summary.0.text"),
+        "done-call-has-code-and-output": (
+            change_code_calls(lambda call: call.update(outputs=[])),
+            "there is no outputs.0.logs",
+        ),
+        "added-call-has-complete-code": (
+            change_code_calls(
+                lambda call: call.update(code="" if call["status"] == "in_progress" else "1")
+            ),
             'the code is "" and not "1"',
         ),
-        "fence": (setting("logs", "42"), 'the logs are "42"'),
-        "repeated-items": (setting("output", []), "the list of items is []"),
-        "usage": (setting("total_tokens", 0), "total_tokens is 0"),
-        "count": (setting("count", 9), "the count is 9 and not 2"),
-        "details": (dropping("plugins"), "there is no x_details.-1.plugins"),
-        "no-count": (swap('"usage":{', '"usage":{"x_tools":{},'), "x_tools is there"),
-        "document": (runs(lambda run: run.pop("outputs")), "there is no outputs"),
-        "conversation": (swap('"completed"', '"incomplete"'), 'status is "incomplete"'),
-        "previous-response": (
-            where(lambda answer: "previous_response_id" in answer.asked, status(400)),
+        "output-is-fenced": (set_field("logs", "42"), 'the logs are "42"'),
+        "final-response-repeats-items": (set_field("output", []), "the list of items is []"),
+        "usage-adds-up": (set_field("total_tokens", 0), "total_tokens is 0"),
+        "count-is-number-of-programs": (set_field("count", 9), "the count is 9 and not 2"),
+        "x-details-repeats-counts": (
+            remove_field("plugins"),
+            "there is no x_details.-1.plugins",
+        ),
+        "count-is-absent-without-programs": (
+            replace_text('"usage":{', '"usage":{"x_tools":{},'),
+            "usage has x_tools",
+        ),
+        "interpreter-works-without-streaming": (
+            change_code_calls(lambda call: call.pop("outputs")),
+            "there is no outputs",
+        ),
+        "conversation-is-accepted": (
+            replace_text('"completed"', '"incomplete"'),
+            'status is "incomplete"',
+        ),
+        "previous-response-id-is-accepted": (
+            only_if(lambda reply: "previous_response_id" in reply.request_json, set_status(400)),
             "HTTP 400",
         ),
-        "older-path": (status(404), "HTTP status is 404"),
-        "max-tokens": (swap("response.incomplete", "response.completed"), "the last event is"),
-        "fewest-tokens": (accepts, "this is answered"),
-        "interpreter-thinks": (swap("enable_thinking", "it"), "the error is"),
-        "extractor-searches": (swap("response.failed", "response.completed"), "the last event is"),
-        "unknown-model": (status(500), "HTTP 500"),
+        "older-path-is-served": (set_status(404), "HTTP status is 404"),
+        "max-tokens-ends-answer": (
+            replace_text("response.incomplete", "response.completed"),
+            "the last event is",
+        ),
+        "max-tokens-below-16-is-rejected": (accept_request, "the request was accepted"),
+        "interpreter-requires-thinking": (replace_text("enable_thinking", "it"), "the error is"),
+        "web-extractor-requires-web-search": (
+            replace_text("response.failed", "response.completed"),
+            "the last event is",
+        ),
+        "unknown-model-is-rejected": (set_status(500), "HTTP 500"),
     },
     "chat_completions": {
-        **SHARED,
-        "frames": (swap(r"(?m)^data:", "id:1\ndata:"), "the number of a frame's lines is 2"),
-        "colons": (swap(r"(?m)^data: ", "data:"), "a frame begins with data:{"),
-        "end": (without("[DONE]"), "the number of [DONE]s is 0"),
-        "chunks": (numbered("id"), "the number of ids"),
-        "deltas": (swap('"content":null', '"content":""'), "a delta is"),
-        "role": (setting("role", "user"), 'the role is "user"'),
-        "finish-reason": (swap('"finish_reason":null', '"finish_reason":"null"'), "before the end"),
-        "increments": (snapshots("content"), "pieces repeat"),
-        "reasoning": (setting("reasoning_content", None), "no delta has reasoning_content"),
-        "usage-at-the-end": (without('"choices":[]'), "choices of the last chunk"),
-        "usage-unasked": (
-            where(lambda answer: "stream_options" not in answer.asked, setting("usage", {})),
+        **_ANY_API,
+        **_DASHSCOPE_AND_CHAT_COMPLETIONS,
+        "frames-have-one-data-line": (
+            replace_text(r"(?m)^data:", "id:1\ndata:"),
+            "the number of a frame's lines is 2",
+        ),
+        "space-after-colon": (replace_text(r"(?m)^data: ", "data:"), "a frame begins with data:{"),
+        "stream-ends-with-done": (
+            remove_frames_with("[DONE]"),
+            "the number of [DONE] frames is 0",
+        ),
+        "chunks-share-id-and-model": (make_unique("id"), "the number of ids"),
+        "deltas-have-one-kind-of-text": (
+            replace_text('"content":null', '"content":""'),
+            "a delta is",
+        ),
+        "first-delta-has-role": (set_field("role", "user"), 'the role is "user"'),
+        "finish-reason-comes-last": (
+            replace_text('"finish_reason":null', '"finish_reason":"null"'),
+            "before the end",
+        ),
+        "deltas-are-increments": (make_cumulative("content"), "pieces repeat"),
+        "text-and-reasoning-are-streamed": (
+            set_field("reasoning_content", None),
+            "no delta has reasoning_content",
+        ),
+        "usage-comes-in-last-chunk": (
+            remove_frames_with('"choices":[]'),
+            "choices of the last chunk",
+        ),
+        "usage-requires-include-usage": (
+            only_if(
+                lambda reply: "stream_options" not in reply.request_json, set_field("usage", {})
+            ),
             "usage is {}",
         ),
-        "usage": (setting("total_tokens", 0), "total_tokens is 0"),
-        "no-code": (swap('"content":', '"tool_info":[],"content":'), "a chunk has tool_info"),
-        "conversation": (swap('"stop"', '"length"'), 'is ["length"] and not ["stop"]'),
-        "document": (setting("object", "other"), 'the object is "other"'),
-        "max-tokens": (swap('"length"', '"stop"'), 'is "stop" and not "length"'),
-        "refusal-texts": (swap("Agent mode", "It"), "the message is"),
-        "interpreter-thinks": (accepts, "this is answered"),
-        "interpreter-is-no-tool": (accepts, "this is answered"),
-        "error-body": (dropping("type"), "there is no error.type"),
-        "unknown-model": (status(400), "HTTP 400"),
+        "usage-adds-up": (set_field("total_tokens", 0), "total_tokens is 0"),
+        "code-is-not-returned": (
+            replace_text('"content":', '"tool_info":[],"content":'),
+            "a chunk has tool_info",
+        ),
+        "conversation-is-accepted": (
+            replace_text('"stop"', '"length"'),
+            'is ["length"] and not ["stop"]',
+        ),
+        "streaming-is-optional-without-interpreter": (
+            set_field("object", "other"),
+            'the object is "other"',
+        ),
+        "rejections-have-service-texts": (replace_text("Agent mode", "It"), "the message is"),
+        "tools-must-be-functions": (accept_request, "the request was accepted"),
+        "errors-have-message-type-and-code": (remove_field("type"), "there is no error.type"),
     },
 }
-CASES = [
-    (f"{api}/{name}", spoil, said)
-    for api, breaches in BREACHES.items()
-    for name, (spoil, said) in breaches.items()
+VIOLATION_CASES = [
+    (f"{api}/{name}", change, detail)
+    for api, violations in VIOLATIONS.items()
+    for name, (change, detail) in violations.items()
 ]

@@ -1,4 +1,4 @@
-"""Does an endpoint behave as Qwen's code-interpreter service does? Facts, one after the other.
+"""Tests whether an endpoint behaves as Qwen's code-interpreter service does, in about 100 checks.
 
 ```python
 from langchain_qwen_ci.emulator.conformance import run_checks
@@ -7,8 +7,8 @@ for result in run_checks("http://127.0.0.1:8000", "any"):
     print(result.outcome, result.check.name, result.detail)
 ```
 
-The checks are written from the descriptions and recordings of the service and with plain httpx.
-They share nothing with the package's decoders, and so can find them wrong.
+The checks are written from documentation and recordings of the service, with plain httpx. They
+share no code with the package's decoders or the emulator, so they can find faults in both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from langchain_qwen_ci import models
 from langchain_qwen_ci.emulator.conformance import (
     chat_completions,
     dashscope,
-    dashscope_refusals,
+    dashscope_errors,
     responses,
-    responses_refusals,
+    responses_errors,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
 from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "Check", "CheckResult", "run_checks"]
 
-SECONDS = 300.0  # about the service's own limit
+DEFAULT_TIMEOUT_SECONDS = 300.0  # the service ends its own requests after 298 to 600 s
 CHECKS: tuple[Check, ...] = (
     *dashscope.CHECKS.all,
-    *dashscope_refusals.CHECKS.all,
+    *dashscope_errors.CHECKS.all,
     *responses.CHECKS.all,
-    *responses_refusals.CHECKS.all,
+    *responses_errors.CHECKS.all,
     *chat_completions.CHECKS.all,
 )
 
@@ -54,26 +54,26 @@ def run_checks(  # noqa: PLR0913  # options of a run, all by name
     model: str = "qwen3-max",
     endpoint: NativeEndpoint | None = None,
     checks: Sequence[Check] = CHECKS,
-    timeout: float = SECONDS,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Iterator[CheckResult]:
-    """Make checks, and give each verdict as soon as it is known.
+    """Run checks, and yield each result as soon as it is known.
 
     Args:
         base_url: the endpoint's host, with or without an API's path.
-        api_key: its key; anything, if it wants none.
-        model: what is asked.
-        endpoint: the native path that serves the model; None: the catalogue's.
-        checks: those to make, in this order.
-        timeout: seconds within which an answer must have come to its end.
-        transport: how to reach the endpoint, in place of the network.
+        api_key: the endpoint's API key; any text if it needs none.
+        model: the model to test.
+        endpoint: the path of the native API that serves the model; None: found by its name.
+        checks: the checks to run, in this order.
+        timeout: maximum seconds for one complete answer.
+        transport: an httpx transport in place of the network.
 
     Raises:
         ValueError: the URL or the key cannot be used.
     """
     if not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip() != ""):
         raise ValueError("The key cannot be sent as a header.")
-    target = Endpoint(
+    under_test = Endpoint(
         client=httpx.AsyncClient(transport=transport),
         base_url=hosts.normalize_base_url(base_url),
         api_key=api_key,
@@ -81,7 +81,8 @@ def run_checks(  # noqa: PLR0913  # options of a run, all by name
         native_endpoint=endpoint or models.native_endpoint(model),
         timeout=timeout,
     )
-    return _results(target, checks)
+    # A separate generator, so that the arguments are validated before the first result is read.
+    return _results(under_test, checks)
 
 
 def _results(endpoint: Endpoint, checks: Sequence[Check]) -> Iterator[CheckResult]:

@@ -1,17 +1,15 @@
-"""What a check is: one fact of the service, and a function that looks whether an endpoint keeps it.
-
-```
-ConformanceError
-├── ViolationError         the endpoint has answered, and otherwise than the fact says
-├── NoAnswerError         there is nothing to judge; always a failure
-└── NotApplicableError    the fact is none of this model's
-```
-"""
+"""A check: one requirement of the service, and the function that tests an endpoint for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from langchain_qwen_ci.emulator.conformance.errors import (
+    NoAnswerError,
+    NotApplicableError,
+    ViolationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,38 +19,25 @@ if TYPE_CHECKING:
 
     CheckFunction = Callable[[Endpoint], Awaitable[None]]
 
-# In the service's documentation; seen in a recording of it; measured or quoted by somebody else.
+# "documented": in the service's documentation. "recorded": seen in a recording of the service.
+# "reported": measured or quoted by somebody else.
 Source = Literal["documented", "recorded", "reported"]
-Severity = Literal["failure", "remark"]
-Outcome = Literal["passed", "failed", "remark", "skipped"]
-
-
-class ConformanceError(Exception):
-    """Why a check did not pass. What it says may hold anything that the endpoint has sent."""
-
-
-class ViolationError(ConformanceError):
-    """The endpoint has answered, and otherwise than the fact says."""
-
-
-class NoAnswerError(ConformanceError):
-    """There is no answer, or no whole one, that a check could look at."""
-
-
-class NotApplicableError(ConformanceError):
-    """The fact is none of this model's."""
+Severity = Literal["failure", "warning"]
+Outcome = Literal["passed", "failed", "warning", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One fact, and how to look for it.
+    """One requirement, and the function that tests it.
 
     Attributes:
-        name: the wire and the check, like "dashscope/frames".
-        fact: one sentence about the service.
-        source: where the fact is from.
-        weight: what it is to break it. Facts of weak evidence, and manners that harm no client,
-            are remarks.
+        name: the API and the check, like "dashscope/frames-use-sse-fields".
+        api: the API that the requirement belongs to.
+        requirement: one sentence about the service.
+        source: where the requirement comes from.
+        severity: how a violation counts. It is a warning if the evidence is weak, or if no client
+            is harmed.
+        function: raises a `ConformanceError` if the endpoint does not meet the requirement.
     """
 
     name: str
@@ -65,10 +50,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
-        detail: what was seen instead of the fact, without control characters; empty if it passed.
+        check: the check that was run.
+        outcome: "skipped" if the requirement does not apply to the model under test.
+        detail: the unexpected value, or the reason for skipping, on one line without control
+            characters; "" if the check passed.
     """
 
     check: Check
@@ -77,21 +65,21 @@ class CheckResult:
 
 
 class Checks:
-    """The checks of one wire, in the order in which they are made."""
+    """The checks of one API, in the order in which they run."""
 
     def __init__(self, api: Api) -> None:
         self._api: Api = api
         self.all: list[Check] = []
 
     def must(self, source: Source, requirement: str) -> Callable[[CheckFunction], CheckFunction]:
-        """A fact whose breach is a failure; the decorated function's name is the check's."""
-        return self._adding(source, requirement, "failure")
+        """Register a check whose violation is a failure; it is named after its function."""
+        return self._register(source, requirement, "failure")
 
     def should(self, source: Source, requirement: str) -> Callable[[CheckFunction], CheckFunction]:
-        """A fact whose breach is worth a remark."""
-        return self._adding(source, requirement, "remark")
+        """Register a check whose violation is a warning; it is named after its function."""
+        return self._register(source, requirement, "warning")
 
-    def _adding(
+    def _register(
         self, source: Source, requirement: str, severity: Severity
     ) -> Callable[[CheckFunction], CheckFunction]:
         def add(function: CheckFunction) -> CheckFunction:
@@ -103,14 +91,14 @@ class Checks:
 
 
 async def run_check(check: Check, endpoint: Endpoint) -> CheckResult:
-    """Make one check."""
+    """Run one check."""
     try:
         await check.function(endpoint)
-    except NotApplicableError as reason:
-        return CheckResult(check, "skipped", endpoint.printable(str(reason)))
+    except NotApplicableError as error:
+        return CheckResult(check, "skipped", endpoint.printable(str(error)))
     except NoAnswerError as error:
         return CheckResult(check, "failed", endpoint.printable(str(error)))
     except ViolationError as error:
-        broken: Outcome = "failed" if check.severity == "failure" else "remark"
-        return CheckResult(check, broken, endpoint.printable(str(error)))
+        outcome: Outcome = "failed" if check.severity == "failure" else "warning"
+        return CheckResult(check, outcome, endpoint.printable(str(error)))
     return CheckResult(check, "passed")

@@ -1,7 +1,7 @@
-"""The endpoint under judgement: requests, and answers that are read within bounds.
+"""The endpoint under test: sends requests and reads complete replies, with limits on size and time.
 
-Written with plain httpx, and without the package's transport: the judge must be able to disagree
-with it.
+It uses plain httpx and not the package's transport, so that a fault of the transport cannot hide a
+fault of the endpoint.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from langchain_qwen_ci.emulator.conformance.checks import NoAnswerError
+from langchain_qwen_ci.emulator.conformance.errors import NoAnswerError
+from langchain_qwen_ci.emulator.conformance.frames import DONE, Frame, split_frames
+from langchain_qwen_ci.emulator.conformance.json_fields import json_object
 from langchain_qwen_ci.errors.text_safety import escape_line
 
 if TYPE_CHECKING:
@@ -21,17 +24,21 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.models import NativeEndpoint
 
-_MOST_BYTES = 16 * 2**20
-_CONNECT_SECONDS = 10.0
-_LONGEST_DETAIL = 300
+_OK = 200
+_MAX_REPLY_BYTES = 16 * 2**20
+_CONNECT_TIMEOUT_SECONDS = 10.0
+_MAX_DETAIL_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is posted.
+    """A POST request to the endpoint.
 
     Attributes:
-        key: another key than the subject's own.
+        path: the URL's path.
+        body: the JSON body.
+        headers: headers besides the usual ones.
+        key: an API key to send in place of the endpoint's own.
     """
 
     path: str
@@ -40,29 +47,60 @@ class Request:
     key: str | None = None
 
     @property
-    def name(self) -> str:
-        """What tells it from other requests."""
+    def cache_key(self) -> str:
+        """A string that is the same for equal requests only."""
         return json.dumps([self.path, self.body, dict(self.headers), self.key])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
-    """An answer, read to its end."""
+    """A complete HTTP response."""
 
     status: int
     headers: Mapping[str, str]
     text: str
 
+    @cached_property  # about twenty checks look at the same reply
+    def frames(self) -> tuple[Frame, ...]:
+        """The text, split at blank lines, whatever it is."""
+        return split_frames(self.text)
+
+    def stream(self) -> tuple[Frame, ...]:
+        """Return the frames of a streamed answer.
+
+        Raises:
+            NoAnswerError: the reply is an error or has no data.
+        """
+        data = (value for frame in self.frames for value in frame.values("data"))
+        if self.status != _OK or all(value in ("", DONE) for value in data):
+            raise NoAnswerError(f"HTTP {self.status} in place of a stream: {self.text}")
+        return self.frames
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object of an answer that is not streamed.
+
+        Raises:
+            NoAnswerError: the reply is an error.
+            ViolationError: the body is not a JSON object.
+        """
+        if self.status != _OK:
+            raise NoAnswerError(f"HTTP {self.status} in place of an answer: {self.text}")
+        return json_object(self.text)
+
 
 @dataclass(slots=True)
 class Endpoint:
-    """An endpoint, and the model of it that is asked.
+    """An endpoint, and the model of it that is tested.
 
-    Every request is sent once, however many checks look at its answer: answers cost money.
+    Equal requests are sent once, however many checks look at the reply: answers cost money.
 
     Attributes:
-        native_endpoint: the native path that serves the model.
-        timeout: seconds within which an answer must have come to its end.
+        client: sends the requests; the caller closes it.
+        base_url: the host, without an API's path.
+        api_key: the key that the endpoint accepts.
+        model: the name of the model.
+        native_endpoint: the path of the native API that serves the model.
+        timeout: maximum seconds from the start of a request to the end of its reply.
     """
 
     client: httpx.AsyncClient
@@ -72,77 +110,79 @@ class Endpoint:
     native_endpoint: NativeEndpoint
     timeout: float
     _replies: dict[str, Reply | str] = field(default_factory=dict, repr=False)
-    _dead: str = ""
+    _unreachable: str = ""
 
     async def reply(self, request: Request) -> Reply:
-        """The answer to a request.
+        """Send a request, or return the reply to an equal one that was sent before.
 
         Raises:
-            NoAnswerError: there is none, or it did not come to its end.
+            NoAnswerError: there is no complete reply.
         """
-        name = request.name
-        if name not in self._replies:
+        key = request.cache_key
+        if key not in self._replies:
             try:
-                self._replies[name] = await self._sent(request)
+                self._replies[key] = await self._send(request)
             except NoAnswerError as error:
-                self._replies[name] = str(error)
-        reply = self._replies[name]
+                self._replies[key] = str(error)
+        reply = self._replies[key]
         if isinstance(reply, str):
             raise NoAnswerError(reply)
         return reply
 
     def printable(self, text: str) -> str:
-        """What the endpoint has sent, as a line that steers no terminal and shows no key.
+        """Return text of the endpoint as one line without control characters and API keys.
 
-        Control characters are written out before the key is looked for, so that they cannot
-        hide it; and it is looked for before the text is cut, so that no half of it remains.
+        Control characters are escaped before the key is replaced, because they could hide it; the
+        key is replaced before the text is cut, because a cut could leave a part of it.
         """
-        start = text[: _LONGEST_DETAIL * (1 + len(self.api_key))]  # enough, if it is keys only
+        # Each key becomes three characters: this start is long enough if it consists of keys.
+        start = text[: _MAX_DETAIL_LENGTH * (1 + len(self.api_key))]
         line = escape_line(start)
-        for form in {self.api_key, json.dumps(self.api_key)[1:-1]}:
-            line = line.replace(form, "***")
-        return line if len(line) <= _LONGEST_DETAIL else f"{line[:_LONGEST_DETAIL]}…"
+        for written_key in {self.api_key, json.dumps(self.api_key)[1:-1]}:
+            line = line.replace(written_key, "***")
+        return line if len(line) <= _MAX_DETAIL_LENGTH else f"{line[:_MAX_DETAIL_LENGTH]}…"
 
-    async def _sent(self, request: Request) -> Reply:
-        if self._dead:  # do not wait for it again and again
-            raise NoAnswerError(self._dead)
+    async def _send(self, request: Request) -> Reply:
+        if self._unreachable:  # do not wait for the timeout at every request
+            raise NoAnswerError(self._unreachable)
         try:
             async with asyncio.timeout(self.timeout):
                 return await self._read(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            self._dead = f"The endpoint cannot be reached ({_said(error)})."
-            raise NoAnswerError(self._dead) from error
+            self._unreachable = f"The endpoint cannot be reached ({_describe(error)})."
+            raise NoAnswerError(self._unreachable) from error
         except TimeoutError as error:
-            late = f"No whole answer came within {self.timeout:g} s."
+            timed_out = f"No complete answer came within {self.timeout:g} s."
             if not any(isinstance(reply, Reply) for reply in self._replies.values()):
-                self._dead = late
-            raise NoAnswerError(late) from error
+                self._unreachable = timed_out
+            raise NoAnswerError(timed_out) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NoAnswerError(f"The answer broke off ({_said(error)}).") from error
+            raise NoAnswerError(f"The answer was interrupted ({_describe(error)}).") from error
 
     async def _read(self, request: Request) -> Reply:
-        sent = {
+        headers = {
             "Authorization": f"Bearer {request.key or self.api_key}",
-            "Accept-Encoding": "identity",  # so that the bytes that come can be counted
+            "Accept-Encoding": "identity",  # httpx unpacks without a limit on the size
             **request.headers,
         }
         url = f"{self.base_url}{request.path}"
-        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        # The timeout of the whole exchange is that of `_send`.
+        timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_SECONDS)
         body = bytearray()
         async with self.client.stream(
-            "POST", url, json=request.body, headers=sent, timeout=timeout
+            "POST", url, json=request.body, headers=headers, timeout=timeout
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise NoAnswerError("The answer is compressed, which was not asked for.")
+                raise NoAnswerError("The answer is compressed, although that was not requested.")
             async for piece in response.aiter_bytes():
                 body += piece
-                if len(body) > _MOST_BYTES:
-                    raise NoAnswerError(f"The answer is longer than {_MOST_BYTES} bytes.")
+                if len(body) > _MAX_REPLY_BYTES:
+                    raise NoAnswerError(f"The answer is longer than {_MAX_REPLY_BYTES} bytes.")
         try:
             return Reply(response.status_code, response.headers, body.decode())
         except UnicodeDecodeError as error:
             raise NoAnswerError("The answer is not UTF-8.") from error
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -1,4 +1,4 @@
-"""The facts of the Responses wire: its answers."""
+"""Checks of the Responses API: the answers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.conformance import prompts
 from langchain_qwen_ci.emulator.conformance.assertions import (
-    at,
-    count_at,
-    document_of,
-    frames_of,
-    json_object,
-    list_at,
     must_add_up,
     must_be,
-    must_be_framed,
-    must_be_numbered,
-    must_come_in_pieces,
-    must_end_by_itself,
-    must_have_no_spaces,
+    must_be_increments,
+    must_count_from_one,
+    must_have_no_space_after_colon,
     must_have_request_id,
+    must_not_send_done,
     must_report_reasoning,
-    object_at,
-    shown,
-    text_at,
-    words_at,
+    must_use_sse_fields,
 )
-from langchain_qwen_ci.emulator.conformance.checks import Checks, NoAnswerError, ViolationError
+from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
+from langchain_qwen_ci.emulator.conformance.errors import NoAnswerError, ViolationError
+from langchain_qwen_ci.emulator.conformance.json_fields import (
+    as_json,
+    count_at,
+    json_object,
+    list_at,
+    nonempty_string_at,
+    object_at,
+    string_at,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,349 +40,394 @@ CHECKS = Checks("responses")
 
 PATH = "/compatible-mode/v1/responses"
 _OLDER_PATH = f"/api/v2/apps/protocols{PATH}"
-_INTERPRETER = {"type": "code_interpreter"}
-_ENDS = ("response.completed", "response.failed", "response.incomplete")
+_TERMINAL_EVENTS = ("response.completed", "response.failed", "response.incomplete")
 _ADDED, _DONE = "response.output_item.added", "response.output_item.done"
-# The events of an item in their order, however often each of them comes.
-_MESSAGE = ("content_part.added", "output_text.delta", "output_text.done", "content_part.done")
-_CODE = tuple(
-    f"code_interpreter_call.{name}" for name in ("in_progress", "interpreting", "completed")
+# The events of an item in their order; each may come several times in a row.
+_MESSAGE_EVENTS = (
+    "content_part.added",
+    "output_text.delta",
+    "output_text.done",
+    "content_part.done",
 )
-# Its newer and its older name.
-_REASONING = tuple(
-    (f"{name}.delta", f"{name}.done") for name in ("reasoning_text", "reasoning_summary_text")
+_CODE_CALL_EVENTS = (
+    "code_interpreter_call.in_progress",
+    "code_interpreter_call.interpreting",
+    "code_interpreter_call.completed",
 )
+# The newer and the older names of the same events.
+_REASONING_EVENTS = (
+    ("reasoning_text.delta", "reasoning_text.done"),
+    ("reasoning_summary_text.delta", "reasoning_summary_text.done"),
+)
+_STREAMED_TEXTS = ("output_text", "reasoning_text", "reasoning_summary_text")
 
 
-def request_of(
-    endpoint: Endpoint, given: str | list[Any], *, path: str = PATH, **more: Any
+def build_request(
+    endpoint: Endpoint, prompt: str | list[Any], *, path: str = PATH, **options: Any
 ) -> Request:
-    """A request that streams with the interpreter on, but for what is said otherwise."""
+    """Build a streaming request with interpreter and thinking on, unless an option differs."""
     body = {
         "model": endpoint.model,
-        "input": given,
-        "tools": [_INTERPRETER],
+        "input": prompt,
+        "tools": [{"type": "code_interpreter"}],
         "enable_thinking": True,
         "stream": True,
-        **more,
+        **options,
     }
     return Request(path, body)
 
 
-def plain_of(endpoint: Endpoint, given: str | list[Any] = prompts.PLAIN, **more: Any) -> Request:
-    """A request for one document, without interpreter and thinking."""
-    return request_of(
-        endpoint, given, **{"tools": [], "enable_thinking": False, "stream": False, **more}
-    )
+def plain_request(
+    endpoint: Endpoint, prompt: str | list[Any] = prompts.TEXT_PROMPT, **options: Any
+) -> Request:
+    """Build a request without streaming, interpreter and thinking."""
+    plain = {"tools": [], "enable_thinking": False, "stream": False}
+    return build_request(endpoint, prompt, **{**plain, **options})
 
 
-async def _reply(endpoint: Endpoint) -> Reply:
-    return await endpoint.reply(request_of(endpoint, prompts.QUESTION))
+async def _code_reply(endpoint: Endpoint) -> Reply:
+    return await endpoint.reply(build_request(endpoint, prompts.CODE_PROMPT))
 
 
-async def _answer(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """The events of the answer that runs code."""
-    reply = await _reply(endpoint)
-    found = [frame.data for frame in frames_of(reply)]
-    if found[-1].get("type") == "response.failed":
-        raise NoAnswerError(f"an error came in place of an answer: {shown(found[-1])}")
-    return found
+async def _code_events(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Return the events of the answer that runs code."""
+    events = [frame.data for frame in (await _code_reply(endpoint)).stream()]
+    if events[-1].get("type") == "response.failed":
+        raise NoAnswerError(f"an error came in place of an answer: {as_json(events[-1])}")
+    return events
 
 
-async def _whole(endpoint: Endpoint) -> dict[str, Any]:
-    """The response as the last event shows it."""
-    return object_at((await _answer(endpoint))[-1], "response")
+async def _final_response(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the response object in the last event of the answer that runs code."""
+    return object_at((await _code_events(endpoint))[-1], "response")
 
 
 async def _document(endpoint: Endpoint, request: Request) -> dict[str, Any]:
-    return document_of(await endpoint.reply(request))
+    return (await endpoint.reply(request)).document()
 
 
-async def _respond(endpoint: Endpoint, request: Request) -> None:
-    must_be(at(await _document(endpoint, request), "status"), "completed", "status")
+async def _must_complete(endpoint: Endpoint, request: Request) -> None:
+    must_be(value_at(await _document(endpoint, request), "status"), "completed", "status")
 
 
-def _done(events: Iterable[dict[str, Any]], kind: str = "") -> list[Any]:
-    """The items that have come to their end, of one type if it is named."""
-    found = [object_at(event, "item") for event in events if at(event, "type") == _DONE]
-    return [item for item in found if kind in ("", item.get("type"))]
+def _items(events: Iterable[dict[str, Any]], event_type: str, item_type: str = "") -> list[Any]:
+    """Return the items that are added or done in these events.
 
-
-def _runs(items: Iterable[Any]) -> list[Any]:
-    found = [item for item in items if at(item, "type") == "code_interpreter_call"]
-    if not found:
-        raise ViolationError("no item is a code_interpreter_call")
-    return found
-
-
-def _of_items(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """The type of each item, and the types of its events, each once in a row.
-
-    An event that names no item belongs to the one that has begun last.
+    Args:
+        events: the events of an answer.
+        event_type: `_ADDED` or `_DONE`.
+        item_type: return items of this type only; "" for all types.
     """
-    kinds: dict[str, str] = {}
-    types: dict[str, list[str]] = {}
-    last = ""
+    items = [object_at(event, "item") for event in events if value_at(event, "type") == event_type]
+    return [item for item in items if item_type in ("", item.get("type"))]
+
+
+def _code_calls(items: Iterable[Any]) -> list[Any]:
+    calls = [item for item in items if value_at(item, "type") == "code_interpreter_call"]
+    if not calls:
+        raise ViolationError("no item is a code_interpreter_call")
+    return calls
+
+
+def _must_have_run(call: dict[str, Any]) -> None:
+    """Require the code, the output and the status of a finished code interpreter call."""
+    nonempty_string_at(call, "code")
+    must_be(value_at(call, "status"), "completed", "the status of a call")
+    for output in list_at(call, "outputs"):
+        must_be(value_at(output, "type"), "logs", "the type of an output")
+    nonempty_string_at(call, "outputs", 0, "logs")
+
+
+def _events_by_item(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the type of each finished item and the types of its events.
+
+    output_text.delta may lack an item_id; such an event belongs to the item that was added last.
+    """
+    item_types: dict[str, str] = {}
+    event_types: dict[str, list[str]] = {}
+    last_added = ""
     for event in events:
-        name = text_at(event, "type")
-        if name == _ADDED:
-            last = words_at(event, "item", "id")
-            kinds[last], types[last] = words_at(event, "item", "type"), []
-        elif name == _DONE:
-            item = words_at(event, "item", "id")
-            yield kinds.pop(item, ""), types.pop(item, [])
-        elif last:
-            item = text_at(event, "item_id") if "item_id" in event else last
-            types.setdefault(item, []).append(name.removeprefix("response."))
+        event_type = string_at(event, "type")
+        if event_type == _ADDED:
+            last_added = nonempty_string_at(event, "item", "id")
+            item_types[last_added] = nonempty_string_at(event, "item", "type")
+            event_types[last_added] = []
+        elif event_type == _DONE:
+            item_id = nonempty_string_at(event, "item", "id")
+            yield item_types.pop(item_id, ""), event_types.pop(item_id, [])
+        elif last_added:
+            item_id = string_at(event, "item_id") if "item_id" in event else last_added
+            event_types.setdefault(item_id, []).append(event_type.removeprefix("response."))
 
 
-async def _must_have_events(endpoint: Endpoint, kind: str, *orders: tuple[str, ...]) -> None:
-    seen = False
-    for found, types in _of_items(await _answer(endpoint)):
-        told = tuple(name for name, _ in groupby(types) if any(name in order for order in orders))
-        if found == kind and told not in orders:
-            raise ViolationError(f"the events of a {kind} are {shown(types)}")
-        seen = seen or found == kind
-    if not seen:
-        raise ViolationError(f"no item is a {kind}")
+async def _must_have_events(endpoint: Endpoint, item_type: str, *orders: tuple[str, ...]) -> None:
+    """Require that each item of a type has all events of one of these orders."""
+    expected = {name for order in orders for name in order}
+    item_exists = False
+    for found_type, names in _events_by_item(await _code_events(endpoint)):
+        if found_type != item_type:
+            continue
+        item_exists = True
+        if tuple(name for name, _ in groupby(names) if name in expected) not in orders:
+            raise ViolationError(f"the events of a {item_type} are {as_json(names)}")
+    if not item_exists:
+        raise ViolationError(f"no item is a {item_type}")
 
 
 @CHECKS.must(
     "recorded",
-    "A frame is an id, the type of its event, a comment with the HTTP status and one data line.",
+    "Every frame has an id, the type of its event, a comment with the HTTP status and exactly one "
+    "data line with JSON.",
 )
-async def frames(endpoint: Endpoint) -> None:
-    for frame in frames_of(await _reply(endpoint)):
-        must_be_framed(frame)
-        must_be(frame.value("event"), text_at(frame.data, "type"), "the event of a frame")
+async def frames_use_sse_fields(endpoint: Endpoint) -> None:
+    for frame in (await _code_reply(endpoint)).stream():
+        must_use_sse_fields(frame)
+        must_be(frame.value("event"), string_at(frame.data, "type"), "the event of a frame")
 
 
-@CHECKS.should("recorded", "The ids of frames count from 1.")
-async def frame_numbers(endpoint: Endpoint) -> None:
-    must_be_numbered(frames_of(await _reply(endpoint)))
+@CHECKS.should("recorded", "The ids of the frames count from 1.")
+async def frame_ids_count_from_one(endpoint: Endpoint) -> None:
+    must_count_from_one((await _code_reply(endpoint)).stream())
 
 
-@CHECKS.should("recorded", "No space follows the colons of a frame.")
-async def colons(endpoint: Endpoint) -> None:
-    must_have_no_spaces(frames_of(await _reply(endpoint)))
+@CHECKS.should("recorded", "No space follows the colon of a field.")
+async def no_space_after_colon(endpoint: Endpoint) -> None:
+    must_have_no_space_after_colon((await _code_reply(endpoint)).stream())
 
 
-@CHECKS.must("recorded", "The last event ends the stream, and no [DONE].")
-async def end(endpoint: Endpoint) -> None:
-    must_end_by_itself(frames_of(await _reply(endpoint)))
-    types = [text_at(event, "type") for event in await _answer(endpoint)]
-    must_be([name for name in types if name in _ENDS], ["response.completed"], "the end")
+@CHECKS.must("recorded", "The stream ends with response.completed, without a [DONE] frame.")
+async def stream_ends_with_terminal_event(endpoint: Endpoint) -> None:
+    must_not_send_done((await _code_reply(endpoint)).stream())
+    types = [string_at(event, "type") for event in await _code_events(endpoint)]
+    terminal = [name for name in types if name in _TERMINAL_EVENTS]
+    must_be(terminal, ["response.completed"], "the list of terminal events")
     must_be(types[-1], "response.completed", "the last event")
 
 
 @CHECKS.must(
-    "recorded", "An answer begins with response.created, queued, and response.in_progress."
+    "recorded",
+    "The stream starts with response.created (status queued) and response.in_progress.",
 )
-async def beginning(endpoint: Endpoint) -> None:
-    told = [
-        (text_at(event, "type"), at(event, "response", "status"))
-        for event in (await _answer(endpoint))[:2]
+async def stream_starts_with_created(endpoint: Endpoint) -> None:
+    first_events = [
+        (string_at(event, "type"), value_at(event, "response", "status"))
+        for event in (await _code_events(endpoint))[:2]
     ]
     expected = [("response.created", "queued"), ("response.in_progress", "in_progress")]
-    must_be(told, expected, "the beginning")
+    must_be(first_events, expected, "the start of the stream")
 
 
-@CHECKS.must("recorded", "sequence_number grows with every event; the last one may lack it.")
-async def sequence(endpoint: Endpoint) -> None:
-    *before, last = await _answer(endpoint)
-    numbered = [*before, last] if "sequence_number" in last else before
+@CHECKS.must("recorded", "sequence_number increases with every event; the last may lack it.")
+async def sequence_number_increases(endpoint: Endpoint) -> None:
+    *earlier, last = await _code_events(endpoint)
+    numbered = [*earlier, last] if "sequence_number" in last else earlier
     numbers = [count_at(event, "sequence_number") for event in numbered]
     must_be(numbers, sorted(set(numbers)), "the list of sequence_numbers")
 
 
-@CHECKS.must("recorded", "All events show the same response.")
-async def response_id(endpoint: Endpoint) -> None:
-    told = [event for event in await _answer(endpoint) if "response" in event]
-    must_be(len({words_at(event, "response", "id") for event in told}), 1, "the number of ids")
+@CHECKS.must("recorded", "All events have the same response id.")
+async def events_share_response_id(endpoint: Endpoint) -> None:
+    events = [event for event in await _code_events(endpoint) if "response" in event]
+    ids = {nonempty_string_at(event, "response", "id") for event in events}
+    must_be(len(ids), 1, "the number of ids")
 
 
-@CHECKS.must("recorded", "An item is added and done, once each, under the same id and type.")
-async def items(endpoint: Endpoint) -> None:
-    told: dict[str, list[tuple[str, str]]] = {_ADDED: [], _DONE: []}
-    for event in await _answer(endpoint):
-        if (name := text_at(event, "type")) in told:
-            told[name].append((words_at(event, "item", "id"), words_at(event, "item", "type")))
-    must_be(sorted(told[_DONE]), sorted(told[_ADDED]), "the list of items that were done")
-    must_be(len(set(told[_ADDED])), len(told[_ADDED]), "the number of different items")
+@CHECKS.must("recorded", "Every item is added once and done once, with the same id and type.")
+async def items_are_added_and_done_once(endpoint: Endpoint) -> None:
+    events = await _code_events(endpoint)
+    added, done = (
+        [
+            (nonempty_string_at(item, "id"), nonempty_string_at(item, "type"))
+            for item in _items(events, event_type)
+        ]
+        for event_type in (_ADDED, _DONE)
+    )
+    must_be(sorted(done), sorted(added), "the list of items that are done")
+    must_be(len(set(added)), len(added), "the number of different items")
 
 
-@CHECKS.must("recorded", "Between those two, item_id names an item that is not done.")
-async def item_ids(endpoint: Endpoint) -> None:
-    going_on: set[str] = set()
-    for event in await _answer(endpoint):
-        if at(event, "type") == _ADDED:
-            going_on.add(words_at(event, "item", "id"))
-        elif at(event, "type") == _DONE:
-            going_on.discard(words_at(event, "item", "id"))
-        elif "item_id" in event and text_at(event, "item_id") not in going_on:
-            raise ViolationError(f"there is no such item at {shown(event)}")
+@CHECKS.must("recorded", "item_id is the id of an item that is added and not yet done.")
+async def item_id_refers_to_open_item(endpoint: Endpoint) -> None:
+    open_items: set[str] = set()
+    for event in await _code_events(endpoint):
+        if value_at(event, "type") == _ADDED:
+            open_items.add(nonempty_string_at(event, "item", "id"))
+        elif value_at(event, "type") == _DONE:
+            open_items.discard(nonempty_string_at(event, "item", "id"))
+        elif "item_id" in event and string_at(event, "item_id") not in open_items:
+            raise ViolationError(f"no open item has the item_id of {as_json(event)}")
 
 
-@CHECKS.must("recorded", "A message has a content part, deltas of its text, and the whole text.")
-async def message_events(endpoint: Endpoint) -> None:
-    await _must_have_events(endpoint, "message", _MESSAGE)
+@CHECKS.must("recorded", "A message has a content part, deltas of its text and the complete text.")
+async def message_has_all_events(endpoint: Endpoint) -> None:
+    await _must_have_events(endpoint, "message", _MESSAGE_EVENTS)
 
 
-@CHECKS.must("recorded", "Reasoning has deltas and the whole text, under its newer or older name.")
-async def reasoning_events(endpoint: Endpoint) -> None:
-    await _must_have_events(endpoint, "reasoning", *_REASONING)
+@CHECKS.must(
+    "recorded",
+    "Reasoning has deltas and the complete text, under the newer or the older event names.",
+)
+async def reasoning_has_all_events(endpoint: Endpoint) -> None:
+    await _must_have_events(endpoint, "reasoning", *_REASONING_EVENTS)
 
 
-@CHECKS.must("documented", "A run is in_progress, interpreting and completed.")
-async def code_events(endpoint: Endpoint) -> None:
-    await _must_have_events(endpoint, "code_interpreter_call", _CODE)
+@CHECKS.must(
+    "documented", "A code interpreter call is in_progress, then interpreting, then completed."
+)
+async def code_call_has_all_events(endpoint: Endpoint) -> None:
+    await _must_have_events(endpoint, "code_interpreter_call", _CODE_CALL_EVENTS)
 
 
-@CHECKS.must("documented", "Every delta holds only what is new, and together they are the text.")
-async def increments(endpoint: Endpoint) -> None:
-    events = await _answer(endpoint)
-    deltas = {name: _told(events, f"{name}.delta", "delta") for name in _TEXTS}
-    must_come_in_pieces(*deltas.values())
+@CHECKS.must(
+    "documented", "Every delta holds only new text, and the deltas add up to the complete text."
+)
+async def deltas_are_increments(endpoint: Endpoint) -> None:
+    events = await _code_events(endpoint)
+    deltas = {name: _strings(events, f"{name}.delta", "delta") for name in _STREAMED_TEXTS}
+    must_be_increments(*deltas.values())
     for name, pieces in deltas.items():
-        whole = _told(events, f"{name}.done", "text")
-        must_be("".join(pieces), "".join(whole), f"the sum of the deltas of {name}")
+        complete = _strings(events, f"{name}.done", "text")
+        must_be("".join(pieces), "".join(complete), f"the sum of the deltas of {name}")
 
 
-_TEXTS = ("output_text", "reasoning_text", "reasoning_summary_text")
+def _strings(events: Iterable[dict[str, Any]], event_type: str, field: str) -> list[str]:
+    full_type = f"response.{event_type}"
+    return [string_at(event, field) for event in events if value_at(event, "type") == full_type]
 
 
-def _told(events: Iterable[dict[str, Any]], name: str, field: str) -> list[str]:
-    return [text_at(event, field) for event in events if at(event, "type") == f"response.{name}"]
+@CHECKS.must(
+    "documented", "The text of a message is in content parts of the type output_text or text."
+)
+async def message_text_is_in_parts(endpoint: Endpoint) -> None:
+    for message in _items(await _code_events(endpoint), _DONE, "message"):
+        must_be(value_at(message, "role"), "assistant", "the role")
+        for part in list_at(message, "content"):
+            nonempty_string_at(part, "text")
+            if value_at(part, "type") not in ("output_text", "text"):
+                raise ViolationError(f"the type of a part is {as_json(value_at(part, 'type'))}")
 
 
-@CHECKS.must("documented", "A message's text stands in its parts, of type output_text or text.")
-async def message(endpoint: Endpoint) -> None:
-    for item in _done(await _answer(endpoint), "message"):
-        must_be(at(item, "role"), "assistant", "the role")
-        for part in list_at(item, "content"):
-            words_at(part, "text")
-            if at(part, "type") not in ("output_text", "text"):
-                raise ViolationError(f"the type of a part is {shown(at(part, 'type'))}")
+@CHECKS.must("recorded", "The text of a reasoning item is in its summary.")
+async def reasoning_text_is_in_summary(endpoint: Endpoint) -> None:
+    for item in _items(await _code_events(endpoint), _DONE, "reasoning"):
+        nonempty_string_at(item, "summary", 0, "text")
 
 
-@CHECKS.must("recorded", "The text of reasoning stands in its summary.")
-async def reasoning(endpoint: Endpoint) -> None:
-    for item in _done(await _answer(endpoint), "reasoning"):
-        words_at(item, "summary", 0, "text")
+@CHECKS.must(
+    "documented",
+    "A code interpreter call that is done has its code, its output and the status completed.",
+)
+async def done_call_has_code_and_output(endpoint: Endpoint) -> None:
+    for call in _code_calls(_items(await _code_events(endpoint), _DONE)):
+        _must_have_run(call)
 
 
-@CHECKS.must("documented", "A run that is done has its code and what it printed, and is completed.")
-async def code(endpoint: Endpoint) -> None:
-    for run in _runs(_done(await _answer(endpoint))):
-        _must_be_run(run)
+@CHECKS.should(
+    "reported",
+    "A code interpreter call is added with its complete code and an empty container_id.",
+)
+async def added_call_has_complete_code(endpoint: Endpoint) -> None:
+    events = await _code_events(endpoint)
+    done = _code_calls(_items(events, _DONE))
+    codes = {nonempty_string_at(call, "id"): value_at(call, "code") for call in done}
+    for call in _code_calls(_items(events, _ADDED)):
+        must_be(value_at(call, "code"), codes.get(nonempty_string_at(call, "id")), "the code")
+        must_be(value_at(call, "container_id"), "", "container_id")
+        must_be(value_at(call, "status"), "in_progress", "the status of a call")
 
 
-def _must_be_run(run: dict[str, Any]) -> None:
-    words_at(run, "code")
-    must_be(at(run, "status"), "completed", "the status of a run")
-    for output in list_at(run, "outputs"):
-        must_be(at(output, "type"), "logs", "the type of an output")
-    words_at(run, "outputs", 0, "logs")
-
-
-@CHECKS.should("reported", "A run is added with its whole code, and an empty container_id.")
-async def code_added(endpoint: Endpoint) -> None:
-    events = await _answer(endpoint)
-    codes = {words_at(run, "id"): at(run, "code") for run in _runs(_done(events))}
-    added = [object_at(event, "item") for event in events if at(event, "type") == _ADDED]
-    for run in _runs(added):
-        must_be(at(run, "code"), codes.get(words_at(run, "id")), "the code")
-        must_be(at(run, "container_id"), "", "container_id")
-        must_be(at(run, "status"), "in_progress", "the status of a run")
-
-
-@CHECKS.should("reported", "What a run printed stands in a Markdown fence.")
-async def fence(endpoint: Endpoint) -> None:
-    for run in _runs(_done(await _answer(endpoint))):
-        logs = text_at(run, "outputs", 0, "logs")
+@CHECKS.should("reported", "The output of a program is in a fenced Markdown block.")
+async def output_is_fenced(endpoint: Endpoint) -> None:
+    for call in _code_calls(_items(await _code_events(endpoint), _DONE)):
+        logs = string_at(call, "outputs", 0, "logs")
         if not (logs.startswith("```") and logs.endswith("```")):
-            raise ViolationError(f"the logs are {shown(logs)}")
+            raise ViolationError(f"the logs are {as_json(logs)}")
 
 
-# The documentation says so, and shortens its samples until they do not.
-@CHECKS.should("documented", "response.completed repeats the items, in their order.")
-async def repeated_items(endpoint: Endpoint) -> None:
-    output = list_at(await _whole(endpoint), "output")
-    told = [at(item, "id") for item in _done(await _answer(endpoint))]
-    must_be([at(item, "id") for item in output], told, "the list of items")
-    for run in _runs(output):
-        _must_be_run(run)
+# A warning only: the documentation says so, but its samples are shortened and do not show it.
+@CHECKS.should("documented", "response.completed repeats all items in their order.")
+async def final_response_repeats_items(endpoint: Endpoint) -> None:
+    output = list_at(await _final_response(endpoint), "output")
+    done_ids = [value_at(item, "id") for item in _items(await _code_events(endpoint), _DONE)]
+    must_be([value_at(item, "id") for item in output], done_ids, "the list of items")
+    for call in _code_calls(output):
+        _must_have_run(call)
 
 
-@CHECKS.must("documented", "usage counts input_tokens, output_tokens and their total.")
-async def usage(endpoint: Endpoint) -> None:
-    must_add_up(at(await _whole(endpoint), "usage"), "input", "output")
+@CHECKS.must("documented", "usage counts input_tokens, output_tokens and their sum.")
+async def usage_adds_up(endpoint: Endpoint) -> None:
+    must_add_up(value_at(await _final_response(endpoint), "usage"), "input", "output")
 
 
-@CHECKS.must("documented", "output_tokens_details.reasoning_tokens says what thinking costs.")
-async def reasoning_tokens(endpoint: Endpoint) -> None:
-    must_report_reasoning(at(await _whole(endpoint), "usage"), "output")
+@CHECKS.must("documented", "usage.output_tokens_details.reasoning_tokens counts the reasoning.")
+async def reasoning_tokens_are_reported(endpoint: Endpoint) -> None:
+    must_report_reasoning(value_at(await _final_response(endpoint), "usage"), "output")
 
 
-@CHECKS.must("documented", "usage.x_tools.code_interpreter.count is how often code ran.")
-async def count(endpoint: Endpoint) -> None:
-    whole = await _whole(endpoint)
-    counted = count_at(whole, "usage", "x_tools", "code_interpreter", "count")
-    must_be(counted, len(_runs(_done(await _answer(endpoint)))), "the count")
+@CHECKS.must("documented", "usage.x_tools.code_interpreter.count is the number of programs.")
+async def count_is_number_of_programs(endpoint: Endpoint) -> None:
+    response = await _final_response(endpoint)
+    count = count_at(response, "usage", "x_tools", "code_interpreter", "count")
+    calls = _code_calls(_items(await _code_events(endpoint), _DONE))
+    must_be(count, len(calls), "the count")
 
 
-@CHECKS.should("documented", "usage.x_details has the counts as plugins.")
-async def details(endpoint: Endpoint) -> None:
-    usage_shown = at(await _whole(endpoint), "usage")
-    plugins = at(usage_shown, "x_details", -1, "plugins")
-    must_be(plugins, at(usage_shown, "x_tools"), "plugins")
+@CHECKS.should("documented", "usage.x_details repeats the counts of x_tools as plugins.")
+async def x_details_repeats_counts(endpoint: Endpoint) -> None:
+    usage = value_at(await _final_response(endpoint), "usage")
+    plugins = value_at(usage, "x_details", -1, "plugins")
+    must_be(plugins, value_at(usage, "x_tools"), "plugins")
 
 
-@CHECKS.should("documented", "usage.x_tools is absent where nothing ran.")
-async def no_count(endpoint: Endpoint) -> None:
-    if "x_tools" in object_at(await _document(endpoint, plain_of(endpoint)), "usage"):
-        raise ViolationError("x_tools is there")
+@CHECKS.should("documented", "usage.x_tools is absent if no program ran.")
+async def count_is_absent_without_programs(endpoint: Endpoint) -> None:
+    document = await _document(endpoint, plain_request(endpoint))
+    if "x_tools" in object_at(document, "usage"):
+        raise ViolationError("usage has x_tools")
 
 
-# Documented for the native wire.
-@CHECKS.should("documented", "Answers have the header x-request-id.")
-async def request_id_header(endpoint: Endpoint) -> None:
-    must_have_request_id(await _reply(endpoint))
+# A warning only: the header is documented for the native API.
+@CHECKS.should("documented", "HTTP responses have the header x-request-id.")
+async def request_id_header_is_sent(endpoint: Endpoint) -> None:
+    must_have_request_id(await _code_reply(endpoint))
 
 
-@CHECKS.must("documented", "The interpreter works without a stream, too.")
-async def document(endpoint: Endpoint) -> None:
-    found = await _document(endpoint, request_of(endpoint, prompts.QUESTION, stream=False))
-    must_be(at(found, "object"), "response", "the object")
-    must_be(at(found, "status"), "completed", "status")
-    for run in _runs(list_at(found, "output")):
-        _must_be_run(run)
-    count_at(found, "usage", "x_tools", "code_interpreter", "count")
+@CHECKS.must("documented", "The interpreter also works without streaming.")
+async def interpreter_works_without_streaming(endpoint: Endpoint) -> None:
+    request = build_request(endpoint, prompts.CODE_PROMPT, stream=False)
+    document = await _document(endpoint, request)
+    must_be(value_at(document, "object"), "response", "the object")
+    must_be(value_at(document, "status"), "completed", "status")
+    for call in _code_calls(list_at(document, "output")):
+        _must_have_run(call)
+    count_at(document, "usage", "x_tools", "code_interpreter", "count")
 
 
-@CHECKS.must("documented", "A conversation of several turns is taken.")
-async def conversation(endpoint: Endpoint) -> None:
-    await _respond(endpoint, plain_of(endpoint, list(prompts.CONVERSATION)))
+@CHECKS.must("documented", "A conversation of several turns is accepted.")
+async def conversation_is_accepted(endpoint: Endpoint) -> None:
+    await _must_complete(endpoint, plain_request(endpoint, list(prompts.CONVERSATION)))
 
 
-@CHECKS.must("documented", "previous_response_id goes on from an answer.")
-async def previous_response(endpoint: Endpoint) -> None:
-    before = words_at(await _document(endpoint, plain_of(endpoint)), "id")
-    await _respond(endpoint, plain_of(endpoint, "Go on.", previous_response_id=before))
+@CHECKS.must("documented", "previous_response_id continues an earlier response.")
+async def previous_response_id_is_accepted(endpoint: Endpoint) -> None:
+    previous_id = nonempty_string_at(await _document(endpoint, plain_request(endpoint)), "id")
+    request = plain_request(endpoint, "Go on.", previous_response_id=previous_id)
+    await _must_complete(endpoint, request)
 
 
-@CHECKS.should("documented", "The older path answers as well.")
-async def older_path(endpoint: Endpoint) -> None:
-    reply = await endpoint.reply(plain_of(endpoint, path=_OLDER_PATH))
+@CHECKS.should("documented", "The older path /api/v2/apps/protocols/… is served too.")
+async def older_path_is_served(endpoint: Endpoint) -> None:
+    reply = await endpoint.reply(plain_request(endpoint, path=_OLDER_PATH))
     must_be(reply.status, 200, "the HTTP status")
-    must_be(at(json_object(reply.text), "status"), "completed", "status")
+    must_be(value_at(json_object(reply.text), "status"), "completed", "status")
 
 
-@CHECKS.must("documented", "max_output_tokens ends an answer, which is then incomplete.")
-async def max_tokens(endpoint: Endpoint) -> None:
-    request = plain_of(endpoint, max_output_tokens=prompts.FEWEST_TOKENS, stream=True)
-    last = frames_of(await endpoint.reply(request))[-1].data
-    must_be(at(last, "type"), "response.incomplete", "the last event")
-    must_be(at(last, "response", "status"), "incomplete", "status")
-    reason = at(last, "response", "incomplete_details", "reason")
+@CHECKS.must("documented", "max_output_tokens ends the answer with the status incomplete.")
+async def max_tokens_ends_answer(endpoint: Endpoint) -> None:
+    limit = prompts.MIN_RESPONSES_TOKENS
+    reply = await endpoint.reply(plain_request(endpoint, max_output_tokens=limit, stream=True))
+    last = reply.stream()[-1].data
+    must_be(value_at(last, "type"), "response.incomplete", "the last event")
+    must_be(value_at(last, "response", "status"), "incomplete", "status")
+    reason = value_at(last, "response", "incomplete_details", "reason")
     must_be(reason, "max_output_tokens", "the reason")

@@ -29,7 +29,10 @@ WRONG = {
     "no message": ([], "no message"),
     "an empty one": ([HumanMessage("Hi"), HumanMessage("")], r"messages\[1\].*without text"),
     "one of empty parts": ([HumanMessage([{"type": "text", "text": ""}])], "without text or media"),
-    "half a character": ([HumanMessage("a\ud83d")], r"messages\[0\].content contains a lone surrogate"),
+    "half a character": (
+        [HumanMessage("a\ud83d")],
+        r"messages\[0\].content contains a lone surrogate",
+    ),
     "arguments that are no JSON": ([called(when=object())], r"messages\[0\].*call of look"),
     "arguments in a circle": ([called(c=circle)], "call of look are no JSON"),
     "a block without a type": ([HumanMessage([{"colour": "red"}])], r"messages\[0\]"),

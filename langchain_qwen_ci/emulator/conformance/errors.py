@@ -1,0 +1,27 @@
+"""The reasons for which a check does not pass.
+
+```
+ConformanceError
+├── ViolationError        the endpoint answered, but not as the requirement says
+├── NoAnswerError         there is no complete answer to look at; always a failure
+└── NotApplicableError    the requirement does not apply to this model; the check is skipped
+```
+"""
+
+from __future__ import annotations
+
+
+class ConformanceError(Exception):
+    """A check did not pass. The message may quote anything that the endpoint sent."""
+
+
+class ViolationError(ConformanceError):
+    """The endpoint answered, but not as the requirement says."""
+
+
+class NoAnswerError(ConformanceError):
+    """The endpoint sent no answer, or only a part of one."""
+
+
+class NotApplicableError(ConformanceError):
+    """The requirement does not apply to the model under test."""
