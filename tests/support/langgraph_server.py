@@ -20,7 +20,7 @@ import httpx
 
 APP = Path(__file__).parents[2] / "examples" / "app"
 README = (APP / "README.md").read_text()
-GUIDE = (APP.parent.parent / "docs" / "app.md").read_text()
+GUIDE = (APP.parent.parent / "docs" / "langgraph-server.md").read_text()
 COMMAND = re.search(r"^LANGGRAPH.* langgraph dev.*$", README, re.MULTILINE)
 _START_SECONDS = 60
 _STOP_SECONDS = 20

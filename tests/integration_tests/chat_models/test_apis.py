@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
 ]
 
-PAGE = Path(__file__).parents[3] / "docs" / "wires.md"
+PAGE = Path(__file__).parents[3] / "docs" / "choosing-an-api.md"
 TURN = [
     Think("I should compute it."),
     Run("x = 6 * 7\nprint('half', x / 2)"),
