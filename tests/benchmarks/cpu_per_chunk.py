@@ -65,16 +65,16 @@ def native_frames(size: Size) -> list[bytes]:
     for number in range(size.chunks - 1):
         runs = size.programs[: number // every]
         shown = {
-            "runs": dashscope_streams.code(*runs) if runs else None,
-            "used": dashscope_streams.usage(300 + 450 * len(runs), number, runs=len(runs)),
+            "tool_info": dashscope_streams.tool_info(*runs) if runs else None,
+            "usage": dashscope_streams.usage(300 + 450 * len(runs), number, executions=len(runs)),
         }
         thinks = number < size.chunks // 2
         frames.append(
-            dashscope_streams.frame(**{"thought" if thinks else "said": " a word"}, **shown)
+            dashscope_streams.frame(**{"reasoning" if thinks else "content": " a word"}, **shown)
         )
-    used = dashscope_streams.usage(9000, size.chunks, runs=size.executions)
+    used = dashscope_streams.usage(9000, size.chunks, executions=size.executions)
     end = dashscope_streams.frame(
-        finish="stop", runs=dashscope_streams.code(*size.programs), used=used
+        finish_reason="stop", tool_info=dashscope_streams.tool_info(*size.programs), usage=used
     )
     return [dashscope_streams.stream(payload) for payload in [*frames, end]]
 
@@ -85,22 +85,24 @@ def responses_frames(size: Size) -> list[bytes]:
     items = []
     for number, program in enumerate(size.programs):
         items.append(responses_streams.reasoning(f"msg_r{number}", *words))
-        items.append(responses_streams.program(f"msg_c{number}", program, "```\n1\n```"))
+        items.append(
+            responses_streams.code_interpreter_call(f"msg_c{number}", program, "```\n1\n```")
+        )
     items.append(responses_streams.message("msg_m", *[" a word"] * (size.chunks // 2)))
-    used = responses_streams.used(9000, size.chunks, code_interpreter=size.executions)
+    used = responses_streams.usage(9000, size.chunks, code_interpreter=size.executions)
     events = [responses_streams.CREATED, *(event for item in items for event in item)]
-    end = responses_streams.completed(used, *items)
+    end = responses_streams.completed_event(used, *items)
     return [responses_streams.stream(event) for event in [*events, end]]
 
 
 def chat_frames(size: Size) -> list[bytes]:
     half = size.chunks // 2
-    chunks = [chat_completions_streams.thinks(" a word")] * half + [
-        chat_completions_streams.says(" a word")
+    chunks = [chat_completions_streams.reasoning_chunk(" a word")] * half + [
+        chat_completions_streams.text_chunk(" a word")
     ] * half
     end = [
         chat_completions_streams.chunk("stop", content=""),
-        chat_completions_streams.used(9000, size.chunks),
+        chat_completions_streams.usage_chunk(9000, size.chunks),
     ]
     return [chat_completions_streams.stream(chunk, done=False) for chunk in [*chunks, *end]] + [
         b"data: [DONE]\n\n"

@@ -8,11 +8,11 @@ from typing import Any
 from stream_fixture import REQUEST_ID, Stream
 
 
-def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+def chunk(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
     """A chunk: what is not in its delta is null there, as the service writes it."""
     if not delta.keys() & {"content", "tool_calls"}:
         delta = {"content": None, **delta}
-    choice = {"delta": delta, "finish_reason": finish, "index": 0, "logprobs": None}
+    choice = {"delta": delta, "finish_reason": finish_reason, "index": 0, "logprobs": None}
     return {
         "choices": [choice],
         "object": "chat.completion.chunk",
@@ -24,21 +24,21 @@ def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
     }
 
 
-def thinks(text: str) -> dict[str, Any]:
+def reasoning_chunk(text: str) -> dict[str, Any]:
     return chunk(content=None, reasoning_content=text)
 
 
-def says(text: str) -> dict[str, Any]:
+def text_chunk(text: str) -> dict[str, Any]:
     return chunk(content=text, reasoning_content=None)
 
 
-def calls(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
+def tool_call_chunk(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
     function = {"arguments": arguments} | ({"name": name} if name else {})
     piece = {"index": index, "id": call_id, "type": "function", "function": function}
     return chunk(content=None, tool_calls=[piece])
 
 
-def used(inputs: int, outputs: int, **more: Any) -> dict[str, Any]:
+def usage_chunk(inputs: int, outputs: int, **more: Any) -> dict[str, Any]:
     """The chunk without choices that carries usage."""
     tokens = {"prompt_tokens": inputs, "completion_tokens": outputs}
     total = {"total_tokens": inputs + outputs}
@@ -56,10 +56,10 @@ def stream(*chunks: dict[str, Any] | bytes, done: bool = True) -> bytes:
 
 _ANSWER = [
     chunk(content=None, role="assistant", reasoning_content=""),
-    thinks("I need"),
-    thinks(" the exact value."),
-    says("7 to the power of 5 "),
-    says("is 16807."),
+    reasoning_chunk("I need"),
+    reasoning_chunk(" the exact value."),
+    text_chunk("7 to the power of 5 "),
+    text_chunk("is 16807."),
     chunk("stop", content="", reasoning_content=None),
 ]
 _ANSWER_MEANS: dict[str, Any] = {
@@ -74,27 +74,30 @@ _ANSWER_MEANS: dict[str, Any] = {
 }
 
 STREAMS: dict[str, Stream] = {
-    "an answer": Stream(stream(*_ANSWER, used(730, 41)), **_ANSWER_MEANS),
-    "no [DONE]": Stream(stream(*_ANSWER, used(730, 41), done=False), **_ANSWER_MEANS),
+    "an answer": Stream(stream(*_ANSWER, usage_chunk(730, 41)), **_ANSWER_MEANS),
+    "no [DONE]": Stream(stream(*_ANSWER, usage_chunk(730, 41), done=False), **_ANSWER_MEANS),
     "no blank line at the end": Stream(
-        stream(*_ANSWER, used(730, 41)).rstrip(b"\n"), **_ANSWER_MEANS
+        stream(*_ANSWER, usage_chunk(730, 41)).rstrip(b"\n"), **_ANSWER_MEANS
     ),
     "a chunk after [DONE]": Stream(
-        stream(*_ANSWER, used(730, 41)) + stream(says("ghost")), **_ANSWER_MEANS
+        stream(*_ANSWER, usage_chunk(730, 41)) + stream(text_chunk("ghost")), **_ANSWER_MEANS
     ),
     "usage in every chunk": Stream(
         stream(
-            *({**payload, "usage": used(700, at)["usage"]} for at, payload in enumerate(_ANSWER)),
-            used(730, 41),
+            *(
+                {**payload, "usage": usage_chunk(700, at)["usage"]}
+                for at, payload in enumerate(_ANSWER)
+            ),
+            usage_chunk(730, 41),
         ),
         **_ANSWER_MEANS,
     ),
     "counts, should they ever come": Stream(
-        stream(*_ANSWER, used(730, 41, plugins={"code_interpreter": {"count": 2}})),
+        stream(*_ANSWER, usage_chunk(730, 41, plugins={"code_interpreter": {"count": 2}})),
         **{**_ANSWER_MEANS, "plugins": {"code_interpreter": {"count": 2}}},
     ),
     "cut by length, no usage told": Stream(
-        stream(says("7 to"), chunk("length", content=""), used(9, 2)),
+        stream(text_chunk("7 to"), chunk("length", content=""), usage_chunk(9, 2)),
         api="chat_completions",
         content="7 to",
         blocks=[("text", "7 to")],
@@ -103,12 +106,12 @@ STREAMS: dict[str, Stream] = {
     ),
     "parallel function calls in turns": Stream(
         stream(
-            calls(0, "call_a", "add", '{"a"'),
-            calls(1, "call_b", "mul", ""),
-            calls(0, "", None, ": 1}"),
-            calls(1, "", None, '{"b": 2}'),
+            tool_call_chunk(0, "call_a", "add", '{"a"'),
+            tool_call_chunk(1, "call_b", "mul", ""),
+            tool_call_chunk(0, "", None, ": 1}"),
+            tool_call_chunk(1, "", None, '{"b": 2}'),
             chunk("tool_calls", content=""),
-            used(90, 12),
+            usage_chunk(90, 12),
         ),
         api="chat_completions",
         tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
@@ -118,10 +121,10 @@ STREAMS: dict[str, Stream] = {
     ),
     "a call with broken arguments": Stream(
         stream(
-            says("Let me add."),
-            calls(0, "call_a", "add", "{a = 1}"),
+            text_chunk("Let me add."),
+            tool_call_chunk(0, "call_a", "add", "{a = 1}"),
             chunk("tool_calls", content=""),
-            used(90, 12),
+            usage_chunk(90, 12),
         ),
         api="chat_completions",
         content="Let me add.",
@@ -145,7 +148,7 @@ STREAMS: dict[str, Stream] = {
                     }
                 ],
                 "object": "chat.completion",
-                "usage": used(9, 1)["usage"],
+                "usage": usage_chunk(9, 1)["usage"],
                 "id": REQUEST_ID,
             }
         ).encode(),

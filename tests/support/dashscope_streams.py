@@ -11,8 +11,8 @@ from typing import Any
 from stream_fixture import REQUEST_ID, Stream
 
 
-def usage(inputs: int, outputs: int, *, runs: int = 0, **more: Any) -> dict[str, Any]:
-    counted = {"plugins": {"code_interpreter": {"count": runs}}} if runs else {}
+def usage(inputs: int, outputs: int, *, executions: int = 0, **more: Any) -> dict[str, Any]:
+    counted = {"plugins": {"code_interpreter": {"count": executions}}} if executions else {}
     return {
         "total_tokens": inputs + outputs,
         "output_tokens": outputs,
@@ -22,32 +22,36 @@ def usage(inputs: int, outputs: int, *, runs: int = 0, **more: Any) -> dict[str,
     }
 
 
-def code(*programs: str) -> list[dict[str, Any]]:
+def tool_info(*programs: str) -> list[dict[str, Any]]:
     """`tool_info` that shows these programs."""
     return [{"code_interpreter": {"code": text}, "type": "code_interpreter"} for text in programs]
 
 
 def frame(
     *,
-    thought: str | None = "",
-    said: Any = "",
-    runs: list[Any] | None = None,
-    finish: str | None = "null",
-    used: dict[str, Any] | None = None,
-    calls: list[Any] | None = None,
+    reasoning: str | None = "",
+    content: Any = "",
+    tool_info: list[Any] | None = None,
+    finish_reason: str | None = "null",
+    usage: dict[str, Any] | None = None,
+    tool_calls: list[Any] | None = None,
     **output: Any,
 ) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said, "reasoning_content": thought}
-    if thought is None:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": content,
+        "reasoning_content": reasoning,
+    }
+    if reasoning is None:
         del message["reasoning_content"]
-    if calls is not None:
-        message["tool_calls"] = calls
-    choice = {"message": message, "finish_reason": finish}
+    if tool_calls is not None:
+        message["tool_calls"] = tool_calls
+    choice = {"message": message, "finish_reason": finish_reason}
     payload: dict[str, Any] = {"output": {"choices": [choice], **output}}
-    if runs is not None:
-        payload["output"]["tool_info"] = runs
-    if used is not None:
-        payload["usage"] = used
+    if tool_info is not None:
+        payload["output"]["tool_info"] = tool_info
+    if usage is not None:
+        payload["usage"] = usage
     return {**payload, "request_id": REQUEST_ID}
 
 
@@ -69,23 +73,23 @@ def error_frame(status: int, code: str, message: str) -> bytes:
     return f"id:1\nevent:error\n:HTTP_STATUS/{status}\ndata:{data}\n\n".encode()
 
 
-def _call(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
+def tool_call(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
     function = {"arguments": arguments} | ({"name": name} if name else {})
     return {"index": index, "id": call_id, "type": "function", "function": function}
 
 
-_ONE = code("7**5")
-_TWO = code("7**5", "7**5 % 11")
+_ONE = tool_info("7**5")
+_TWO = tool_info("7**5", "7**5 % 11")
 
 ONE_RUN = [
-    frame(thought="I need", used=usage(290, 2)),
-    frame(thought=" the exact value.", used=usage(290, 6)),
-    frame(used=usage(290, 20)),
-    frame(runs=_ONE, used=usage(290, 24, runs=1)),
-    frame(thought="It is 16807.", runs=_ONE, used=usage(730, 30, runs=1)),
-    frame(said="7 to the power of 5 ", runs=_ONE, used=usage(730, 36, runs=1)),
-    frame(said="is 16807.", runs=_ONE, used=usage(730, 41, runs=1)),
-    frame(finish="stop", runs=_ONE, used=usage(730, 41, runs=1)),
+    frame(reasoning="I need", usage=usage(290, 2)),
+    frame(reasoning=" the exact value.", usage=usage(290, 6)),
+    frame(usage=usage(290, 20)),
+    frame(tool_info=_ONE, usage=usage(290, 24, executions=1)),
+    frame(reasoning="It is 16807.", tool_info=_ONE, usage=usage(730, 30, executions=1)),
+    frame(content="7 to the power of 5 ", tool_info=_ONE, usage=usage(730, 36, executions=1)),
+    frame(content="is 16807.", tool_info=_ONE, usage=usage(730, 41, executions=1)),
+    frame(finish_reason="stop", tool_info=_ONE, usage=usage(730, 41, executions=1)),
 ]
 _ONE_RUN_MEANS: dict[str, Any] = {
     "content": "7 to the power of 5 is 16807.",
@@ -111,12 +115,22 @@ STREAMS: dict[str, Stream] = {
     ),
     "code first empty, then in pieces": Stream(
         stream(
-            frame(thought="Hm.", used=usage(290, 2)),
-            frame(runs=code(""), used=usage(290, 4)),
-            frame(runs=code("import math\n"), used=usage(290, 8)),
-            frame(runs=code('import math\nprint("π")'), used=usage(290, 12, runs=1)),
-            frame(said="π", runs=code('import math\nprint("π")'), used=usage(731, 14, runs=1)),
-            frame(finish="stop", runs=code('import math\nprint("π")'), used=usage(731, 14, runs=1)),
+            frame(reasoning="Hm.", usage=usage(290, 2)),
+            frame(tool_info=tool_info(""), usage=usage(290, 4)),
+            frame(tool_info=tool_info("import math\n"), usage=usage(290, 8)),
+            frame(
+                tool_info=tool_info('import math\nprint("π")'), usage=usage(290, 12, executions=1)
+            ),
+            frame(
+                content="π",
+                tool_info=tool_info('import math\nprint("π")'),
+                usage=usage(731, 14, executions=1),
+            ),
+            frame(
+                finish_reason="stop",
+                tool_info=tool_info('import math\nprint("π")'),
+                usage=usage(731, 14, executions=1),
+            ),
         ),
         content="π",
         reasoning="Hm.",
@@ -131,12 +145,12 @@ STREAMS: dict[str, Stream] = {
     ),
     "two runs in a row": Stream(
         stream(
-            frame(thought="First.", used=usage(300, 3)),
-            frame(runs=_ONE, used=usage(300, 9, runs=1)),
-            frame(runs=_TWO, used=usage(750, 20, runs=2)),
-            frame(thought="Done.", runs=_TWO, used=usage(1230, 24, runs=2)),
-            frame(said="10", runs=_TWO, used=usage(1230, 26, runs=2)),
-            frame(finish="stop", runs=_TWO, used=usage(1230, 26, runs=2)),
+            frame(reasoning="First.", usage=usage(300, 3)),
+            frame(tool_info=_ONE, usage=usage(300, 9, executions=1)),
+            frame(tool_info=_TWO, usage=usage(750, 20, executions=2)),
+            frame(reasoning="Done.", tool_info=_TWO, usage=usage(1230, 24, executions=2)),
+            frame(content="10", tool_info=_TWO, usage=usage(1230, 26, executions=2)),
+            frame(finish_reason="stop", tool_info=_TWO, usage=usage(1230, 26, executions=2)),
         ),
         content="10",
         reasoning="First.Done.",
@@ -153,14 +167,19 @@ STREAMS: dict[str, Stream] = {
     ),
     "speaks between two runs and thinks after speaking": Stream(
         stream(
-            frame(thought="A.", used=usage(300, 3)),
-            frame(said="Let me see. ", used=usage(300, 6)),
-            frame(runs=_ONE, used=usage(300, 9, runs=1)),
-            frame(said="So far 16807. ", runs=_ONE, used=usage(750, 12, runs=1)),
-            frame(thought="B.", runs=_ONE, used=usage(750, 14, runs=1)),
-            frame(runs=_TWO, used=usage(750, 20, runs=2)),
-            frame(thought="C.", runs=_TWO, used=usage(1200, 22, runs=2)),
-            frame(said="10.", finish="stop", runs=_TWO, used=usage(1200, 24, runs=2)),
+            frame(reasoning="A.", usage=usage(300, 3)),
+            frame(content="Let me see. ", usage=usage(300, 6)),
+            frame(tool_info=_ONE, usage=usage(300, 9, executions=1)),
+            frame(content="So far 16807. ", tool_info=_ONE, usage=usage(750, 12, executions=1)),
+            frame(reasoning="B.", tool_info=_ONE, usage=usage(750, 14, executions=1)),
+            frame(tool_info=_TWO, usage=usage(750, 20, executions=2)),
+            frame(reasoning="C.", tool_info=_TWO, usage=usage(1200, 22, executions=2)),
+            frame(
+                content="10.",
+                finish_reason="stop",
+                tool_info=_TWO,
+                usage=usage(1200, 24, executions=2),
+            ),
         ),
         content="Let me see. So far 16807. 10.",
         reasoning="A.B.C.",
@@ -180,8 +199,8 @@ STREAMS: dict[str, Stream] = {
     ),
     "several stages in one frame": Stream(
         stream(
-            frame(thought="A.", said="10.", runs=_ONE, used=usage(700, 9, runs=1)),
-            frame(finish="stop", runs=_ONE, used=usage(700, 9, runs=1)),
+            frame(reasoning="A.", content="10.", tool_info=_ONE, usage=usage(700, 9, executions=1)),
+            frame(finish_reason="stop", tool_info=_ONE, usage=usage(700, 9, executions=1)),
         ),
         content="10.",
         reasoning="A.",
@@ -193,16 +212,23 @@ STREAMS: dict[str, Stream] = {
     "multimodal, list content": Stream(
         stream(
             frame(
-                thought="看。", said=[], used=usage(300, 2, input_tokens_details={"text_tokens": 3})
+                reasoning="看。",
+                content=[],
+                usage=usage(300, 2, input_tokens_details={"text_tokens": 3}),
             ),
-            frame(thought="", said=[], runs=_ONE, used=usage(300, 5, runs=1)),
-            frame(thought=None, said=[{"text": "它是"}], runs=_ONE, used=usage(760, 8, runs=1)),
+            frame(reasoning="", content=[], tool_info=_ONE, usage=usage(300, 5, executions=1)),
             frame(
-                thought=None,
-                said=[{"text": "16807"}, {"text": "。"}],
-                runs=_ONE,
-                used=usage(760, 9, runs=1),
-                finish="stop",
+                reasoning=None,
+                content=[{"text": "它是"}],
+                tool_info=_ONE,
+                usage=usage(760, 8, executions=1),
+            ),
+            frame(
+                reasoning=None,
+                content=[{"text": "16807"}, {"text": "。"}],
+                tool_info=_ONE,
+                usage=usage(760, 9, executions=1),
+                finish_reason="stop",
             ),
         ),
         content="它是16807。",
@@ -214,11 +240,11 @@ STREAMS: dict[str, Stream] = {
     ),
     "null and missing content": Stream(
         stream(
-            frame(thought=None, said=None, used=usage(20, 0), finish=None),
-            frame(thought=None, said="Hello", used=usage(20, 1), finish=None),
+            frame(reasoning=None, content=None, usage=usage(20, 0), finish_reason=None),
+            frame(reasoning=None, content="Hello", usage=usage(20, 1), finish_reason=None),
             {"output": {"choices": []}, "request_id": REQUEST_ID},
             {"request_id": REQUEST_ID, "usage": {"input_tokens": 20, "output_tokens": 2}},
-            frame(thought=None, said=None, finish="stop"),
+            frame(reasoning=None, content=None, finish_reason="stop"),
         ),
         content="Hello",
         blocks=[("text", "Hello")],
@@ -226,8 +252,8 @@ STREAMS: dict[str, Stream] = {
     ),
     "cut by length, in the middle of code": Stream(
         stream(
-            frame(thought="A.", used=usage(300, 3)),
-            frame(runs=_ONE, finish="length", used=usage(300, 9)),
+            frame(reasoning="A.", usage=usage(300, 3)),
+            frame(tool_info=_ONE, finish_reason="length", usage=usage(300, 9)),
         ),
         reasoning="A.",
         codes=["7**5"],
@@ -237,16 +263,16 @@ STREAMS: dict[str, Stream] = {
     ),
     "an entry of unknown type": Stream(
         stream(
-            frame(thought="A.", used=usage(300, 3)),
+            frame(reasoning="A.", usage=usage(300, 3)),
             frame(
-                runs=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
-                used=usage(300, 9, runs=1),
+                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
+                usage=usage(300, 9, executions=1),
             ),
             frame(
-                said="x",
-                finish="stop",
-                runs=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
-                used=usage(300, 9, runs=1),
+                content="x",
+                finish_reason="stop",
+                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
+                usage=usage(300, 9, executions=1),
             ),
         ),
         content="x",
@@ -258,11 +284,11 @@ STREAMS: dict[str, Stream] = {
     ),
     "parallel function calls in pieces": Stream(
         stream(
-            frame(calls=[_call(0, "call_a", "add", '{"a"')], used=usage(90, 4)),
-            frame(calls=[_call(0, "", None, ": 1}")], used=usage(90, 8)),
-            frame(calls=[_call(1, "call_b", "mul", "")], used=usage(90, 9)),
-            frame(calls=[_call(1, "", None, '{"b": 2}')], used=usage(90, 12)),
-            frame(finish="tool_calls", used=usage(90, 12)),
+            frame(tool_calls=[tool_call(0, "call_a", "add", '{"a"')], usage=usage(90, 4)),
+            frame(tool_calls=[tool_call(0, "", None, ": 1}")], usage=usage(90, 8)),
+            frame(tool_calls=[tool_call(1, "call_b", "mul", "")], usage=usage(90, 9)),
+            frame(tool_calls=[tool_call(1, "", None, '{"b": 2}')], usage=usage(90, 12)),
+            frame(finish_reason="tool_calls", usage=usage(90, 12)),
         ),
         tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
         blocks=[("tool_call", "add"), ("tool_call", "mul")],
@@ -270,7 +296,9 @@ STREAMS: dict[str, Stream] = {
         finish_reason="tool_calls",
     ),
     "one JSON document": Stream(
-        json.dumps(frame(thought=None, said="Hi", finish="stop", used=usage(9, 1))).encode(),
+        json.dumps(
+            frame(reasoning=None, content="Hi", finish_reason="stop", usage=usage(9, 1))
+        ).encode(),
         content="Hi",
         blocks=[("text", "Hi")],
         usage=(9, 1, 10),

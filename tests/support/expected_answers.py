@@ -87,38 +87,48 @@ def _as_characters(frame: bytes) -> bytes:
 
 
 def _native() -> tuple[Frame, ...]:
-    runs = dashscope_streams.code(_CODE)
+    runs = dashscope_streams.tool_info(_CODE)
     steps: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (
-            dashscope_streams.frame(thought=_THOUGHT, used=dashscope_streams.usage(290, 6)),
+            dashscope_streams.frame(reasoning=_THOUGHT, usage=dashscope_streams.usage(290, 6)),
             {"reasoning": _THOUGHT, "usage": (290, 6, 296)},
         ),
-        (dashscope_streams.frame(used=dashscope_streams.usage(290, 9)), {"usage": (290, 9, 299)}),
+        (dashscope_streams.frame(usage=dashscope_streams.usage(290, 9)), {"usage": (290, 9, 299)}),
         (
-            dashscope_streams.frame(runs=runs, used=dashscope_streams.usage(290, 24, runs=1)),
+            dashscope_streams.frame(
+                tool_info=runs, usage=dashscope_streams.usage(290, 24, executions=1)
+            ),
             {"code": _CODE, "status": "in_progress", "usage": (290, 24, 314), "counted": 1},
         ),
         (
             dashscope_streams.frame(
-                thought=_THOUGHT_AGAIN, runs=runs, used=dashscope_streams.usage(730, 30, runs=1)
+                reasoning=_THOUGHT_AGAIN,
+                tool_info=runs,
+                usage=dashscope_streams.usage(730, 30, executions=1),
             ),
             {"reasoning": _THOUGHT_AGAIN, "status": "completed", "usage": (730, 30, 760)},
         ),
         (
             dashscope_streams.frame(
-                said=_SAID[0], runs=runs, used=dashscope_streams.usage(730, 36, runs=1)
+                content=_SAID[0],
+                tool_info=runs,
+                usage=dashscope_streams.usage(730, 36, executions=1),
             ),
             {"text": _SAID[0], "usage": (730, 36, 766)},
         ),
         (
             dashscope_streams.frame(
-                said=_SAID[1], runs=runs, used=dashscope_streams.usage(730, 41, runs=1)
+                content=_SAID[1],
+                tool_info=runs,
+                usage=dashscope_streams.usage(730, 41, executions=1),
             ),
             {"text": _SAID[1], "usage": (730, 41, 771)},
         ),
         (
             dashscope_streams.frame(
-                finish="stop", runs=runs, used=dashscope_streams.usage(730, 41, runs=1)
+                finish_reason="stop",
+                tool_info=runs,
+                usage=dashscope_streams.usage(730, 41, executions=1),
             ),
             {"finish_reason": "stop"},
         ),
@@ -130,12 +140,12 @@ def _native() -> tuple[Frame, ...]:
 
 def _responses() -> tuple[Frame, ...]:
     thought = responses_streams.reasoning("msg_1", _THOUGHT)
-    program = responses_streams.program("msg_2", _CODE, f"```\n{_OUTPUT}\n```")
+    program = responses_streams.code_interpreter_call("msg_2", _CODE, f"```\n{_OUTPUT}\n```")
     again = responses_streams.reasoning("msg_3", _THOUGHT_AGAIN)
     said = responses_streams.message("msg_4", *_SAID)
     items = (thought, program, again, said)
-    body = responses_streams.story(
-        *items, usage=responses_streams.used(1160, 195, code_interpreter=1)
+    body = responses_streams.complete_stream(
+        *items, usage=responses_streams.usage(1160, 195, code_interpreter=1)
     )
     nothing: list[None] = [None]
     return _frames(
@@ -155,12 +165,12 @@ def _responses() -> tuple[Frame, ...]:
 def _chat() -> tuple[Frame, ...]:
     chunks: list[dict[str, Any]] = [
         chat_completions_streams.chunk(content=None, role="assistant", reasoning_content=""),
-        chat_completions_streams.thinks(_THOUGHT),
-        chat_completions_streams.thinks(_THOUGHT_AGAIN),
-        chat_completions_streams.says(_SAID[0]),
-        chat_completions_streams.says(_SAID[1]),
+        chat_completions_streams.reasoning_chunk(_THOUGHT),
+        chat_completions_streams.reasoning_chunk(_THOUGHT_AGAIN),
+        chat_completions_streams.text_chunk(_SAID[0]),
+        chat_completions_streams.text_chunk(_SAID[1]),
         chat_completions_streams.chunk("stop", content="", reasoning_content=None),
-        chat_completions_streams.used(730, 41),
+        chat_completions_streams.usage_chunk(730, 41),
     ]
     return _frames(
         chat_completions_streams.stream(*chunks),
@@ -215,11 +225,11 @@ class Story:
 
 def _native_document() -> bytes:
     frame = dashscope_streams.frame(
-        thought=_THOUGHT + _THOUGHT_AGAIN,
-        said="".join(_SAID),
-        runs=dashscope_streams.code(_CODE),
-        finish="stop",
-        used=dashscope_streams.usage(730, 41, runs=1),
+        reasoning=_THOUGHT + _THOUGHT_AGAIN,
+        content="".join(_SAID),
+        tool_info=dashscope_streams.tool_info(_CODE),
+        finish_reason="stop",
+        usage=dashscope_streams.usage(730, 41, executions=1),
     )
     return json.dumps(frame).encode()
 
@@ -232,7 +242,9 @@ def _responses_document(frames: tuple[Frame, ...]) -> bytes:
 def _chat_document() -> bytes:
     message = {"reasoning_content": _THOUGHT + _THOUGHT_AGAIN, "content": "".join(_SAID)}
     choice = {"message": message, "finish_reason": "stop", "index": 0}
-    return json.dumps({**chat_completions_streams.used(730, 41), "choices": [choice]}).encode()
+    return json.dumps(
+        {**chat_completions_streams.usage_chunk(730, 41), "choices": [choice]}
+    ).encode()
 
 
 STORIES = {

@@ -907,9 +907,9 @@ def _(wire: str) -> Iterable[Case]:
 
 
 _LAUGHS = {
-    "dashscope": dashscope_streams.frame(said="ha"),
+    "dashscope": dashscope_streams.frame(content="ha"),
     "responses": responses_streams.event("output_text.delta", item_id="msg_4", delta="ha"),
-    "chat_completions": chat_completions_streams.says("ha"),
+    "chat_completions": chat_completions_streams.text_chunk("ha"),
 }
 
 

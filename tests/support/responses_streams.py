@@ -34,7 +34,7 @@ def reasoning(item_id: str, *pieces: str, kind: str = "reasoning_text") -> list[
     ]
 
 
-def program(item_id: str, code: str, logs: str | None, **done: Any) -> list[Event]:
+def code_interpreter_call(item_id: str, code: str, logs: str | None, **done: Any) -> list[Event]:
     """A run: its code comes with the item that opens it, its output with the one that ends it."""
     item = {"type": "code_interpreter_call", "id": item_id, "code": code, "container_id": ""}
     outputs = None if logs is None else [{"type": "logs", "logs": logs}]
@@ -64,7 +64,7 @@ def message(item_id: str, *pieces: str, part: str = "output_text") -> list[Event
     ]
 
 
-def function(item_id: str, call_id: str, name: str, *pieces: str) -> list[Event]:
+def function_call(item_id: str, call_id: str, name: str, *pieces: str) -> list[Event]:
     whole = "".join(pieces)
     item = {"type": "function_call", "id": item_id, "call_id": call_id, "name": name}
     return [
@@ -75,13 +75,13 @@ def function(item_id: str, call_id: str, name: str, *pieces: str) -> list[Event]
     ]
 
 
-def used(inputs: int, outputs: int, **tools: int) -> dict[str, Any]:
+def usage(inputs: int, outputs: int, **tools: int) -> dict[str, Any]:
     counts = {"x_tools": {name: {"count": count} for name, count in tools.items()}}
     tokens = {"input_tokens": inputs, "output_tokens": outputs, "total_tokens": inputs + outputs}
     return {**tokens, **(counts if tools else {})}
 
 
-def completed(usage: dict[str, Any], *items: list[Event], **fields: Any) -> Event:
+def completed_event(usage: dict[str, Any], *items: list[Event], **fields: Any) -> Event:
     """The last frame, which repeats every item as it ended."""
     output = [told["item"] for item in items for told in item if told["type"].endswith("item.done")]
     whole = response("completed", output=output, usage=usage, **fields)
@@ -99,21 +99,21 @@ def stream(*events: Event | list[Event]) -> bytes:
     return b"".join(frames)
 
 
-def story(*items: list[Event], usage: dict[str, Any]) -> bytes:
-    return stream(CREATED, IN_PROGRESS, *items, completed(usage, *items))
+def complete_stream(*items: list[Event], usage: dict[str, Any]) -> bytes:
+    return stream(CREATED, IN_PROGRESS, *items, completed_event(usage, *items))
 
 
 _THOUGHT = reasoning("msg_1", "I need", " the exact value.")
-_RUN = program("msg_2", "7**5", "```\n16807\n```")
+_RUN = code_interpreter_call("msg_2", "7**5", "```\n16807\n```")
 _THOUGHT_AGAIN = reasoning("msg_3", "It is 16807.")
 _SAID = message("msg_4", "7 to the power of 5 ", "is 16807.")
-_USED = used(1160, 195, code_interpreter=1)
+_USED = usage(1160, 195, code_interpreter=1)
 _ONE_RUN_MEANS: dict[str, Any] = {
     "api": "responses",
     "content": "7 to the power of 5 is 16807.",
     "reasoning": "I need the exact value.It is 16807.",
     "codes": ["7**5"],
-    "runs": [{"code": "7**5", "status": "completed", "output": "16807"}],
+    "execution_records": [{"code": "7**5", "status": "completed", "output": "16807"}],
     "blocks": [
         ("reasoning", "I need the exact value."),
         ("server_tool_call", "7**5"),
@@ -125,8 +125,8 @@ _ONE_RUN_MEANS: dict[str, Any] = {
     "usage": (1160, 195, 1355),
 }
 _CALLED_TWICE = [
-    function("msg_1", "call_a", "add", '{"a"', ": 1}"),
-    function("msg_2", "call_b", "mul", '{"b": 2}'),
+    function_call("msg_1", "call_a", "add", '{"a"', ": 1}"),
+    function_call("msg_2", "call_b", "mul", '{"b": 2}'),
 ]
 _TRACE = "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero"
 _PLOT = "https://oss.example/plot.png?Expires=1&Signature=x"
@@ -163,9 +163,11 @@ _EXTRACT = [
 ]
 
 STREAMS: dict[str, Stream] = {
-    "one run": Stream(story(_THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID, usage=_USED), **_ONE_RUN_MEANS),
+    "one run": Stream(
+        complete_stream(_THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID, usage=_USED), **_ONE_RUN_MEANS
+    ),
     "the older name of reasoning": Stream(
-        story(
+        complete_stream(
             reasoning("msg_1", "I need", " the exact value.", kind="reasoning_summary_text"),
             _RUN,
             reasoning("msg_3", "It is 16807.", kind="reasoning_summary_text"),
@@ -175,7 +177,7 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "both names of reasoning": Stream(
-        story(
+        complete_stream(
             [
                 *_THOUGHT[:-1],
                 event("reasoning_summary_text.delta", delta="I need", item_id="msg_1"),
@@ -189,10 +191,11 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "no deltas, only whole items": Stream(
-        stream(CREATED, completed(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)), **_ONE_RUN_MEANS
+        stream(CREATED, completed_event(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)),
+        **_ONE_RUN_MEANS,
     ),
     "deltas that stop early": Stream(
-        story(
+        complete_stream(
             [_THOUGHT[0], _THOUGHT[1], _THOUGHT[-1]],
             _RUN,
             _THOUGHT_AGAIN,
@@ -202,7 +205,7 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "text deltas without the id of their message": Stream(
-        story(
+        complete_stream(
             _THOUGHT,
             _RUN,
             _THOUGHT_AGAIN,
@@ -217,7 +220,7 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "code in pieces": Stream(
-        story(
+        complete_stream(
             _THOUGHT,
             [
                 event(
@@ -236,7 +239,7 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "events that are not known": Stream(
-        story(
+        complete_stream(
             [*_THOUGHT, event("telescope.turned", star="Vega")],
             [event("output_item.added", item={"type": "telescope", "id": "msg_9"}), *_RUN],
             _THOUGHT_AGAIN,
@@ -246,21 +249,23 @@ STREAMS: dict[str, Stream] = {
         **_ONE_RUN_MEANS,
     ),
     "a document and no stream": Stream(
-        json.dumps(completed(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)["response"]).encode(),
+        json.dumps(
+            completed_event(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)["response"]
+        ).encode(),
         **_ONE_RUN_MEANS,
     ),
     "an exception, and a plot": Stream(
-        story(
-            program("msg_1", "1/0", f"```\n{_TRACE}\n```"),
-            program("msg_2", "plot()", f"```\nDone.\n![plot]({_PLOT})\n```"),
-            program("msg_3", "pass", None),
+        complete_stream(
+            code_interpreter_call("msg_1", "1/0", f"```\n{_TRACE}\n```"),
+            code_interpreter_call("msg_2", "plot()", f"```\nDone.\n![plot]({_PLOT})\n```"),
+            code_interpreter_call("msg_3", "pass", None),
             message("msg_4", "Here."),
-            usage=used(900, 30, code_interpreter=3),
+            usage=usage(900, 30, code_interpreter=3),
         ),
         api="responses",
         content="Here.",
         codes=["1/0", "plot()", "pass"],
-        runs=[
+        execution_records=[
             {"code": "1/0", "status": "failed", "output": _TRACE},
             {
                 "code": "plot()",
@@ -282,11 +287,11 @@ STREAMS: dict[str, Stream] = {
         usage=(900, 30, 930),
     ),
     "a search and a page": Stream(
-        story(
+        complete_stream(
             _SEARCH,
             _EXTRACT,
             message("msg_3", "Found."),
-            usage=used(900, 30, web_search=1, web_extractor=1),
+            usage=usage(900, 30, web_search=1, web_extractor=1),
         ),
         api="responses",
         content="Found.",
@@ -319,7 +324,7 @@ STREAMS: dict[str, Stream] = {
                 response=response(
                     "incomplete",
                     incomplete_details={"reason": "max_output_tokens"},
-                    usage=used(300, 16),
+                    usage=usage(300, 16),
                 ),
             ),
         ),
@@ -331,7 +336,7 @@ STREAMS: dict[str, Stream] = {
         finish_reason="length",
     ),
     "parallel function calls": Stream(
-        story(*_CALLED_TWICE, usage=used(90, 12)),
+        complete_stream(*_CALLED_TWICE, usage=usage(90, 12)),
         api="responses",
         tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
         blocks=[("tool_call", "add"), ("tool_call", "mul")],

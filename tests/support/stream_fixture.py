@@ -10,14 +10,14 @@ REQUEST_ID = "5f0c7d5e-0001"
 
 @dataclass(frozen=True)
 class Stream:
-    """Raw bytes and their meaning. `runs` overrides `codes` where a wire shows more than code."""
+    """Raw bytes and their meaning. `execution_records` overrides `codes` where an API shows more."""
 
     body: bytes
     api: str = "dashscope"
     content: str = ""
     reasoning: str = ""
     codes: list[str] = field(default_factory=list)
-    runs: list[dict[str, Any]] | None = None
+    execution_records: list[dict[str, Any]] | None = None
     blocks: list[tuple[str, Any]] = field(default_factory=list)
     plugins: dict[str, Any] | None = None
     usage: tuple[int, int, int] | None = None
@@ -28,6 +28,6 @@ class Stream:
     @property
     def executions(self) -> list[dict[str, Any]]:
         """Records of the executions, without their ids."""
-        if self.runs is not None:
-            return self.runs
+        if self.execution_records is not None:
+            return self.execution_records
         return [{"code": code, "status": "completed"} for code in self.codes]

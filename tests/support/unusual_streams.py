@@ -37,22 +37,22 @@ RICH = {
             "usage": dashscope_streams.usage(9, 1, **_COUNTED),
             "request_id": dashscope_streams.REQUEST_ID,
         },
-        dashscope_streams.frame(finish="stop", search_info=_FOUND),
+        dashscope_streams.frame(finish_reason="stop", search_info=_FOUND),
     ),
-    "responses": responses_streams.story(
-        responses_streams.program(
+    "responses": responses_streams.complete_stream(
+        responses_streams.code_interpreter_call(
             "msg_1", "plot()", None, outputs=[{"type": "image", "url": "https://oss.example/a.png"}]
         ),
-        responses_streams.function("msg_2", "call_a", "add", "{}"),
-        usage={**responses_streams.used(9, 1, code_interpreter=1), **_COUNTED},
+        responses_streams.function_call("msg_2", "call_a", "add", "{}"),
+        usage={**responses_streams.usage(9, 1, code_interpreter=1), **_COUNTED},
     ),
     "chat_completions": chat_completions_streams.stream(
         {
-            **chat_completions_streams.says("a"),
+            **chat_completions_streams.text_chunk("a"),
             **_BESIDE,
             "choices": [{"delta": {"content": "a"}, "logprobs": _PROBABLE}],
         },
         chat_completions_streams.chunk("stop"),
-        chat_completions_streams.used(9, 1, **_COUNTED),
+        chat_completions_streams.usage_chunk(9, 1, **_COUNTED),
     ),
 }

@@ -369,7 +369,9 @@ def test_a_model_without_a_price_has_no_costs(priced: LangSmith, make: Make, pri
 
 def test_cached_tokens_have_a_price_of_their_own(priced: LangSmith, service):
     used = dashscope_streams.usage(1000, 100, prompt_tokens_details={"cached_tokens": 400})
-    body = dashscope_streams.stream(dashscope_streams.frame(said="Hi", finish="stop", used=used))
+    body = dashscope_streams.stream(
+        dashscope_streams.frame(content="Hi", finish_reason="stop", usage=used)
+    )
     service(body).model().invoke("?")
     usage = priced.root().usage
     assert usage["input_token_details"] == {"cache_read": 400}

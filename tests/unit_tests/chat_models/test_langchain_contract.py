@@ -320,18 +320,21 @@ def test_log_probabilities_are_kept(service):
     chunks = [
         {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [told]}}]}
         for told, payload in zip(
-            LOGPROBS, map(chat_completions_streams.says, ["16", "807"]), strict=True
+            LOGPROBS, map(chat_completions_streams.text_chunk, ["16", "807"]), strict=True
         )
     ]
-    end = [chat_completions_streams.chunk("stop", content=""), chat_completions_streams.used(9, 2)]
+    end = [
+        chat_completions_streams.chunk("stop", content=""),
+        chat_completions_streams.usage_chunk(9, 2),
+    ]
     chat = service(chat_completions_streams.stream(*chunks, *end)).model(api="chat_completions")
     frames = [
-        dashscope_streams.frame(said=told["token"], used=dashscope_streams.usage(9, 1))
+        dashscope_streams.frame(content=told["token"], usage=dashscope_streams.usage(9, 1))
         for told in LOGPROBS
     ]
     for payload, told in zip(frames, LOGPROBS, strict=True):
         payload["output"]["choices"][0]["logprobs"] = {"content": [told]}
-    last = dashscope_streams.frame(finish="stop", used=dashscope_streams.usage(9, 2))
+    last = dashscope_streams.frame(finish_reason="stop", usage=dashscope_streams.usage(9, 2))
     dashscope = service(dashscope_streams.stream(*frames, last)).model()
     for model in (chat, dashscope):
         message = model.invoke("Hi", logprobs=True)

@@ -55,33 +55,39 @@ def answering(*texts: str, api: str = "dashscope") -> bytes:
             responses_streams.reasoning("msg_1", "Hm."),
             responses_streams.message("msg_3", *texts),
         ]
-        return responses_streams.story(*items, usage=responses_streams.used(9, 9))
+        return responses_streams.complete_stream(*items, usage=responses_streams.usage(9, 9))
     if api == "chat_completions":
-        said = [chat_completions_streams.says(text) for text in texts]
+        said = [chat_completions_streams.text_chunk(text) for text in texts]
         end = chat_completions_streams.chunk("stop", content="")
         return chat_completions_streams.stream(
-            chat_completions_streams.thinks("Hm."), *said, end, chat_completions_streams.used(9, 9)
+            chat_completions_streams.reasoning_chunk("Hm."),
+            *said,
+            end,
+            chat_completions_streams.usage_chunk(9, 9),
         )
-    runs = dashscope_streams.code("6*7")
+    runs = dashscope_streams.tool_info("6*7")
     return dashscope_streams.stream(
-        frame(thought="Hm.", used=usage(9, 1)),
-        *(frame(said=text, runs=runs, used=usage(9, 2, runs=1)) for text in texts),
-        frame(finish="stop", runs=runs, used=usage(9, 2, runs=1)),
+        frame(reasoning="Hm.", usage=usage(9, 1)),
+        *(frame(content=text, tool_info=runs, usage=usage(9, 2, executions=1)) for text in texts),
+        frame(finish_reason="stop", tool_info=runs, usage=usage(9, 2, executions=1)),
     )
 
 
 def calling(name: str, arguments: str, api: str) -> bytes:
     if api == "responses":
-        called = responses_streams.function("msg_1", "call_a", name, arguments)
-        return responses_streams.story(called, usage=responses_streams.used(9, 9))
+        called = responses_streams.function_call("msg_1", "call_a", name, arguments)
+        return responses_streams.complete_stream(called, usage=responses_streams.usage(9, 9))
     if api == "chat_completions":
         end = chat_completions_streams.chunk("tool_calls", content="")
-        called = chat_completions_streams.calls(0, "call_a", name, arguments)
-        return chat_completions_streams.stream(called, end, chat_completions_streams.used(9, 9))
+        called = chat_completions_streams.tool_call_chunk(0, "call_a", name, arguments)
+        return chat_completions_streams.stream(
+            called, end, chat_completions_streams.usage_chunk(9, 9)
+        )
     function = {"name": name, "arguments": arguments}
     call = {"index": 0, "id": "call_a", "type": "function", "function": function}
     return dashscope_streams.stream(
-        frame(calls=[call], used=usage(9, 9)), frame(finish="tool_calls", used=usage(9, 9))
+        frame(tool_calls=[call], usage=usage(9, 9)),
+        frame(finish_reason="tool_calls", usage=usage(9, 9)),
     )
 
 

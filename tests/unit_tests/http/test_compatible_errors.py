@@ -10,7 +10,15 @@ import chat_completions_streams
 import httpx
 import pytest
 import responses_streams
-from responses_streams import CREATED, IN_PROGRESS, event, program, reasoning, response, used
+from responses_streams import (
+    CREATED,
+    IN_PROGRESS,
+    code_interpreter_call,
+    event,
+    reasoning,
+    response,
+    usage,
+)
 from stream_corpus import CORPUS, REQUEST_ID
 
 from langchain_qwen_ci import code_executions, errors, plugin_counts
@@ -123,8 +131,8 @@ IN_STREAM = [
 @pytest.mark.parametrize("error", IN_STREAM)
 def test_an_error_inside_a_chat_stream_keeps_what_had_arrived(service, way, error: bytes):
     body = chat_completions_streams.stream(
-        chat_completions_streams.thinks("Hm."),
-        chat_completions_streams.says("So"),
+        chat_completions_streams.reasoning_chunk("Hm."),
+        chat_completions_streams.text_chunk("So"),
         error,
         done=False,
     )
@@ -245,8 +253,8 @@ def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
     body = responses_streams.stream(
         CREATED,
         reasoning("msg_1", "Hm."),
-        program("msg_2", "6*7", "```\n42\n```"),
-        failed("The model is gone.", usage=used(300, 9, code_interpreter=1)),
+        code_interpreter_call("msg_2", "6*7", "```\n42\n```"),
+        failed("The model is gone.", usage=usage(300, 9, code_interpreter=1)),
     )
     served = service(body)
     with pytest.raises(errors.QwenAPIError, match="gone") as caught:
@@ -263,7 +271,9 @@ def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
 @v3
 @every_way
 def test_a_rate_limit_in_mid_answer_is_not_tried_again(service, way):
-    body = responses_streams.stream(CREATED, program("msg_1", "6*7", "```\n42\n```"), failed(RATE))
+    body = responses_streams.stream(
+        CREATED, code_interpreter_call("msg_1", "6*7", "```\n42\n```"), failed(RATE)
+    )
     served = service(body, RESPONSE)
     with pytest.raises(QwenRateLimitError) as caught:
         way(served.model(api="responses"))

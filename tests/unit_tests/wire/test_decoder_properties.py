@@ -89,7 +89,7 @@ def _error(way: Any) -> QwenError | None:
 
 def native_call(**fields: Any) -> dict[str, Any]:
     return dashscope_streams.frame(
-        calls=[{"index": 0, "id": "a", "function": {"name": "f"}, **fields}]
+        tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}, **fields}]
     )
 
 
@@ -115,9 +115,9 @@ def printed(*outputs: Any) -> dict[str, Any]:
 # error that is none of ours.
 UNREADABLE: dict[str, list[dict[str, Any]]] = {
     "dashscope": [
-        dashscope_streams.frame(used=[1]),
-        dashscope_streams.frame(thought=7),
-        dashscope_streams.frame(said=7),
+        dashscope_streams.frame(usage=[1]),
+        dashscope_streams.frame(reasoning=7),
+        dashscope_streams.frame(content=7),
         choice(finish_reason=["stop"]),
         choice(finish_reason=1),
         choice(logprobs={"content": "abc"}),
@@ -127,10 +127,12 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         native_call(index=[0]),
         native_call(function={"name": {"f": 1}}),
         native_call(function={"name": "f", "arguments": {"a": 1}}),
-        dashscope_streams.frame(search_info={"score": INFINITE}, finish="stop"),
-        dashscope_streams.frame(runs=[{"type": "telescope", "star": TOO_LARGE}], finish="stop"),
-        dashscope_streams.frame(runs=[None]),
-        dashscope_streams.frame(runs=dashscope_streams.code(7)),
+        dashscope_streams.frame(search_info={"score": INFINITE}, finish_reason="stop"),
+        dashscope_streams.frame(
+            tool_info=[{"type": "telescope", "star": TOO_LARGE}], finish_reason="stop"
+        ),
+        dashscope_streams.frame(tool_info=[None]),
+        dashscope_streams.frame(tool_info=dashscope_streams.tool_info(7)),
         {"output": {"choices": [None]}, "request_id": "r"},
     ],
     "responses": [
@@ -158,8 +160,8 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
         {**chat_completions_streams.chunk(), "search_info": {"score": INFINITE}},
         {**chat_completions_streams.chunk("stop"), "system_fingerprint": TOO_LARGE},
         chat_completions_streams.chunk(["stop"]),
-        chat_completions_streams.says(7),
-        chat_completions_streams.thinks(7),
+        chat_completions_streams.text_chunk(7),
+        chat_completions_streams.reasoning_chunk(7),
         chat_call(id=7),
         chat_call(function={"name": ["f"]}),
     ],
@@ -169,10 +171,10 @@ UNREADABLE: dict[str, list[dict[str, Any]]] = {
 def after_before(api: str, payload: dict[str, Any]) -> bytes:
     """A stream that has said "Before." and then sends this."""
     if api == "dashscope":
-        return dashscope_streams.stream(dashscope_streams.frame(said="Before."), payload)
+        return dashscope_streams.stream(dashscope_streams.frame(content="Before."), payload)
     if api == "responses":
         return responses_streams.stream(responses_streams.message("msg_1", "Before."), payload)
-    return chat_completions_streams.stream(chat_completions_streams.says("Before."), payload)
+    return chat_completions_streams.stream(chat_completions_streams.text_chunk("Before."), payload)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +190,12 @@ def test_a_value_of_a_wrong_type_is_found_where_it_comes_in(service, api, payloa
 
 def test_what_of_a_frame_can_be_read_is_told_before_its_error():
     with_fault = dashscope_streams.frame(
-        thought="I think", said=[{"text": 7}], used=dashscope_streams.usage(9, 1)
+        reasoning="I think", content=[{"text": 7}], usage=dashscope_streams.usage(9, 1)
     )
     partial = outcome("dashscope", [dashscope_streams.stream(with_fault)]).message
     assert partial.additional_kwargs["reasoning_content"] == "I think"
     assert partial.response_metadata["request_id"] == dashscope_streams.REQUEST_ID
-    whole = responses_streams.completed(
+    whole = responses_streams.completed_event(
         {}, responses_streams.message("msg_1", "Before."), [done("message", content=[7])]
     )
     assert outcome("responses", [responses_streams.stream(whole)]).message.content == "Before."
@@ -207,7 +209,9 @@ def test_what_is_no_count_counts_as_none(service, count):
         "output_tokens_details": {"reasoning_tokens": count},
         "plugins": {"code_interpreter": {"count": count}, "search": {"count": 1}},
     }
-    body = dashscope_streams.stream(dashscope_streams.frame(said="Hi", finish="stop", used=used))
+    body = dashscope_streams.stream(
+        dashscope_streams.frame(content="Hi", finish_reason="stop", usage=used)
+    )
     message = service(body).model().invoke("?")
     assert message.usage_metadata == {"input_tokens": 0, "output_tokens": 3, "total_tokens": 3}
     assert plugin_counts(message) == {"code_interpreter": 0, "search": 1}
@@ -216,15 +220,19 @@ def test_what_is_no_count_counts_as_none(service, count):
 def test_of_a_plugin_only_what_can_be_stored_is_kept(service):
     search = {"count": 1, "strategy": "turbo", "cost": INFINITE}
     used = {**dashscope_streams.usage(1, 1), "plugins": {"search": search, "none": 7}}
-    body = dashscope_streams.stream(dashscope_streams.frame(said="Hi", finish="stop", used=used))
+    body = dashscope_streams.stream(
+        dashscope_streams.frame(content="Hi", finish_reason="stop", usage=used)
+    )
     message = service(body).model().invoke("?")
     assert message.response_metadata["plugins"] == {"search": {"count": 1, "strategy": "turbo"}}
 
 
 def test_input_tokens_that_shrink_are_no_negative_inference(service):
     body = dashscope_streams.stream(
-        dashscope_streams.frame(thought="A.", used=dashscope_streams.usage(300, 9)),
-        dashscope_streams.frame(said="B.", finish="stop", used=dashscope_streams.usage(200, 3)),
+        dashscope_streams.frame(reasoning="A.", usage=dashscope_streams.usage(300, 9)),
+        dashscope_streams.frame(
+            content="B.", finish_reason="stop", usage=dashscope_streams.usage(200, 3)
+        ),
     )
     message = service(body).model().invoke("?")
     second = {"input_tokens": 0, "output_tokens": 0}
@@ -256,12 +264,14 @@ def test_calls_that_share_an_index_stay_two_calls(service, api):
     pieces_of_calls = [(0, "a", "add", '{"a": 1}'), (0, "b", "mul", '{"b"'), (0, "", None, ": 2}")]
     if api == "dashscope":
         frames = [
-            dashscope_streams.frame(calls=[dashscope_streams._call(*piece)])
+            dashscope_streams.frame(tool_calls=[dashscope_streams.tool_call(*piece)])
             for piece in pieces_of_calls
         ]
-        body = dashscope_streams.stream(*frames, dashscope_streams.frame(finish="tool_calls"))
+        body = dashscope_streams.stream(
+            *frames, dashscope_streams.frame(finish_reason="tool_calls")
+        )
     else:
-        chunks = [chat_completions_streams.calls(*piece) for piece in pieces_of_calls]
+        chunks = [chat_completions_streams.tool_call_chunk(*piece) for piece in pieces_of_calls]
         body = chat_completions_streams.stream(
             *chunks, chat_completions_streams.chunk("tool_calls")
         )
@@ -285,7 +295,7 @@ def test_calls_are_numbered_here_whatever_their_index(index):
 
 
 CODE = "code_interpreter_call_code"
-RUN = responses_streams.program("msg_1", "1+1", "2")
+RUN = responses_streams.code_interpreter_call("msg_1", "1+1", "2")
 
 
 @pytest.mark.parametrize(
@@ -297,13 +307,13 @@ RUN = responses_streams.program("msg_1", "1+1", "2")
         [RUN[-1]],  # closed before it is opened
         [RUN[-1], RUN[0]],
         [responses_streams.event(f"{CODE}.delta", item_id="msg_1", delta="1+1"), RUN[-1]],
-        [RUN[0], *responses_streams.function("msg_1", "call_a", "add", "{}"), RUN[-1]],
+        [RUN[0], *responses_streams.function_call("msg_1", "call_a", "add", "{}"), RUN[-1]],
         [{**RUN[0], "item": {"type": "web_search_call", "id": "msg_1"}}, *RUN],
     ],
 )
 def test_a_program_is_told_once_in_whatever_order_its_events_come(events):
     body = responses_streams.stream(
-        events, responses_streams.completed(responses_streams.used(1, 1))
+        events, responses_streams.completed_event(responses_streams.usage(1, 1))
     )
     told = check("responses", body, lambda body: [body])
     assert told.error is None
@@ -316,14 +326,14 @@ def test_empty_pieces_make_no_empty_blocks(service):
     items = [
         *(
             responses_streams.reasoning("msg_1", ""),
-            responses_streams.program("msg_2", "1+1", None),
+            responses_streams.code_interpreter_call("msg_2", "1+1", None),
         ),
         *(
             responses_streams.message("msg_3", ""),
-            responses_streams.function("msg_4", "call_a", "f", ""),
+            responses_streams.function_call("msg_4", "call_a", "f", ""),
         ),
     ]
-    body = responses_streams.story(*items, usage=responses_streams.used(1, 1))
+    body = responses_streams.complete_stream(*items, usage=responses_streams.usage(1, 1))
     check("responses", body, lambda body: [body])
     events = service(body).model(api="responses").stream_events("?", version="v3")
     begun = [
@@ -340,8 +350,8 @@ def test_empty_pieces_make_no_empty_blocks(service):
     ],
 )
 def test_a_program_whose_id_is_a_kind_of_block_has_a_block_of_its_own(service, kind, before):
-    run = responses_streams.program(kind, "1+1", None)
-    body = responses_streams.story(before, run, usage=responses_streams.used(1, 1))
+    run = responses_streams.code_interpreter_call(kind, "1+1", None)
+    body = responses_streams.complete_stream(before, run, usage=responses_streams.usage(1, 1))
     chunks = service(body).model(api="responses", output_version="v1").stream("?")
     whole = sum(chunks, start=next(chunks))
     assert [block["type"] for block in whole.content] == [kind, "server_tool_call"]
@@ -350,7 +360,7 @@ def test_a_program_whose_id_is_a_kind_of_block_has_a_block_of_its_own(service, k
 def test_a_program_that_was_written_and_not_closed_ends_with_the_answer():
     written = responses_streams.event(f"{CODE}.delta", item_id="msg_1", delta="1+1")
     body = responses_streams.stream(
-        written, responses_streams.completed(responses_streams.used(1, 1))
+        written, responses_streams.completed_event(responses_streams.usage(1, 1))
     )
     told = check("responses", body, lambda body: [body])
     assert code_executions(told.message) == [{"id": "msg_1", "code": "1+1", "status": "completed"}]
@@ -359,8 +369,8 @@ def test_a_program_that_was_written_and_not_closed_ends_with_the_answer():
 def test_logs_that_are_nothing_but_beginnings_of_links(service):
     """Searching them for links took minutes: each beginning was followed to the end."""
     logs = "![](a" * 100_000 + " ![plot](https://oss.example/plot.png?a=1)"
-    item = responses_streams.program("msg_1", "plot()", logs)
-    body = responses_streams.story(item, usage=responses_streams.used(1, 1))
+    item = responses_streams.code_interpreter_call("msg_1", "plot()", logs)
+    body = responses_streams.complete_stream(item, usage=responses_streams.usage(1, 1))
     (execution,) = code_executions(service(body).model(api="responses").invoke("?"))
     assert execution["images"] == ["https://oss.example/plot.png?a=1"]
 

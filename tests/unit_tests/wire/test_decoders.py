@@ -10,7 +10,7 @@ from typing import Any
 import chat_completions_streams
 import pytest
 import responses_streams
-from dashscope_streams import code, frame, stream, usage
+from dashscope_streams import frame, stream, tool_info, usage
 from decode import REQUEST, WIRES, decoded
 from hypothesis import given
 from hypothesis import strategies as some
@@ -67,21 +67,23 @@ def in_native_frames(story: Story, *, lists: bool = False) -> bytes:
     frames: list[dict[str, Any]] = []
     runs: list[str] = []
     for number, (kind, what) in enumerate(story):
-        shown: dict[str, Any] = {"used": usage(10 + len(runs), number, runs=len(runs))}
+        shown: dict[str, Any] = {"usage": usage(10 + len(runs), number, executions=len(runs))}
         if kind == "run":
             runs.append("")
             for piece in ["", *what]:
                 runs[-1] += piece
-                frames.append(frame(runs=code(*runs), **shown))
+                frames.append(frame(tool_info=tool_info(*runs), **shown))
             continue
-        shown["runs"] = code(*runs) if runs else None
+        shown["tool_info"] = tool_info(*runs) if runs else None
         if kind == "think":
-            frames.append(frame(thought=what, said=[] if lists else "", **shown))
+            frames.append(frame(reasoning=what, content=[] if lists else "", **shown))
         else:
             said = [{"text": what}] if lists else what
-            frames.append(frame(thought=None if lists else "", said=said, **shown))
-    end = usage(10 + len(runs), len(story), runs=len(runs))
-    frames.append(frame(finish="stop", runs=code(*runs) if runs else None, used=end))
+            frames.append(frame(reasoning=None if lists else "", content=said, **shown))
+    end = usage(10 + len(runs), len(story), executions=len(runs))
+    frames.append(
+        frame(finish_reason="stop", tool_info=tool_info(*runs) if runs else None, usage=end)
+    )
     return stream(*frames)
 
 
@@ -91,21 +93,26 @@ def in_responses_events(story: Story) -> bytes:
         item_id = f"msg_{number}"
         if kind == "run":
             ran = "".join(what)
-            items.append(responses_streams.program(item_id, ran, f"```\nprinted {ran}\n```"))
+            items.append(
+                responses_streams.code_interpreter_call(item_id, ran, f"```\nprinted {ran}\n```")
+            )
         elif kind == "think":
             items.append(responses_streams.reasoning(item_id, what))
         else:
             items.append(responses_streams.message(item_id, what))
-    return responses_streams.story(*items, usage=responses_streams.used(10, 1))
+    return responses_streams.complete_stream(*items, usage=responses_streams.usage(10, 1))
 
 
 def in_chat_chunks(story: Story) -> bytes:
-    pieces = {"think": chat_completions_streams.thinks, "say": chat_completions_streams.says}
+    pieces = {
+        "think": chat_completions_streams.reasoning_chunk,
+        "say": chat_completions_streams.text_chunk,
+    }
     chunks = [pieces[kind](what) for kind, what in story if kind in pieces]
     return chat_completions_streams.stream(
         *chunks,
         chat_completions_streams.chunk("stop", content=""),
-        chat_completions_streams.used(10, 1),
+        chat_completions_streams.usage_chunk(10, 1),
     )
 
 
@@ -167,10 +174,12 @@ def test_what_is_recognised_by_its_bytes_is_read_as_what_is_parsed(story, lists)
 def test_text_that_looks_like_tool_info_is_text():
     told = '"tool_info":[{"code_interpreter":{"code":"1"},"type":"code_interpreter"}]'
     body = stream(
-        frame(runs=code("1"), used=usage(10, 1)),
-        frame(said=told, runs=code("1"), used=usage(10, 2)),
-        frame(said=told, runs=code("1", told), used=usage(10, 3)),
-        frame(said=told, finish="stop", runs=code("1", told), used=usage(10, 4)),
+        frame(tool_info=tool_info("1"), usage=usage(10, 1)),
+        frame(content=told, tool_info=tool_info("1"), usage=usage(10, 2)),
+        frame(content=told, tool_info=tool_info("1", told), usage=usage(10, 3)),
+        frame(
+            content=told, finish_reason="stop", tool_info=tool_info("1", told), usage=usage(10, 4)
+        ),
     )
     answer = MessageBuilder("qwen3-max")
     for event in decoded(body):
@@ -216,11 +225,11 @@ def test_garbage_is_cut_into_the_same_frames_however_it_comes(body, data):
 def test_code_that_is_corrected_is_recorded_as_corrected():
     events = decoded(
         stream(
-            frame(runs=code("1+1"), used=usage(10, 1)),
-            frame(runs=code("2+2"), used=usage(10, 2)),
-            frame(said="4", runs=code("2+2"), used=usage(10, 3)),
-            frame(runs=code("2+2+0"), used=usage(10, 4)),
-            frame(finish="stop", runs=code("2+2+0"), used=usage(10, 4)),
+            frame(tool_info=tool_info("1+1"), usage=usage(10, 1)),
+            frame(tool_info=tool_info("2+2"), usage=usage(10, 2)),
+            frame(content="4", tool_info=tool_info("2+2"), usage=usage(10, 3)),
+            frame(tool_info=tool_info("2+2+0"), usage=usage(10, 4)),
+            frame(finish_reason="stop", tool_info=tool_info("2+2+0"), usage=usage(10, 4)),
         )
     )
     answer = MessageBuilder("qwen3-max")
@@ -234,11 +243,11 @@ def test_code_that_is_corrected_is_recorded_as_corrected():
 def test_entries_that_are_filled_in_out_of_order():
     events = decoded(
         stream(
-            frame(runs=code("", ""), used=usage(10, 1)),
-            frame(runs=code("", "b"), used=usage(10, 2)),
-            frame(said="…", runs=code("", "b"), used=usage(10, 3)),
-            frame(runs=code("a", "b"), used=usage(10, 4)),
-            frame(finish="stop", runs=code("a", "b"), used=usage(10, 4)),
+            frame(tool_info=tool_info("", ""), usage=usage(10, 1)),
+            frame(tool_info=tool_info("", "b"), usage=usage(10, 2)),
+            frame(content="…", tool_info=tool_info("", "b"), usage=usage(10, 3)),
+            frame(tool_info=tool_info("a", "b"), usage=usage(10, 4)),
+            frame(finish_reason="stop", tool_info=tool_info("a", "b"), usage=usage(10, 4)),
         )
     )
     told = [event for event in events if isinstance(event, CodeDelta | CodeFinished)]

@@ -10,7 +10,7 @@ from typing import Any
 import chat_completions_streams
 import pytest
 import responses_streams
-from dashscope_streams import code, frame, stream
+from dashscope_streams import frame, stream, tool_info
 from decode import WIRES, decoded
 from stream_corpus import CORPUS, REQUEST_ID
 
@@ -47,10 +47,11 @@ def test_tokens_are_counted_as_each_api_names_them(api):
         plugins: {"code_interpreter": {"count": 1, "seconds": 2.5}, "none": 1},
     }
     bodies = {
-        "dashscope": stream(frame(finish="stop", used=told)),
-        "responses": responses_streams.story(usage=told),
+        "dashscope": stream(frame(finish_reason="stop", usage=told)),
+        "responses": responses_streams.complete_stream(usage=told),
         "chat_completions": chat_completions_streams.stream(
-            chat_completions_streams.chunk("stop"), chat_completions_streams.used(0, 0, **told)
+            chat_completions_streams.chunk("stop"),
+            chat_completions_streams.usage_chunk(0, 0, **told),
         ),
     }
     input_details = {"cache_read": 0, "text": 2**53}
@@ -61,7 +62,7 @@ def test_tokens_are_counted_as_each_api_names_them(api):
 
 def test_tokens_that_are_told_without_their_sum_or_wrongly():
     def used(**told: Any) -> TokensUsed:
-        events = decoded(stream(frame(finish="stop", used=told)))
+        events = decoded(stream(frame(finish_reason="stop", usage=told)))
         return next(event for event in events if isinstance(event, TokensUsed))
 
     assert used(input_tokens=3, output_tokens=4) == TokensUsed(3, 4, 7)
@@ -76,7 +77,7 @@ def call(**fields: Any) -> dict[str, Any]:
 
 CALLS = {
     "dashscope": lambda *calls: stream(
-        *(frame(calls=[one]) for one in calls), frame(finish="tool_calls")
+        *(frame(tool_calls=[one]) for one in calls), frame(finish_reason="tool_calls")
     ),
     "chat_completions": lambda *calls: chat_completions_streams.stream(
         *(chat_completions_streams.chunk(tool_calls=[one]) for one in calls),
@@ -132,7 +133,7 @@ def test_what_is_missing_in_a_piece_of_a_call_may_come_later(api):
 
 
 FINISHES = {
-    "dashscope": lambda reason: stream(frame(said="Hi", finish=reason)),
+    "dashscope": lambda reason: stream(frame(content="Hi", finish_reason=reason)),
     "chat_completions": lambda reason: chat_completions_streams.stream(
         chat_completions_streams.chunk(reason, content="Hi")
     ),
@@ -157,7 +158,9 @@ def test_reasons_to_finish(api, told, meant):
 @pytest.mark.parametrize("api", FINISHES)
 def test_log_probabilities_are_told_together_and_may_be_missing(api):
     def with_logprobs(told: Any, finish: str | None = None) -> dict[str, Any]:
-        payload = frame(said="Hi") if api == "dashscope" else chat_completions_streams.says("Hi")
+        payload = (
+            frame(content="Hi") if api == "dashscope" else chat_completions_streams.text_chunk("Hi")
+        )
         (choice,) = payload.get("output", payload)["choices"]
         choice.update(logprobs=told, finish_reason=finish or choice["finish_reason"])
         return payload
@@ -179,21 +182,26 @@ def test_log_probabilities_are_told_together_and_may_be_missing(api):
 
 @pytest.mark.parametrize("number", [-(2**63), 0, 7, 2**64 - 1, 0.5, True])
 def test_numbers_that_can_be_stored_are_kept(number):
-    events = decoded(stream(frame(finish="stop", search_info={"found": [{"index": number}]})))
+    events = decoded(
+        stream(frame(finish_reason="stop", search_info={"found": [{"index": number}]}))
+    )
     assert Extra("search_info", {"found": [{"index": number}]}) in events
 
 
 @pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, float("inf")])
 def test_numbers_that_cannot_be_stored_are_an_error(number):
     with pytest.raises(QwenError, match="a number is too large"):
-        decoded(stream(frame(finish="stop", search_info={"found": [{"index": number}]})))
+        decoded(stream(frame(finish_reason="stop", search_info={"found": [{"index": number}]})))
 
 
 def test_an_entry_may_come_before_its_code():
     empty = [{"type": "code_interpreter", "code_interpreter": {"code": None}}]
     none = [{"type": "code_interpreter", "code_interpreter": None}]
     events = decoded(
-        stream(*(frame(runs=runs) for runs in (none, empty, code("1"))), frame(finish="stop"))
+        stream(
+            *(frame(tool_info=runs) for runs in (none, empty, tool_info("1"))),
+            frame(finish_reason="stop"),
+        )
     )
     call_id = f"ci_{REQUEST_ID}_0"
     assert [event for event in events if isinstance(event, CodeDelta | CodeFinished)] == [
@@ -207,11 +215,11 @@ def test_search_results_are_told_at_the_end_as_they_last_were():
     first, last = {"found": [1]}, {"found": [1, 2], "tool_info": [{"type": "telescope"}]}
     events = decoded(
         stream(
-            frame(said="a", runs=code("1"), search_info=first),
-            frame(said="b", runs=code("1"), search_info=last),
-            frame(said="c", runs=code("1", "2"), search_info=last),
-            frame(said="d", runs=code("1", "2"), search_info=last),
-            frame(finish="stop", runs=code("1", "2"), search_info=None),
+            frame(content="a", tool_info=tool_info("1"), search_info=first),
+            frame(content="b", tool_info=tool_info("1"), search_info=last),
+            frame(content="c", tool_info=tool_info("1", "2"), search_info=last),
+            frame(content="d", tool_info=tool_info("1", "2"), search_info=last),
+            frame(finish_reason="stop", tool_info=tool_info("1", "2"), search_info=None),
         )
     )
     assert [event for event in events if isinstance(event, Extra)] == [Extra("search_info", last)]
@@ -221,9 +229,9 @@ def test_search_results_are_told_at_the_end_as_they_last_were():
 @pytest.mark.parametrize(
     ("api", "key", "say"),
     [
-        ("dashscope", "request_id", lambda: frame(said="Hi", finish="stop")),
+        ("dashscope", "request_id", lambda: frame(content="Hi", finish_reason="stop")),
         ("chat_completions", "id", lambda: chat_completions_streams.chunk("stop", content="Hi")),
-        ("responses", "id", lambda: responses_streams.completed({})["response"]),
+        ("responses", "id", lambda: responses_streams.completed_event({})["response"]),
     ],
 )
 def test_the_id_of_a_request_is_a_string_and_there_always_is_one(api, key, say):
@@ -241,11 +249,11 @@ def test_the_id_of_a_request_is_a_string_and_there_always_is_one(api, key, say):
 
 
 def test_only_the_first_choice_is_read():
-    first, second = (frame(said=said)["output"]["choices"][0] for said in ("first", "second"))
+    first, second = (frame(content=said)["output"]["choices"][0] for said in ("first", "second"))
     both = {"output": {"choices": [first, second]}, "request_id": REQUEST_ID}
-    assert TextDelta("first") in decoded(stream(both, frame(finish="stop")))
-    chunk = chat_completions_streams.says("first")
-    chunk["choices"] += chat_completions_streams.says("second")["choices"]
+    assert TextDelta("first") in decoded(stream(both, frame(finish_reason="stop")))
+    chunk = chat_completions_streams.text_chunk("first")
+    chunk["choices"] += chat_completions_streams.text_chunk("second")["choices"]
     events = decoded(
         chat_completions_streams.stream(chunk, chat_completions_streams.chunk("stop")),
         api="chat_completions",
@@ -254,7 +262,7 @@ def test_only_the_first_choice_is_read():
 
 
 def test_a_code_beside_an_answer_is_no_error():
-    events = decoded(stream({**frame(said="Hi", finish="stop"), "code": "200"}))
+    events = decoded(stream({**frame(content="Hi", finish_reason="stop"), "code": "200"}))
     assert events[1:] == [TextDelta("Hi"), Finished("stop")]
     chunk = {**chat_completions_streams.chunk("stop", content="Hi"), "code": "200"}
     events = decoded(chat_completions_streams.stream(chunk), api="chat_completions")
@@ -294,7 +302,7 @@ def test_what_a_native_stream_tells_event_by_event():
 
 def test_parts_of_a_native_message_that_are_no_text_are_passed_over():
     parts = [{"image": "https://plot.example"}, {"text": "a"}, {"text": None}, {"text": "b"}]
-    assert decoded(stream(frame(said=parts, finish="stop")))[1] == TextDelta("ab")
+    assert decoded(stream(frame(content=parts, finish_reason="stop")))[1] == TextDelta("ab")
 
 
 def test_what_chat_completions_tells_event_by_event():
@@ -312,7 +320,7 @@ def test_what_chat_completions_tells_event_by_event():
 def test_what_stands_beside_the_choices_is_told_once_as_it_last_was():
     sources = {"search_results": [{"url": "https://qwen.example"}]}
     early = {
-        **chat_completions_streams.says("a"),
+        **chat_completions_streams.text_chunk("a"),
         "system_fingerprint": "fp",
         "search_info": {"search_results": []},
     }
@@ -332,22 +340,22 @@ def test_what_stands_beside_the_choices_is_told_once_as_it_last_was():
     "chunks",
     [
         (
-            chat_completions_streams.says("Hi"),
+            chat_completions_streams.text_chunk("Hi"),
             {"id": REQUEST_ID},
             {"choices": [{"finish_reason": "stop"}]},
         ),
         (
-            chat_completions_streams.says("Hi"),
+            chat_completions_streams.text_chunk("Hi"),
             {"choices": [{"delta": None}]},
             chat_completions_streams.chunk("stop"),
         ),
         (
-            chat_completions_streams.says("Hi"),
+            chat_completions_streams.text_chunk("Hi"),
             {"choices": None, "code": "200"},
             chat_completions_streams.chunk("stop"),
         ),
         (
-            chat_completions_streams.says("Hi"),
+            chat_completions_streams.text_chunk("Hi"),
             chat_completions_streams.chunk("stop"),
             b"data:  [DONE] \n\n",
         ),
@@ -359,9 +367,11 @@ def test_chunks_without_what_most_have(chunks):
 
 
 GHOSTS = {
-    "dashscope": stream(frame(said="ghost")),
+    "dashscope": stream(frame(content="ghost")),
     "responses": responses_streams.stream(responses_streams.message("msg_9", "ghost")),
-    "chat_completions": chat_completions_streams.stream(chat_completions_streams.says("ghost")),
+    "chat_completions": chat_completions_streams.stream(
+        chat_completions_streams.text_chunk("ghost")
+    ),
 }
 
 
@@ -390,36 +400,42 @@ def test_how_code_grows(shown, told):
     def frames() -> Iterator[dict[str, Any]]:
         runs: list[Any] = []
         for one in shown:
-            runs = runs if one == "said" else code(*one)
-            yield frame(said="x" if one == "said" else "", runs=runs)
+            runs = runs if one == "said" else tool_info(*one)
+            yield frame(content="x" if one == "said" else "", tool_info=runs)
 
     names = {
         CodeDelta: lambda event: event.code,
         CodeReplaced: lambda event: f"= {event.code}",
         CodeFinished: lambda event: "ended",
     }
-    events = [e for e in decoded(stream(*frames(), frame(finish="stop"))) if type(e) in names]
+    events = [
+        e for e in decoded(stream(*frames(), frame(finish_reason="stop"))) if type(e) in names
+    ]
     assert [names[type(event)](event) for event in events] == told
     assert {event.call_id for event in events} == {RUN}
 
 
 def test_code_of_a_wrong_type_is_an_error_even_after_it_has_run():
-    ran = (frame(runs=code("1")), frame(said="x", runs=code("1")))
+    ran = (frame(tool_info=tool_info("1")), frame(content="x", tool_info=tool_info("1")))
     with pytest.raises(QwenError, match="a string was expected"):
-        decoded(stream(*ran, frame(runs=[{**code("1")[0], "code_interpreter": {"code": 7}}])))
+        decoded(
+            stream(*ran, frame(tool_info=[{**tool_info("1")[0], "code_interpreter": {"code": 7}}]))
+        )
 
 
 def test_programs_that_end_together_end_in_their_order():
     runs = [{"type": "telescope"}] * 9
-    runs[1], runs[8] = code("first", "second")
-    events = decoded(stream(frame(runs=runs), frame(said="x", runs=runs, finish="stop")))
+    runs[1], runs[8] = tool_info("first", "second")
+    events = decoded(
+        stream(frame(tool_info=runs), frame(content="x", tool_info=runs, finish_reason="stop"))
+    )
     ended = [event.call_id for event in events if isinstance(event, CodeFinished)]
     assert ended == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
 
 
 def test_code_is_found_in_whatever_order_and_with_whatever_spaces_a_frame_is_written():
-    frames = [frame(said=said, runs=code("1")) for said in ("a", "b")]
-    frames.append(frame(runs=code("1", "2"), finish="stop"))
+    frames = [frame(content=said, tool_info=tool_info("1")) for said in ("a", "b")]
+    frames.append(frame(tool_info=tool_info("1", "2"), finish_reason="stop"))
     reordered = [{"request_id": one["request_id"], "output": one["output"]} for one in frames]
     spaced = b"".join(b"data:" + json.dumps(one).encode() + b"\n\n" for one in reordered)
     assert decoded(spaced) == decoded(stream(*reordered)) == decoded(stream(*frames))

@@ -292,7 +292,7 @@ ITEMS = {
 @pytest.mark.parametrize(("item", "told"), ITEMS.values(), ids=ITEMS)
 def test_an_item_that_was_not_opened_is_told_whole_and_once(item, told):
     assert told_so_far(item, item) == told
-    again = responses_streams.completed({}, [item], [item])
+    again = responses_streams.completed_event({}, [item], [item])
     assert decoded(responses_streams.stream(item, again), api="responses")[1:-1] == told
 
 
@@ -319,7 +319,7 @@ def test_programs_that_have_not_ended_end_with_the_answer_in_their_order():
         responses_streams.event("output_item.added", item=other),
         opened(PROGRAM, code="1"),
         of_item("output_text.delta", delta="Hi"),
-        responses_streams.completed(responses_streams.used(1, 1)),
+        responses_streams.completed_event(responses_streams.usage(1, 1)),
     )
     assert decoded(body, api="responses")[4:] == [
         CodeFinished("msg_2", "completed"),
@@ -375,7 +375,7 @@ def test_a_text_that_belonged_to_no_message_is_not_told_again():
 def test_events_that_are_not_known_are_passed_over(payload):
     unknown = f"data:{json.dumps(payload)}\n\n".encode()
     body = responses_streams.stream(responses_streams.message("msg_1", "Hi")) + unknown
-    whole = body + responses_streams.stream(responses_streams.completed({}))
+    whole = body + responses_streams.stream(responses_streams.completed_event({}))
     assert decoded(whole, api="responses")[1:] == [TextDelta("Hi"), Finished("stop")]
 
 
@@ -384,7 +384,7 @@ def test_items_that_are_not_known_are_passed_over():
     events = [
         responses_streams.event(f"output_item.{kind}", item=item) for kind in ("added", "done")
     ]
-    body = responses_streams.stream(events, responses_streams.completed({}, events))
+    body = responses_streams.stream(events, responses_streams.completed_event({}, events))
     assert decoded(body, api="responses")[1:] == [Finished("stop")]
 
 
