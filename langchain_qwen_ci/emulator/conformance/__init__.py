@@ -23,8 +23,9 @@ from langchain_qwen_ci.emulator.conformance import (
     chat_completions,
     dashscope,
     dashscope_errors,
-    responses,
     responses_errors,
+    responses_events,
+    responses_output,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
 from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
@@ -41,7 +42,8 @@ DEFAULT_TIMEOUT_SECONDS = 300.0  # the service ends its own requests after 298 t
 CHECKS: tuple[Check, ...] = (
     *dashscope.CHECKS.all,
     *dashscope_errors.CHECKS.all,
-    *responses.CHECKS.all,
+    *responses_events.CHECKS.all,
+    *responses_output.CHECKS.all,
     *responses_errors.CHECKS.all,
     *chat_completions.CHECKS.all,
 )

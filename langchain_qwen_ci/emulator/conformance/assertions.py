@@ -1,4 +1,8 @@
-"""The assertions that checks share. Each raises `ViolationError` with the unexpected value."""
+"""The assertions that checks share.
+
+`must_…` functions raise `ViolationError` with the unexpected value; `skip_unless_…` functions raise
+`NotApplicableError`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from langchain_qwen_ci.emulator.conformance.json_fields import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from langchain_qwen_ci.emulator.conformance.endpoint import Reply
+    from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint, Reply
     from langchain_qwen_ci.emulator.conformance.frames import Frame
 
 _OK = 200
@@ -153,12 +157,22 @@ def must_be_error(error: ApiError, status: int, *codes: str) -> None:
         )
 
 
-def skip_unless_thinking_is_required(model: str) -> None:
+def skip_unless_thinking_is_required(endpoint: Endpoint) -> None:
     """Skip the check unless the model runs code only while it thinks (documented for some).
 
     Raises:
         NotApplicableError: the model is not known to require thinking.
     """
-    spec = models.find_model(model)
+    spec = models.find_model(endpoint.model)
     if spec is None or spec.thinking != "required":
-        raise NotApplicableError(f"{model} is not known to require thinking")
+        raise NotApplicableError(f"{endpoint.model} is not known to require thinking")
+
+
+def skip_unless_text_path(endpoint: Endpoint) -> None:
+    """Skip the check unless the text-generation path of the native API serves the model.
+
+    Raises:
+        NotApplicableError: the multimodal-generation path serves it.
+    """
+    if endpoint.native_endpoint != "text-generation":
+        raise NotApplicableError(f"{endpoint.model} is not served by the text-generation path")

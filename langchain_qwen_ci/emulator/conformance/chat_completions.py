@@ -295,7 +295,7 @@ async def rejections_have_service_texts(endpoint: Endpoint) -> None:
     "documented", "If the model requires thinking, the interpreter without thinking is an error."
 )
 async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
-    skip_unless_thinking_is_required(endpoint.model)
+    skip_unless_thinking_is_required(endpoint)
     await _error(endpoint, _code_request(endpoint, enable_thinking=False))
 
 

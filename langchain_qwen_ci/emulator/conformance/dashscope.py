@@ -15,14 +15,11 @@ from langchain_qwen_ci.emulator.conformance.assertions import (
     must_not_send_done,
     must_report_reasoning,
     must_use_sse_fields,
+    skip_unless_text_path,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
-from langchain_qwen_ci.emulator.conformance.errors import (
-    NoAnswerError,
-    NotApplicableError,
-    ViolationError,
-)
+from langchain_qwen_ci.emulator.conformance.errors import NoAnswerError, ViolationError
 from langchain_qwen_ci.emulator.conformance.json_fields import (
     as_json,
     count_at,
@@ -84,16 +81,6 @@ def user_message(text: str) -> list[Any]:
 
 def without_streaming(request: Request) -> Request:
     return Request(request.path, request.body)
-
-
-def skip_unless_text_path(endpoint: Endpoint) -> None:
-    """Skip the check if the model is served by the multimodal-generation path.
-
-    Raises:
-        NotApplicableError: it is.
-    """
-    if endpoint.native_endpoint != TEXT_PATH:
-        raise NotApplicableError(f"{endpoint.model} is not served by the text-generation path")
 
 
 async def _code_reply(endpoint: Endpoint) -> Reply:

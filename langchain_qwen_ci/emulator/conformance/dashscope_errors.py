@@ -9,6 +9,7 @@ from langchain_qwen_ci.emulator.conformance.assertions import (
     ApiError,
     must_be_error,
     native_error,
+    skip_unless_text_path,
     skip_unless_thinking_is_required,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Checks
@@ -18,7 +19,6 @@ from langchain_qwen_ci.emulator.conformance.dashscope import (
     TEXT_PATH,
     build_request,
     code_request,
-    skip_unless_text_path,
     without_streaming,
 )
 from langchain_qwen_ci.emulator.conformance.endpoint import Request
@@ -51,7 +51,7 @@ async def interpreter_excludes_functions(endpoint: Endpoint) -> None:
     "If the model requires thinking, the interpreter without thinking is rejected with HTTP 400.",
 )
 async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
-    skip_unless_thinking_is_required(endpoint.model)
+    skip_unless_thinking_is_required(endpoint)
     must_be_error(await _error(endpoint, code_request(endpoint, enable_thinking=False)), 400)
 
 

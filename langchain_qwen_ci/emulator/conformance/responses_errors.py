@@ -20,7 +20,11 @@ from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
 from langchain_qwen_ci.emulator.conformance.errors import ViolationError
 from langchain_qwen_ci.emulator.conformance.json_fields import as_json, string_at, value_at
-from langchain_qwen_ci.emulator.conformance.responses import PATH, build_request, plain_request
+from langchain_qwen_ci.emulator.conformance.responses_requests import (
+    PATH,
+    build_request,
+    plain_request,
+)
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
@@ -54,7 +58,7 @@ async def max_tokens_below_16_is_rejected(endpoint: Endpoint) -> None:
     "(HTTP 200).",
 )
 async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
-    skip_unless_thinking_is_required(endpoint.model)
+    skip_unless_thinking_is_required(endpoint)
     request = build_request(endpoint, prompts.CODE_PROMPT, enable_thinking=False)
     _must_end_with_failure(await endpoint.reply(request), "enable_thinking")
 
