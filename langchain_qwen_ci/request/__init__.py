@@ -1,6 +1,6 @@
 """From LangChain's input to a request: messages, parameters and tools, checked before sending.
 
-`messages` converts LangChain messages to a `prompt`, `parameters` declares what a request may set,
-`options` merges and checks it, `tools` sorts tools and rejects what the interpreter excludes. A
-file of `wire` writes the result as a `WireRequest`.
+`messages` converts LangChain messages to a `prompt`, `parameters` declares the parameters of a
+request, `options` merges and checks them, `tools` sorts tools and rejects function tools while the
+interpreter is on. A module of `wire` encodes the result as a `WireRequest`.
 """

@@ -30,27 +30,28 @@ def to_prompt(messages: Sequence[BaseMessage]) -> Prompt:
     """Convert messages, in order.
 
     Raises:
-        QwenInputError: there is no message, or no API supports the content of one.
+        QwenInputError: there is no message, or a message has content that cannot be sent.
     """
     if not messages:
         raise QwenInputError("There is no message to answer: pass at least one.")
-    prompt = []
-    for position, message in enumerate(messages):
-        try:
-            prompt.append(_to_prompt_message(message))
-        except QwenInputError as error:
-            raise QwenInputError(f"messages[{position}]: {error}") from error
-    return tuple(prompt)
+    return tuple(_message_at(position, message) for position, message in enumerate(messages))
+
+
+def _message_at(position: int, message: BaseMessage) -> PromptMessage:
+    try:
+        return _to_prompt_message(message)
+    except QwenInputError as error:
+        raise QwenInputError(f"messages[{position}]: {error}") from error
 
 
 def _to_prompt_message(message: BaseMessage) -> PromptMessage:
     match message:
         case AIMessage():
-            # Executed code is not sent, because no API is known to accept it in the history.
+            # Executed code is not sent back: the service accepts text, calls and reasoning only.
             return PromptMessage(
                 "assistant",
-                _text_parts(message),
-                calls=_calls(message),
+                _text_part(message),
+                calls=_function_calls(message),
                 reasoning=_reasoning(message),
             )
         case HumanMessage():
@@ -70,25 +71,25 @@ def _user_parts(message: HumanMessage) -> tuple[Text | Media, ...]:
     parts = _parts(message)
     if any(part.text if isinstance(part, Text) else part.url for part in parts):
         return parts
-    # The service answers 400 "… Content length must be greater than 0".
-    raise QwenInputError("A human message without text or media is not taken by the service.")
+    raise QwenInputError("The service does not take a human message without text or media.")
 
 
-def _text_parts(message: AIMessage) -> tuple[Text, ...]:
+def _text_part(message: AIMessage) -> tuple[Text, ...]:
     text = str(message.text)
     return (Text(text),) if text else ()
 
 
-def _calls(message: AIMessage) -> tuple[FunctionCall, ...]:
-    valid = (
+def _function_calls(message: AIMessage) -> tuple[FunctionCall, ...]:
+    valid_calls = (
         FunctionCall(call["id"] or "", call["name"], _arguments(call["name"], call["args"]))
         for call in message.tool_calls
     )
-    invalid = (
+    # Sent as well: the tool message that answers such a call would be rejected without it.
+    invalid_calls = (
         FunctionCall(call["id"] or "", call["name"] or "", call["args"] or "")
         for call in message.invalid_tool_calls
     )
-    return (*valid, *invalid)
+    return (*valid_calls, *invalid_calls)
 
 
 def _arguments(name: str, args: dict[str, Any]) -> str:
@@ -99,7 +100,11 @@ def _arguments(name: str, args: dict[str, Any]) -> str:
 
 
 def _reasoning(message: AIMessage) -> str:
-    # Providers store reasoning in either of these two places.
+    """Return the reasoning of an answer.
+
+    It is in `additional_kwargs`, or in reasoning blocks of the content, for example of an answer of
+    another provider or with `output_version="v1"`.
+    """
     if reasoning := message.additional_kwargs.get("reasoning_content"):
         return str(reasoning)
     if isinstance(message.content, str):
@@ -110,8 +115,8 @@ def _reasoning(message: AIMessage) -> str:
 def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
     if isinstance(message.content, str):
         return (Text(message.content),)
-    # `content_blocks` converts the formats of OpenAI and Anthropic to standard blocks, and wraps
-    # blocks that it does not know as "non_standard".
+    # `content_blocks` converts blocks of OpenAI and Anthropic to standard blocks; it wraps blocks
+    # of unknown types as "non_standard".
     return tuple(
         _part(block["value"] if block["type"] == "non_standard" else block)
         for block in _blocks(message)
@@ -122,8 +127,8 @@ def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
     """Return the content as standard blocks.
 
     Raises:
-        QwenInputError: the content has a block that cannot be read. Content that is declared as
-            standard blocks may hold anything.
+        QwenInputError: the content is malformed. A message with `output_version: "v1"` in its
+            metadata may hold any value, which LangChain does not check.
     """
     try:
         blocks: list[Any] = list(message.content_blocks)
@@ -143,7 +148,7 @@ def _part(block: Mapping[str, Any]) -> Text | Media:
             return Media(kind, url)
         case {"type": "image" | "video" | "audio" as kind, "base64": str(data)}:
             return Media(kind, _data_url(kind, data, block.get("mime_type")))
-    if media := _provider_media(block):
+    if media := _foreign_media(block):
         return media
     raise QwenInputError(
         f"A content block of type {block.get('type')!r} cannot be sent. Send text, or images, "
@@ -151,8 +156,8 @@ def _part(block: Mapping[str, Any]) -> Text | Media:
     )
 
 
-def _provider_media(block: Mapping[str, Any]) -> Media | None:
-    """Convert media in those formats of OpenAI and DashScope that LangChain does not know."""
+def _foreign_media(block: Mapping[str, Any]) -> Media | None:
+    """Convert media blocks of OpenAI and DashScope that LangChain does not convert."""
     match block:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             return Media("image", url)
@@ -173,10 +178,10 @@ def _data_url(kind: str, data: str, mime_type: str | None) -> str:
 
 
 def reject_unsupported_media(prompt: Prompt, options: RequestOptions) -> None:
-    """Reject images, video and audio for a text-only model.
+    """Reject images, video and audio for a model that accepts text only.
 
     Raises:
-        QwenInputError: the prompt contains media.
+        QwenInputError: the prompt has such a part.
     """
     if options.takes_media:
         return

@@ -182,7 +182,7 @@ def _reject_response_format(parameters: Mapping[str, Any]) -> None:
     response_format = parameters.get("response_format")
     if response_format is not None and response_format != {"type": "text"}:
         raise QwenInputError(
-            "The code interpreter is on, and the service takes no response_format beside it: use "
+            "The code interpreter is on, and the service takes no response_format with it: use "
             "with_structured_output, which works all the same, or enable_code_interpreter=False."
         )
 

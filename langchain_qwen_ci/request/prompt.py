@@ -1,4 +1,4 @@
-"""The messages and options of a request, before an API file encodes them."""
+"""The messages and options of a request, in a form that does not depend on the API."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ MediaKind = Literal["image", "video", "audio"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """A part of a message that is text."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image, video or audio; `url` is an http(s), oss or data URL."""
+    """A part of a message that is an image, a video or audio.
+
+    Attributes:
+        url: an http(s), oss or data URL.
+    """
 
     kind: MediaKind
     url: str
 
     @property
     def format(self) -> str:
-        """The format, such as "wav", from a data URL's type or a URL's suffix; "" if unknown."""
+        """The file format, such as "wav": from the media type of a data URL or the file extension.
+
+        It is empty if the URL has neither.
+        """
         if self.url.startswith("data:"):
             return self.url[5:].partition(";")[0].rpartition("/")[2]
         path = self.url.partition("?")[0].rpartition("/")[2]
@@ -35,7 +44,11 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A function call in an earlier answer; `arguments` is JSON text."""
+    """A function call that the model made in an earlier turn.
+
+    Attributes:
+        arguments: JSON text.
+    """
 
     id: str
     name: str
@@ -44,13 +57,12 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message.
+    """One message of the conversation.
 
     Attributes:
-        parts: text and media.
-        calls: the function calls of an earlier answer.
-        tool_call_id: the id of the call that a tool message answers.
-        reasoning: the reasoning of an earlier answer.
+        calls: function calls, if the message is an answer of the model.
+        tool_call_id: id of the function call whose result the message is; None for other messages.
+        reasoning: the model's reasoning, if the message is an answer of the model.
     """
 
     role: Role
@@ -61,6 +73,7 @@ class PromptMessage:
 
     @property
     def text(self) -> str:
+        """The text of all parts; media are left out."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
@@ -69,16 +82,16 @@ Prompt = tuple[PromptMessage, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """The options of a request, checked and complete.
+    """The options of one request, validated by `options.resolve_options`.
 
     Attributes:
         endpoint: the path of the native API that serves the model (see `models`).
-        enable_thinking: None means the model's own default.
+        enable_thinking: None uses the model's default.
         preserve_thinking: whether the reasoning of earlier answers is sent.
         functions: function tools in OpenAI's format; empty while the interpreter is on.
         server_tools: other tools of the service, in the format of the Responses API.
         session_cache: whether the service may cache the conversation (Responses only).
-        parameters: sampling and other parameters, with DashScope's names.
+        parameters: sampling and other request parameters, under DashScope's names.
     """
 
     model: str
@@ -93,5 +106,5 @@ class RequestOptions:
 
     @property
     def takes_media(self) -> bool:
-        """Whether the model accepts images, video and audio: such models have their own path."""
+        """Whether the model accepts images, video and audio: such models have a separate path."""
         return self.endpoint == "multimodal-generation"

@@ -1,8 +1,10 @@
-"""Estimates the number of tokens before sending. Afterwards `usage_metadata` has the exact number.
+"""Estimates the number of tokens of a prompt before it is sent.
 
-Qwen's tokenizer works on bytes and is not part of this package. One token for every four bytes of
-UTF-8 means four characters of English or 1.3 of Chinese. Model Studio's documentation says three to
-four and 1.5 to 1.8, so the estimate is rather too high than too low.
+Qwen's tokenizer works on bytes and is not part of this package. The estimate is one token for four
+bytes of UTF-8, which is four characters of English or one and a third of Chinese. Model Studio's
+documentation says three to four characters of English and 1.5 to 1.8 of Chinese, so the estimate
+is at the low end for English and too high for Chinese. The `usage_metadata` of the answer has the
+exact number.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ _TOKENS_PER_MESSAGE = 4  # for the role and the separators
 
 
 def of_text(text: str) -> int:
-    """Estimate the tokens of a text, rounded up."""
+    """Return the estimated number of tokens of a text, rounded up."""
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
 
 
 def of_prompt(prompt: Prompt, functions: Sequence[Mapping[str, Any]] = ()) -> int:
-    """Estimate the tokens of a conversation and of the function tools.
+    """Return the estimated number of tokens of a prompt and of the function tools sent with it.
 
-    Images, video and audio count as 0, and so do the about 800 tokens that the service adds for the
-    interpreter.
+    Images, video and audio are not counted, nor are the about 800 tokens that the service adds for
+    the interpreter.
     """
     texts = [json.dumps(function, ensure_ascii=False) for function in functions]
     for message in prompt:

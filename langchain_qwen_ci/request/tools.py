@@ -1,7 +1,7 @@
-"""Sorts the tools of a request: the interpreter, other tools of the service, function tools.
+"""Sorts the tools of a request: the code interpreter, other tools of the service, functions.
 
-This package allows the interpreter or function tools in one request, not both. On the native API
-and on Chat Completions the service answers both with an error; on Responses sources disagree.
+The service accepts the interpreter or function tools, but not both. `ToolSet.reject_functions`
+raises for both.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from langchain_qwen_ci.metadata import CODE_INTERPRETER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Fields of an MCP server that hold secrets.
+# Fields of an MCP server tool that hold its credentials.
 _SECRET_FIELDS = frozenset({"headers", "authorization"})
-# A dictionary with any other type is a tool of the service, so that new tools work without a new
-# version of this package. "object" is the type of a JSON schema that describes a function.
+# A dictionary of any other type is a tool of the service, because the service gets new tools more
+# often than this package is released. "object" is the type of a JSON schema, which LangChain
+# accepts as a function tool.
 _FUNCTION_TYPES = frozenset({"function", "object"})
 
 
 class MaskedSecret:
-    """A secret field of a server tool; its value appears in the request only."""
+    """A secret of a bound tool. `repr` and pickles do not contain it; `reveal` returns it."""
 
     def __init__(self, value: object = None) -> None:
         self._value = value
@@ -35,7 +36,7 @@ class MaskedSecret:
         """Return the secret.
 
         Raises:
-            QwenInputError: the secret was lost in a pickle.
+            QwenInputError: the object was unpickled, and pickles do not contain the secret.
         """
         if self._value is None:
             raise QwenInputError("Pickles hold no keys of tools: bind the tool again.")
@@ -56,12 +57,12 @@ class MaskedSecret:
 
 @dataclass(frozen=True, slots=True)
 class ToolSet:
-    """The tools of a request, sorted.
+    """The tools of a call, sorted.
 
     Attributes:
-        interpreter: whether `{"type": "code_interpreter"}` is one of the tools.
+        interpreter: whether `{"type": "code_interpreter"}` is one of them.
         server_tools: other tools of the service, such as `{"type": "web_search"}`.
-        functions: function tools, unchanged.
+        functions: all other tools, not yet converted to OpenAI's format.
     """
 
     interpreter: bool
@@ -70,10 +71,7 @@ class ToolSet:
 
     @classmethod
     def from_any(cls, tools: Iterable[Any]) -> ToolSet:
-        """Sort tools in any format that LangChain accepts.
-
-        A string, such as "web_search", is the name of a tool of the service.
-        """
+        """Sort tools. A string, such as "web_search", is the name of a tool of the service."""
         tools = [{"type": tool} if isinstance(tool, str) else tool for tool in tools]
         server_tools = [tool for tool in tools if _is_server_tool(tool)]
         return cls(
@@ -83,7 +81,7 @@ class ToolSet:
         )
 
     def reject_functions(self) -> None:
-        """Reject function tools while the interpreter is on.
+        """Reject function tools; called while the interpreter is on.
 
         Raises:
             ToolsNotAllowedError: there are function tools.
@@ -92,13 +90,13 @@ class ToolSet:
             return
         names = ", ".join(map(_name, self.functions))
         raise ToolsNotAllowedError(
-            "The code interpreter is on, and the service does not take function tools beside it "
+            "The code interpreter is on, and the service does not take function tools with it "
             f"(given: {names}). Either pass enable_code_interpreter=False to use the tools, or "
             "leave the tools out; for both in one program, use two models, one for each."
         )
 
     def check_server_tools(self, api: str) -> None:
-        """Reject tools of the service that this API does not have or that need another tool.
+        """Reject tools of the service that the API, or a combination of tools, does not support.
 
         Raises:
             QwenInputError: there is such a tool.
@@ -109,13 +107,13 @@ class ToolSet:
                 f"{', '.join(names)}: the service has such tools on the Responses API only. Use "
                 'api="responses"; for a web search on this one, pass enable_search=True.'
             )
-        if "web_extractor" in names and "web_search" not in names:  # measured: response.failed
+        if "web_extractor" in names and "web_search" not in names:
+            # Measured: the service answers with `response.failed`.
             raise QwenInputError("web_extractor works with web_search only: pass both.")
 
 
 def mask_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Mask the secrets of a server tool for `bind`, whose arguments may be printed or
-    serialized."""
+    """Return a tool with its secrets masked: a binding that stores it may be printed or pickled."""
     return {
         name: MaskedSecret(value)
         if name in _SECRET_FIELDS and not isinstance(value, MaskedSecret)
@@ -125,7 +123,7 @@ def mask_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reveal_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the masked secrets of a server tool by their values, for the request."""
+    """Return a tool with its secrets, to be sent."""
     return {
         name: value.reveal() if isinstance(value, MaskedSecret) else value
         for name, value in tool.items()
@@ -133,7 +131,7 @@ def reveal_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redact_secrets(tool: object) -> object:
-    """Remove the secrets of a tool for traces."""
+    """Return a tool with its secrets replaced by asterisks, for traces."""
     if not isinstance(tool, dict):
         return tool
     return {name: "***" if name in _SECRET_FIELDS else value for name, value in tool.items()}
@@ -149,23 +147,28 @@ def _is_server_tool(tool: object) -> bool:
 
 
 def _name(function: object) -> str:
+    """Return the name of a function tool of any form that LangChain accepts, for an error."""
     if isinstance(function, dict):
         inner = function.get("function")
-        named = inner if isinstance(inner, dict) else function
-        return str(named.get("name") or named.get("title") or named.get("type") or "unnamed")
+        schema = inner if isinstance(inner, dict) else function
+        return str(schema.get("name") or schema.get("title") or schema.get("type") or "unnamed")
     return str(getattr(function, "name", None) or getattr(function, "__name__", "unnamed"))
 
 
 def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any]:
-    """Convert a LangChain tool, function, class or schema to OpenAI's format."""
-    return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]  # checked inside
+    """Convert a LangChain tool, function, class or JSON schema to OpenAI's format."""
+    # LangChain checks the type at runtime.
+    return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
 
 
 def to_tool_choice(choice: object, functions: Sequence[Mapping[str, Any]]) -> object:
-    """Convert LangChain's tool choice to the service's: "auto", "none", or one function.
+    """Convert LangChain's `tool_choice` to the service's: "auto", "none" or one function by name.
+
+    "any" and "required" choose the only function; with several functions they become "auto", with a
+    warning.
 
     Raises:
-        QwenInputError: the name is not that of a tool.
+        QwenInputError: the choice is not the name of one of the functions.
     """
     if isinstance(choice, dict) or choice in ("auto", "none"):
         return choice

@@ -1,9 +1,9 @@
-"""The three APIs of the service, one file each. Bytes in and out, no I/O.
+"""Wire formats: one module for each API of the service. They work on bytes and do no I/O.
 
-An API is a `Wire` with three methods. `request` writes a prompt and its options as path, headers
-and body. `decoder` returns an object that converts the bytes of an answer, split anywhere, to
-`events`. `error` converts the body of an HTTP error to an exception. Names and formats of an API
-appear in its own file only.
+Each API implements `Wire`: `request` writes a prompt as path, headers and JSON body; `decoder`
+returns an object that turns the bytes of the response into `events`, however the bytes are split;
+`error` converts an HTTP error response to an exception. Field names of an API appear only in its
+own module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """A request: the path below the host, the headers of the API (without the key), the body."""
+    """An HTTP request of one API, without host and API key.
+
+    Attributes:
+        path: the path below the host.
+        headers: the headers that this API needs; the transport adds the others.
+    """
 
     model: str
     path: str
@@ -30,54 +35,58 @@ class WireRequest:
 
 
 class Decoder(Protocol):
-    """Converts the bytes of one answer to events. Both methods are generators.
+    """Decodes the body of one response. `feed` and `close` are lazy: iterate over the result.
+
+    Because they are lazy, the caller receives the events that precede a malformed frame before the
+    exception is raised.
 
     Attributes:
-        frames_with_events: number of frames so far that produced events.
+        frames_with_events: number of frames so far that yielded at least one event.
     """
 
     frames_with_events: int
 
     @property
     def started(self) -> bool:
-        """True once an event was emitted; the request is not retried from then on."""
+        """True once an event was yielded. From then on code may have run: do not retry."""
 
     @property
     def finished(self) -> bool:
-        """True once the terminal event was received: the answer is complete."""
+        """True once the finish reason was received. Without it the answer is incomplete."""
 
     @property
     def ended(self) -> bool:
-        """True once all events were emitted: further bytes are ignored."""
+        """True once the last event was yielded. Frames received later are ignored."""
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that are complete with `data`, the next bytes.
+        """Decode the next bytes of the body.
 
         Raises:
-            QwenAPIError: the service reports an error inside the stream.
-            QwenStreamError: a frame cannot be parsed.
+            QwenAPIError: the service reported an error inside the stream.
+            QwenStreamError: a frame is malformed.
         """
 
     def close(self) -> Iterator[Event]:
-        """Yield the remaining events at the end of the body.
+        """Decode the rest when the body has ended.
 
         Raises:
-            QwenStreamError: the body ended before the terminal event.
+            QwenAPIError: the service reported an error in the last frame.
+            QwenStreamError: the last frame is malformed, or the finish reason is missing.
         """
 
 
 class Wire(Protocol):
-    """One API of the service."""
+    """The wire format of one API."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
-        """Write a request.
+        """Encode a prompt and its options.
 
         Raises:
-            QwenInputError: the prompt contains something that this API or model does not support.
+            QwenInputError: the API does not support a part of the prompt or a parameter.
         """
 
     def decoder(self, request: WireRequest) -> Decoder:
-        """Return a new decoder for the answer to `request`."""
+        """Return a new decoder for the response to `request`."""
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
-        """Convert a response with an HTTP status other than 200 to an exception."""
+        """Return the exception for an HTTP response whose status is not 200."""

@@ -1,12 +1,12 @@
-"""The Chat Completions API, which runs code but returns neither code nor counts.
+"""Wire format of Chat Completions, OpenAI's older API. It returns neither code nor call counts.
 
 Sources: Model Studio's pages on OpenAI compatibility and on the code interpreter, and recordings of
-the service. Properties of this API:
+the service. Differences from the other APIs:
 
-- with the interpreter on, it accepts only streaming requests, and sends nothing while code runs;
-- the chunk with `finish_reason` is not the last one: a chunk with usage and without choices
-  follows, then `[DONE]`;
-- an error is `{"error": {…}}`, in place of an answer or in the middle of one.
+- With the interpreter on, only streaming is allowed. No chunks arrive while code runs.
+- The chunk with `finish_reason` is not the last one: a chunk without choices follows, with the
+  usage, and then `[DONE]`.
+- An error is `{"error": {…}}`, instead of an answer or in the middle of one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,15 @@ from pydantic_core import from_json
 
 from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.decoding import (
-    FramedDecoder,
-    Logprobs,
-    ToolCalls,
-    error_document,
-    service_error,
-    to_finish_reason,
-)
+from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, to_finish_reason
+from langchain_qwen_ci.wire.decoding import FramedDecoder
 from langchain_qwen_ci.wire.encoding import (
     encode_chat_message,
     encode_content,
     feature_flags,
     json_body,
 )
+from langchain_qwen_ci.wire.error_bodies import parse_error_body, service_error
 from langchain_qwen_ci.wire.events import (
     Event,
     Extra,
@@ -55,13 +50,13 @@ _EXTRA_FIELDS = ("search_info", "system_fingerprint")
 
 
 class ChatCompletionsWire:
-    """The Chat Completions API; implements `langchain_qwen_ci.wire.Wire`."""
+    """Implements `langchain_qwen_ci.wire.Wire` for Chat Completions."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
             "model": options.model,
             "messages": [
-                encode_chat_message(message, encode_content(message, _part), options)
+                encode_chat_message(message, encode_content(message, _encode_part), options)
                 for message in prompt
             ],
             "stream": True,
@@ -80,10 +75,10 @@ class ChatCompletionsWire:
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
-        return service_error(error_document(body), status_code)
+        return service_error(parse_error_body(body), status_code)
 
 
-def _part(part: Text | Media) -> dict[str, Any]:
+def _encode_part(part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if part.kind == "audio":
@@ -92,16 +87,16 @@ def _part(part: Text | Media) -> dict[str, Any]:
 
 
 class _ChatCompletionsParser:
-    """Converts chunks to events; implements `langchain_qwen_ci.wire.decoding.FrameParser`."""
+    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Chat Completions."""
 
     def __init__(self) -> None:
         self.ended = False
-        self._request_id = ""
-        self._reason: FinishReason | None = None
         self.usage: dict[str, Any] = {}
+        self._request_id = ""
+        self._finish_reason: FinishReason | None = None
         self._extras: dict[str, Any] = {}
         self._logprobs = Logprobs()
-        self._calls = ToolCalls()
+        self._tool_calls = ToolCalls()
 
     @property
     def started(self) -> bool:
@@ -109,7 +104,7 @@ class _ChatCompletionsParser:
 
     @property
     def finished(self) -> bool:
-        return self._reason is not None
+        return self._finish_reason is not None
 
     def read(self, frame: Frame, events: list[Event]) -> None:
         if frame.data.strip() == _DONE:
@@ -131,19 +126,19 @@ class _ChatCompletionsParser:
             self._read_choice(choices[0], events)
 
     def _read_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
-        # A response that is not streamed has a complete message in place of a delta.
+        # A JSON document instead of a stream has a complete `message` in place of the `delta`.
         delta = choice.get("delta") or choice.get("message") or {}
         if reasoning := delta.get("reasoning_content"):
             events.append(ReasoningDelta(as_string(reasoning)))
         if text := delta.get("content"):
             events.append(TextDelta(as_string(text)))
-        events.extend(map(self._calls.delta, delta.get("tool_calls") or ()))
+        events.extend(map(self._tool_calls.to_delta, delta.get("tool_calls") or ()))
         self._logprobs.add(choice)
         if reason := choice.get("finish_reason"):
-            self._reason = to_finish_reason(reason)
+            self._finish_reason = to_finish_reason(reason)
 
     def end(self) -> list[Event]:
-        if self.ended or self._reason is None:
+        if self.ended or self._finish_reason is None:
             return []
         self.ended = True
         extras: list[Event] = [Extra(name, value) for name, value in self._extras.items()]
@@ -151,10 +146,10 @@ class _ChatCompletionsParser:
             *extras,
             *self._logprobs.events(),
             *usage_events(self.usage),
-            Finished(self._reason),
+            Finished(self._finish_reason),
         ]
 
 
 def _is_native_error(payload: dict[str, Any]) -> bool:
-    """Return whether a chunk is an error in the native format, which some gateways send."""
+    """Return whether it is an error in the native shape, which gateways of this API send."""
     return "choices" not in payload and bool(payload.get("code"))

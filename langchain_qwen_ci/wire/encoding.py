@@ -1,4 +1,4 @@
-"""Parts of a request that several APIs share."""
+"""Encodes the parts of a request that several APIs share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
-    """Serialize a request.
+    """Serialise a request as JSON.
 
     Raises:
-        QwenInputError: a value cannot be written as JSON, such as a lone surrogate.
+        QwenInputError: a value cannot be written as JSON, such as half of a surrogate pair.
     """
     try:
         return to_json(payload)
@@ -37,23 +37,26 @@ def json_body(payload: dict[str, Any]) -> bytes:
         ) from error
 
 
-def _lone_surrogates(value: object, path: str) -> Iterator[str]:
-    """Yield the paths of strings with lone surrogates, which come from cutting text in a pair."""
+def _lone_surrogates(value: object, place: str) -> Iterator[str]:
+    """Yield the places of strings with lone surrogates, such as "request.messages[0].content".
+
+    They are left over when a UTF-16 text is cut in the middle of a character.
+    """
     match value:
         case str() if _SURROGATE.search(value):
-            yield path
+            yield place
         case dict():
             for name, item in value.items():
-                yield from _lone_surrogates(item, f"{path}.{name}")
+                yield from _lone_surrogates(item, f"{place}.{name}")
         case list() | tuple():
             for index, item in enumerate(value):
-                yield from _lone_surrogates(item, f"{path}[{index}]")
+                yield from _lone_surrogates(item, f"{place}[{index}]")
 
 
 def encode_chat_message(
     message: PromptMessage, encoded_content: str | list[dict[str, Any]], options: RequestOptions
 ) -> dict[str, Any]:
-    """Encode a message in the format that the native API and Chat Completions share."""
+    """Encode a message in the shape that the native API and Chat Completions share."""
     encoded: dict[str, Any] = {"role": message.role, "content": encoded_content}
     if message.reasoning and options.preserve_thinking:
         encoded["reasoning_content"] = message.reasoning
@@ -73,7 +76,7 @@ def encode_chat_message(
 
 
 def feature_flags(options: RequestOptions) -> dict[str, Any]:
-    """Encode the feature flags and functions that the native API and Chat Completions share."""
+    """Encode the flags and function tools that the native API and Chat Completions share."""
     flags: dict[str, Any] = {}
     if options.enable_code_interpreter:
         flags["enable_code_interpreter"] = True
@@ -89,7 +92,10 @@ def feature_flags(options: RequestOptions) -> dict[str, Any]:
 def encode_content(
     message: PromptMessage, encode_part: Callable[[Text | Media], dict[str, Any]]
 ) -> str | list[dict[str, Any]]:
-    """Encode text as a string, which every model accepts, and other content as a list of parts."""
+    """Encode the content of a message: a string if it is text only, else a list of parts.
+
+    Every model accepts strings; only models with vision accept lists.
+    """
     if all(isinstance(part, Text) for part in message.parts):
         return message.text
     return [encode_part(part) for part in message.parts]

@@ -1,7 +1,7 @@
-"""The events of an answer, in the order in which they happen, the same for all APIs.
+"""Events of a streamed answer, the same for all APIs, in the order in which they happen.
 
-Texts and code are deltas: the complete text is their concatenation. `TokensUsed` is cumulative: the
-last one counts.
+Every API's frames are decoded to these events, so the code that reads them does not depend on the
+API. Texts come as deltas: concatenate them. `TokensUsed` is cumulative: only the last one counts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ ResultStatus = Literal["success", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """The first event of an answer; `request_id` is the service's id of the request.
+    """The first event of a response.
 
-    A second one means that the answer was interrupted and the request was repeated: all events
-    before it are void.
+    When an interrupted answer is retried, the event comes again: discard all events before it.
+
+    Attributes:
+        request_id: the service's id of the response; a random one if the service sent none.
     """
 
     request_id: str
@@ -27,21 +29,21 @@ class ResponseStarted:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """More reasoning."""
+    """A piece of the model's reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of the answer."""
+    """A piece of the answer's text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CodeDelta:
-    """More code of an execution. The first delta of a `call_id` starts the execution."""
+    """A piece of code to be executed. The first piece of a `call_id` starts that execution."""
 
     call_id: str
     code: str
@@ -49,7 +51,7 @@ class CodeDelta:
 
 @dataclass(frozen=True, slots=True)
 class CodeReplaced:
-    """The service changed code that it had already sent; `code` is the complete new code."""
+    """The service changed code that it had sent before. `code` is the complete new code."""
 
     call_id: str
     code: str
@@ -57,9 +59,11 @@ class CodeReplaced:
 
 @dataclass(frozen=True, slots=True)
 class CodeFinished:
-    """An execution has ended.
+    """The end of an execution.
 
-    `output` is None if the API returns no outputs. `images` are the URLs of created images.
+    Attributes:
+        output: the printed output; None if the API does not return outputs.
+        images: URLs of the images that the code drew.
     """
 
     call_id: str
@@ -69,13 +73,13 @@ class CodeFinished:
 
     @property
     def result_status(self) -> ResultStatus:
-        """The status in LangChain's terms for results."""
+        """The status of LangChain's `server_tool_result` block."""
         return "error" if self.status == "failed" else "success"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerToolCalled:
-    """The service has called another tool of its own, such as `web_search`."""
+    """A call of another tool of the service, such as `web_search`."""
 
     call_id: str
     name: str
@@ -84,7 +88,7 @@ class ServerToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ServerToolReturned:
-    """A tool of the service has returned. `output` is what the service sends of the result."""
+    """The result of such a call. `output` is the service's value, unchanged."""
 
     call_id: str
     status: ResultStatus
@@ -93,7 +97,7 @@ class ServerToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A part of a function call; the parts of one call have the same `index`."""
+    """A piece of a function call. Pieces with the same `index` belong to one call."""
 
     index: int
     call_id: str | None
@@ -103,9 +107,10 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class TokensUsed:
-    """Tokens of all inferences of the request so far, and the number of calls of each plugin.
+    """Tokens of all inferences of the request so far, and the call counts of plugins.
 
-    `plugins` is `{"code_interpreter": {"count": 1}}`; None if the API returns no counts.
+    Attributes:
+        plugins: such as `{"code_interpreter": {"count": 1}}`; None if the API returns no counts.
     """
 
     input_tokens: int
@@ -118,7 +123,7 @@ class TokensUsed:
 
 @dataclass(frozen=True, slots=True)
 class InferenceEnded:
-    """One inference of the request has ended, with its own tokens. Native API only."""
+    """The end of one inference of the request, with its own tokens. Only the native API has it."""
 
     input_tokens: int
     output_tokens: int
@@ -126,7 +131,7 @@ class InferenceEnded:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Another value that the service reports, unchanged and with the service's name for it."""
+    """Another value of the response, such as `search_info`, with the service's name, unchanged."""
 
     name: str
     value: Any
@@ -134,7 +139,7 @@ class Extra:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is complete."""
+    """The last event of a complete answer."""
 
     reason: FinishReason
 

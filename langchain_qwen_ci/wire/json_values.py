@@ -1,7 +1,8 @@
-"""Checks of JSON values, made where an API file stores them; later code trusts the events.
+"""Checks the types of JSON values that are stored in events.
 
-A value that is used at once, such as an object whose fields are read, needs no check: a wrong type
-raises an error by itself.
+The wire modules check each value that they put into an event, so that the code that reads events
+need not check them again. A value that is used at once needs no check here: reading the fields of a
+string raises an exception anyway, and `FramedDecoder` reports a malformed frame.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
-# LangGraph's checkpointers store messages as msgpack, whose integers have 64 bits.
-_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
-# JSON numbers above it are not exact (RFC 8259, section 6), and no count is as large.
-_LARGEST_COUNT = 2**53
+# LangGraph stores messages as msgpack, whose integers have 64 bits.
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+# Larger integers are not interoperable in JSON (RFC 8259, section 6), and no count is as large.
+_MAX_COUNT = 2**53
 
 
 def as_string(value: object) -> str:
@@ -60,15 +61,15 @@ def as_list(value: object) -> list[Any]:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    """Return whether a value can be a number of tokens or calls."""
-    return type(value) is int and 0 <= value <= _LARGEST_COUNT
+    """Return whether the value can be a number of tokens or calls."""
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def json_safe(value: T) -> T:
-    """Return a value unchanged.
+    """Return a JSON value unchanged if it can be stored; see `is_json_safe`.
 
     Raises:
-        ValueError: it contains a number that a checkpoint or JSON cannot store.
+        ValueError: it contains a number that cannot be stored.
     """
     if is_json_safe(value):
         return value
@@ -76,9 +77,10 @@ def json_safe(value: T) -> T:
 
 
 def is_json_safe(value: object) -> bool:
-    """Return whether a checkpoint and JSON can store every number in a value.
+    """Return whether all numbers in a JSON value can be stored in a checkpoint and as JSON.
 
-    Infinity cannot be stored; JSON parsers produce it for `1e999`.
+    Integers of more than 64 bits cannot, and neither can infinity, which the JSON parser returns
+    for `1e999`.
     """
     remaining = [value]
     while remaining:
@@ -90,6 +92,6 @@ def is_json_safe(value: object) -> bool:
         elif isinstance(item, float):
             if not math.isfinite(item):
                 return False
-        elif isinstance(item, int) and not _SMALLEST <= item <= _LARGEST:
+        elif isinstance(item, int) and not _MIN_INTEGER <= item <= _MAX_INTEGER:
             return False
     return True

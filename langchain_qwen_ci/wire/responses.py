@@ -1,11 +1,13 @@
-"""The Responses API, which returns code and its output and has other tools of the service.
+"""Wire format of Responses, OpenAI's newer API. It returns code with its output.
 
 Sources: Model Studio's reference of the Responses API, its page on the code interpreter, and
-measurements published against the live service. Properties of this API:
+measurements published against the live service. Differences from the other APIs:
 
-- an answer is a stream of items (see `responses_items`), which the last frame repeats;
-- reasoning has two event names, and code arrives complete with its item or as deltas;
-- a failure, including a rate limit, has status 200 and is reported in the last frame.
+- An answer is a list of items (see `responses_items`). They are streamed, and the last frame
+  repeats all of them.
+- Reasoning has two event names. Code comes either complete with its item or in pieces.
+- A failure, for example a rate limit, comes with HTTP status 200; the last frame reports it.
+- The service has other tools that can be used together with the interpreter.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from pydantic_core import from_json
 from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError
 from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.decoding import (
-    FramedDecoder,
-    error_document,
+from langchain_qwen_ci.wire.decoding import FramedDecoder
+from langchain_qwen_ci.wire.encoding import encode_content, json_body
+from langchain_qwen_ci.wire.error_bodies import (
+    error_field,
     error_message,
-    error_name,
+    parse_error_body,
     service_error,
 )
-from langchain_qwen_ci.wire.encoding import encode_content, json_body
 from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
 from langchain_qwen_ci.wire.json_values import as_object, as_string
 from langchain_qwen_ci.wire.responses_items import (
@@ -52,14 +54,15 @@ logger = logging.getLogger(__name__)
 
 _PATH = "/compatible-mode/v1/responses"
 _MIN_OUTPUT_TOKENS = 16
-# A failure names its status and code in its message: `<400> InternalError.Algo.InvalidParameter:
-# …`.
-_FAILURE = re.compile(r"<(\d{3})> ([\w.]+): ")
+# The message of a failure may begin with a status and a code, and its own code is then less exact:
+# `<400> InternalError.Algo.InvalidParameter: …`.
+_STATUS_AND_CODE = re.compile(r"<(\d{3})> ([\w.]+): ")
+# Reasons of `response.incomplete`; all others are limits of tokens.
 _INCOMPLETE_REASONS: dict[object, FinishReason] = {"content_filter": "content_filter"}
 
 
 class ResponsesWire:
-    """The Responses API; implements `langchain_qwen_ci.wire.Wire`."""
+    """Implements `langchain_qwen_ci.wire.Wire` for Responses."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
         payload: dict[str, Any] = {
@@ -87,11 +90,11 @@ class ResponsesWire:
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request
-        return service_error(error_document(body), status_code)
+        return service_error(parse_error_body(body), status_code)
 
 
 def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
-    """Encode a message as input items: reasoning, text, function calls and results are separate."""
+    """Encode a message as input items: reasoning, content, function calls or a call's result."""
     if message.tool_call_id is not None:
         yield {
             "type": "function_call_output",
@@ -103,7 +106,7 @@ def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[di
         summary = [{"type": "summary_text", "text": message.reasoning}]
         yield {"type": "reasoning", "summary": summary}
     if message.parts or not message.calls:
-        yield {"role": message.role, "content": encode_content(message, _part)}
+        yield {"role": message.role, "content": encode_content(message, _encode_part)}
     for call in message.calls:
         yield {
             "type": "function_call",
@@ -113,7 +116,7 @@ def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[di
         }
 
 
-def _part(part: Text | Media) -> dict[str, Any]:
+def _encode_part(part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "input_text", "text": part.text}
     if part.kind == "image":
@@ -125,53 +128,51 @@ def _part(part: Text | Media) -> dict[str, Any]:
 
 def _tools(options: RequestOptions) -> list[dict[str, Any]]:
     interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
+    # Chat Completions nests a function under "function"; Responses does not.
     functions = [{"type": "function", **tool["function"]} for tool in options.functions]
     return [*interpreter, *map(dict, options.server_tools), *functions]
 
 
 def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert parameters from DashScope's names to those of this API.
+    """Convert parameters under DashScope's names to those of this API.
 
     Raises:
-        QwenInputError: this API does not support a parameter.
+        QwenInputError: this API does not accept a parameter or its value.
     """
-    converted = dict(parameters)
-    if "thinking_budget" in converted:
+    sent = dict(parameters)
+    if "thinking_budget" in sent:
         raise QwenInputError(
             "The Responses API takes no thinking_budget: pass reasoning_effort "
             '("low", "medium" or "high"), or use another api.'
         )
-    if (limit := converted.pop("max_tokens", None)) is not None:
+    if (limit := sent.pop("max_tokens", None)) is not None:
         if limit < _MIN_OUTPUT_TOKENS:
             raise QwenInputError(
                 f"max_tokens is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
             )
-        converted["max_output_tokens"] = limit
-    if (effort := converted.pop("reasoning_effort", None)) is not None:
-        converted["reasoning"] = {**converted.get("reasoning", {}), "effort": effort}
-    if (response_format := converted.pop("response_format", None)) is not None:
-        converted["text"] = {**converted.get("text", {}), "format": _text_format(response_format)}
-    if isinstance(choice := converted.get("tool_choice"), dict) and "function" in choice:
-        converted["tool_choice"] = {"type": "function", **choice["function"]}
-    return converted
-
-
-def _text_format(response_format: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert a response format of Chat Completions, which nests the schema in `json_schema`."""
-    return {"type": response_format["type"], **response_format.get("json_schema", {})}
+        sent["max_output_tokens"] = limit
+    if (effort := sent.pop("reasoning_effort", None)) is not None:
+        sent["reasoning"] = {**sent.get("reasoning", {}), "effort": effort}
+    if (response_format := sent.pop("response_format", None)) is not None:
+        # Chat Completions nests a schema under "json_schema"; Responses does not.
+        flat = {"type": response_format["type"], **response_format.get("json_schema", {})}
+        sent["text"] = {**sent.get("text", {}), "format": flat}
+    if isinstance(choice := sent.get("tool_choice"), dict) and "function" in choice:
+        sent["tool_choice"] = {"type": "function", **choice["function"]}
+    return sent
 
 
 class _ResponsesParser:
-    """Converts items to events; implements `langchain_qwen_ci.wire.decoding.FrameParser`."""
+    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Responses."""
 
     def __init__(self) -> None:
         self.finished = False
         self.usage: dict[str, Any] = {}
-        self._request_id = ""  # set with the first event
-        self._response_id: object = None
+        self._request_id = ""  # set with the first event that is emitted
+        self._response_id: object = None  # from `response.created`
         self._code_calls = code_calls = CodeInterpreterCalls()
         self._function_calls = function_calls = FunctionCalls()
-        self._server_tool_calls = ServerToolCalls()
+        self._server_tools = ServerToolCalls()
         messages, reasoning = Messages(), Reasoning()
         self._item_handlers: dict[str, ItemHandler] = {
             "reasoning": reasoning,
@@ -179,7 +180,7 @@ class _ResponsesParser:
             "code_interpreter_call": code_calls,
             "function_call": function_calls,
         }
-        self._handlers: dict[str, Callable[[Payload], Iterable[Event]]] = {
+        self._event_handlers: dict[str, Callable[[Payload], Iterable[Event]]] = {
             "response.created": self._on_created,
             "response.queued": self._on_created,
             "response.in_progress": self._on_created,
@@ -212,22 +213,26 @@ class _ResponsesParser:
     def read(self, frame: Frame, events: list[Event]) -> None:
         payload = from_json(frame.data)
         kind = payload.get("type") or frame.event
-        if payload.get("object") == "response":  # a response that is not streamed
+        if payload.get("object") == "response":  # a JSON document instead of a stream
             payload = {"response": payload}
             kind = f"response.{payload['response'].get('status')}"
         elif not kind.startswith("response.") and _is_error(kind, payload):
             raise service_error(payload, frame.status)
-        handler = self._handlers.get(kind)
+        handler = self._event_handlers.get(kind)
         if handler is None:
-            logger.debug("Ignoring event %r.", kind)
+            logger.debug("Event %r is ignored.", kind)
             return
         for event in handler(payload):
             if not self._request_id:
-                events.append(self._start(payload))
+                events.append(self._response_started(payload))
             events.append(event)
 
-    def _start(self, payload: Payload) -> ResponseStarted:
-        # Not with `response.created`, because a rate limit may follow it, and that is retried.
+    def _response_started(self, payload: Payload) -> ResponseStarted:
+        """Return the event that precedes the first event of an item.
+
+        `response.created` alone does not start a response: a rate limit, which is retried, may
+        follow it.
+        """
         response = payload.get("response")
         response_id = response.get("id") if isinstance(response, dict) else None
         self._request_id = str(response_id or self._response_id or uuid.uuid4().hex)
@@ -253,8 +258,8 @@ class _ResponsesParser:
         if kind in self._item_handlers:
             return self._item_handlers[kind]
         if kind.endswith("_call"):
-            return self._server_tool_calls
-        logger.debug("Ignoring an item of unknown type %r.", kind)
+            return self._server_tools
+        logger.debug("An item of the unknown type %r is ignored.", kind)
         return None
 
     def _on_completed(self, payload: Payload) -> Iterator[Event]:
@@ -269,14 +274,15 @@ class _ResponsesParser:
         self._read_usage(response)
         for item in response.get("output") or ():
             yield from self._close_item(item)
-        yield from self._code_calls.end()
+        yield from self._code_calls.close_all()
         yield from usage_events(self.usage)
         self.finished = True
-        yield Finished("tool_calls" if self._function_calls.called and reason == "stop" else reason)
+        has_calls = self._function_calls.has_calls
+        yield Finished("tool_calls" if has_calls and reason == "stop" else reason)
 
     def _on_failed(self, payload: Payload) -> list[Event]:
         self._read_usage(payload["response"])
-        raise _response_error(payload["response"])
+        raise _failure(payload["response"])
 
     def _read_usage(self, response: Payload) -> None:
         if usage := response.get("usage"):
@@ -287,13 +293,15 @@ def _is_error(kind: str, payload: Payload) -> bool:
     return kind == "error" or bool(payload.get("code") or payload.get("error"))
 
 
-def _response_error(response: Payload) -> QwenAPIError:
+def _failure(response: Payload) -> QwenAPIError:
+    """Return the exception for the `error` of a failed response."""
     error = as_object(response.get("error") or {})
     message, code, request_id = error.get("message"), error.get("code"), response.get("id")
-    if "rate limit" in str(message).lower():  # its documented code is server_error
+    if "rate limit" in str(message).lower():
+        # Documented with the code "server_error", which would be a QwenServerError.
         return QwenRateLimitError(
-            error_message(message), code=error_name(code), request_id=error_name(request_id)
+            error_message(message), code=error_field(code), request_id=error_field(request_id)
         )
-    match = _FAILURE.match(str(message))
+    match = _STATUS_AND_CODE.match(str(message))
     payload = {"message": message, "code": match[2] if match else code, "request_id": request_id}
     return service_error(payload, int(match[1]) if match else None)

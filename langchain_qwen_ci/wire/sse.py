@@ -1,9 +1,9 @@
-"""Parses server-sent events: bytes, split anywhere, to frames.
+"""Incremental parser of server-sent events: bytes, split anywhere, become frames.
 
-Follows the WHATWG specification (https://html.spec.whatwg.org/multipage/server-sent-events.html),
-with two additions for Qwen's endpoints: the HTTP status of an error is in a comment
-(`:HTTP_STATUS/400`), and an endpoint may answer a streaming request with a JSON document, which is
-then returned as the only frame.
+It follows the WHATWG specification (https://html.spec.whatwg.org/multipage/server-sent-events.html)
+with two additions for Qwen's endpoints: a comment names the HTTP status of an error
+(`:HTTP_STATUS/400`), and a response may be a JSON document although a stream was requested; the
+document is then returned as the only frame.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STATUS = b":HTTP_STATUS/"
-_DIGITS = 3
+_STATUS_COMMENT = b":HTTP_STATUS/"
+_STATUS_DIGITS = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event of a stream.
+    """One server-sent event.
 
     Attributes:
         data: the values of its `data` lines, joined by newlines.
-        event: its `event` field; `""` if it has none.
-        status: the HTTP status in its comment; None if it has none.
+        event: the value of its `event` line; `""` without one.
+        status: the HTTP status in its comment; None without one.
     """
 
     data: bytes
@@ -35,95 +35,109 @@ class Frame:
 
 
 class SSEParser:
-    """A push parser: `feed` yields each frame as soon as it is complete."""
+    """Parses bytes into frames. Each frame is yielded as soon as its last byte was fed."""
 
-    __slots__ = ("_after_cr", "_data", "_document", "_event", "_pieces", "_started", "_status")
+    __slots__ = (
+        "_data",
+        "_event",
+        "_is_document",
+        "_last_was_cr",
+        "_partial_line",
+        "_started",
+        "_status",
+    )
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of the incomplete line
-        self._after_cr = False
+        self._partial_line: list[bytes] = []
+        self._last_was_cr = False
         self._started = False
-        self._document = False
+        self._is_document = False
         self._data: list[bytes] = []
         self._event = ""
         self._status: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that `data`, the next bytes, completes."""
+        """Yield the frames that `data` completes."""
         if not self._started:
-            data = self._start(data)
-        if self._document:
-            self._pieces.append(data)
+            data = self._detect_document(data)
+        if self._is_document:
+            self._partial_line.append(data)
             return
-        for line in self._lines(data):
+        for line in self._complete_lines(data):
             if line:
-                self._field(line)
+                self._read_field(line)
             elif frame := self._dispatch():
                 yield frame
 
     def close(self) -> Iterator[Frame]:
-        """Yield the last frame if the body ends without a blank line after it.
+        """Yield the last frame if the stream ended without the blank line after it.
 
-        The specification drops such a frame. Qwen's streams end with the connection, so the frame
-        may be complete; if it is not, parsing its JSON fails.
+        The specification discards such a frame. Qwen's streams end by closing the connection, so
+        the frame may be complete; if it is not, the JSON parser finds out.
         """
-        remaining = b"".join(self._pieces)
-        if self._document:
-            yield Frame(remaining)
+        rest = b"".join(self._partial_line)
+        if self._is_document:
+            yield Frame(rest)
         else:
-            self._field(remaining)
+            self._read_field(rest)
         if frame := self._dispatch():
             yield frame
 
-    def _start(self, data: bytes) -> bytes:
-        """Decide from the first bytes whether the body is a stream or a JSON document."""
-        self._pieces.append(data)
-        head = b"".join(self._pieces)
-        if _BYTE_ORDER_MARK.startswith(head):  # not enough bytes to tell
+    def _detect_document(self, data: bytes) -> bytes:
+        """Decide by the first bytes whether the body is a JSON document; return bytes to parse."""
+        self._partial_line.append(data)
+        head = b"".join(self._partial_line)
+        if _BYTE_ORDER_MARK.startswith(head):  # too few bytes to decide
             return b""
-        self._pieces.clear()
+        self._partial_line.clear()
         head = head.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t\r\n")
         self._started = bool(head)
         if not head:
-            self._pieces.append(b"\n")  # a byte order mark counts at the very start only
-        self._document = head.startswith((b"{", b"["))
+            # Only white space so far. A byte order mark counts only as the first bytes of the
+            # body, so this byte keeps a later one from being removed.
+            self._partial_line.append(b"\n")
+        self._is_document = head.startswith((b"{", b"["))
         return head
 
-    def _lines(self, data: bytes) -> list[bytes]:
-        """Return the complete lines, which end with LF, CR or CRLF."""
-        if self._after_cr and data.startswith(b"\n"):
+    def _complete_lines(self, data: bytes) -> list[bytes]:
+        """Return the lines that `data` completes; they end with LF, CR or CRLF."""
+        if self._last_was_cr and data.startswith(b"\n"):
             data = data[1:]
-            self._after_cr = False
+            self._last_was_cr = False
         if b"\r" in data:
-            self._after_cr = data.endswith(b"\r")
+            self._last_was_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         elif data:
-            self._after_cr = False
+            self._last_was_cr = False
         if b"\n" not in data:
-            # Pieces are joined once, when the line is complete. Concatenating each of them would
-            # copy a long line once for every piece.
-            self._pieces.append(data)
+            # The pieces are joined once, when the line is complete: concatenating each of them
+            # would copy a long line again for every piece.
+            self._partial_line.append(data)
             return []
-        if self._pieces:
-            self._pieces.append(data)
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-        *lines, incomplete = data.split(b"\n")
-        if incomplete:
-            self._pieces.append(incomplete)
+        if self._partial_line:
+            self._partial_line.append(data)
+            data = b"".join(self._partial_line)
+            self._partial_line.clear()
+        *lines, rest = data.split(b"\n")
+        if rest:
+            self._partial_line.append(rest)
         return lines
 
-    def _field(self, line: bytes) -> None:
+    def _read_field(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
         elif line.startswith(b"event:"):
             self._event = line[6:].strip().decode("utf-8", "replace")
-        elif line.startswith(_STATUS):
-            status = line[len(_STATUS) :].strip()
-            self._status = int(status) if len(status) == _DIGITS and status.isdigit() else None
+        elif line.startswith(_STATUS_COMMENT):
+            status = line[len(_STATUS_COMMENT) :].strip()
+            is_status = len(status) == _STATUS_DIGITS and status.isdigit()
+            self._status = int(status) if is_status else None
 
     def _dispatch(self) -> Frame | None:
-        """Return the frame that a blank line ends; None without data, as the specification says."""
+        """Return the frame that a blank line completes; None for a frame without data lines.
+
+        The name and the rule for empty frames are those of the specification.
+        """
         data, event, status = self._data, self._event, self._status
         self._data, self._event, self._status = [], "", None
         if not data:

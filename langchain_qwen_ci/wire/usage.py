@@ -1,4 +1,4 @@
-"""Converts the usage that an API reports to the `TokensUsed` event."""
+"""Converts the service's `usage` object to a `TokensUsed` event."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 
 def usage_events(usage: dict[str, Any]) -> list[Event]:
-    """Return the event of a usage; no event if there is no usage."""
+    """Return the event for a `usage` object; an empty list for an empty object."""
     return [to_tokens_used(usage)] if usage else []
 
 
 def to_tokens_used(usage: dict[str, Any]) -> TokensUsed:
-    """Convert a usage. A value that is not a count becomes 0.
+    """Convert the `usage` object of any API. A value that is not a count is read as 0.
 
-    The native API and Responses name tokens `input_tokens` and `output_tokens`, Chat Completions
-    `prompt_tokens` and `completion_tokens`. Plugins are in `plugins`, on Responses in `x_tools`.
+    The native API and Responses name the counts `input_tokens` and `output_tokens`, Chat
+    Completions `prompt_tokens` and `completion_tokens`. Call counts of plugins are in `plugins`, on
+    Responses in `x_tools`.
     """
     input_tokens = _count(usage.get("input_tokens")) or _count(usage.get("prompt_tokens"))
     output_tokens = _count(usage.get("output_tokens")) or _count(usage.get("completion_tokens"))
@@ -43,6 +44,7 @@ def _plugins(plugins: object) -> dict[str, dict[str, Any]] | None:
 
 
 def _plugin(usage: dict[str, Any]) -> dict[str, Any]:
+    """Keep the fields that can be stored, such as `{"count": 1, "strategy": "turbo"}`."""
     return {
         name: _count(value) if name == "count" else value
         for name, value in usage.items()
@@ -53,7 +55,7 @@ def _plugin(usage: dict[str, Any]) -> dict[str, Any]:
 def _details(details: object) -> dict[str, int]:
     """Convert `{"cached_tokens": 3, "text_tokens": 5}` to LangChain's names.
 
-    Only integers are kept, because LangChain cannot add up others.
+    Values that are not integers are dropped: LangChain cannot add them when it merges chunks.
     """
     if not isinstance(details, dict):
         return {}

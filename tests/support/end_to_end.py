@@ -28,8 +28,8 @@ from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenAPIError, QwenError
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.message_builder import MessageBuilder
-from langchain_qwen_ci.response.text_messages import to_text_message
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
+from langchain_qwen_ci.response.text_messages import to_text_message
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.events import (
     CodeDelta,

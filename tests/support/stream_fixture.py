@@ -10,7 +10,8 @@ REQUEST_ID = "5f0c7d5e-0001"
 
 @dataclass(frozen=True)
 class Stream:
-    """Raw bytes and their meaning. `execution_records` overrides `codes` where an API shows more."""
+    """Raw bytes and their meaning. `execution_records` overrides `codes` where an API shows
+    more."""
 
     body: bytes
     api: str = "dashscope"

@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "langchain_qwen_ci"
 NAME = PACKAGE.name
 
-# From the lowest layer to the highest: a module imports from its own layer and from lower ones only.
+# From the lowest layer to the highest: a module imports from its own layer and from lower ones
+# only.
 LAYERS = (
     ("__about__",),
     ("metadata",),
