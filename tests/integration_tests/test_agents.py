@@ -82,7 +82,7 @@ BY_TURNS = [
 
 @every_api
 @every_way
-def test_an_agent_uses_the_interpreter_as_a_tool(way, api: str):
+def test_agent_uses_the_interpreter_as_a_tool(way, api: str):
     with EmulatorServer(responder=Script(*AS_A_TOOL)) as server:
         agent = create_agent(
             qwen(server, api, enable_code_interpreter=False),
@@ -106,7 +106,7 @@ def test_an_agent_uses_the_interpreter_as_a_tool(way, api: str):
 
 @every_api
 @every_way
-def test_one_model_takes_turns_with_tools_and_interpreter(way, api: str):
+def test_middleware_switches_between_tools_and_interpreter(way, api: str):
     with EmulatorServer(responder=Script(*BY_TURNS)) as server:
         agent = create_agent(qwen(server, api), [orders], middleware=[CodeInterpreterMiddleware()])
         state = way(agent, QUESTION)
@@ -135,7 +135,7 @@ def _conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in messages]
 
 
-def test_a_function_can_decide_instead():
+def test_when_function_decides_the_turn():
     turns = [[Call("orders", {"year": 2025})], BY_TURNS[-1]]
     with EmulatorServer(responder=Script(*turns)) as server:
         middleware = CodeInterpreterMiddleware(
@@ -150,7 +150,7 @@ def test_a_function_can_decide_instead():
     assert len(state["code_executions"]) == 1
 
 
-def test_a_model_of_another_provider_hands_over_to_qwen():
+def test_agent_model_of_another_provider():
     class Caller(FakeListChatModel):
         def bind_tools(self, tools, **kwargs):
             return self
@@ -169,7 +169,7 @@ def test_a_model_of_another_provider_hands_over_to_qwen():
         alone.invoke(QUESTION)
 
 
-def test_executions_are_live_in_both_ways():
+def test_executions_are_streamed_by_tool_and_middleware():
     for turns, build in (
         (AS_A_TOOL, lambda server: ([orders, code_interpreter_tool(qwen(server))], [])),
         (BY_TURNS, lambda server: ([orders], [CodeInterpreterMiddleware()])),
@@ -185,7 +185,7 @@ def test_executions_are_live_in_both_ways():
         ]
 
 
-def test_the_tool_works_outside_of_graphs():
+def test_tool_works_outside_of_graphs():
     turn = [Run("6 * 7"), Say("42")]
     with EmulatorServer(responder=Script(turn, turn)) as server:
         compute = code_interpreter_tool(

@@ -30,7 +30,7 @@ def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.Comp
     )
 
 
-def test_it_thinks_runs_code_and_answers_on_the_emulator():
+def test_command_line_uses_the_emulator_without_a_key():
     done = run(QUESTION)
     assert done.returncode == 0
     assert done.stderr == "DASHSCOPE_API_KEY is not set: asking the emulator.\n"
@@ -43,7 +43,7 @@ def test_it_thinks_runs_code_and_answers_on_the_emulator():
     )
 
 
-def test_the_responses_api_shows_what_the_code_printed():
+def test_responses_api_shows_output():
     done = run("--api", "responses", QUESTION)
     assert done.returncode == 0
     code, output = done.stdout.index("123**21"), done.stdout.index(RESULT)
@@ -52,7 +52,7 @@ def test_the_responses_api_shows_what_the_code_printed():
     assert document["code_executions"][0]["output"] == RESULT
 
 
-def test_chat_completions_shows_no_code_and_says_so():
+def test_chat_completions_warns_that_code_is_not_returned():
     done = run("--api", "chat_completions", QUESTION)
     assert RESULT in done.stdout
     assert "no code was shown" in done.stdout
@@ -63,7 +63,7 @@ def test_chat_completions_shows_no_code_and_says_so():
     assert ".py" not in done.stderr
 
 
-def test_json_and_standard_input():
+def test_json_output_and_standard_input():
     done = run("--json", stdin=QUESTION)
     document = json.loads(done.stdout)
     assert RESULT in document["answer"]
@@ -77,7 +77,7 @@ def against(server: EmulatorServer, *arguments: str) -> subprocess.CompletedProc
     return run(*arguments, DASHSCOPE_BASE_URL=server.url, DASHSCOPE_API_KEY="sk-wrong")
 
 
-def test_a_wrong_key_is_said_and_not_shown():
+def test_wrong_key_is_reported_without_the_key():
     with EmulatorServer(api_key="right") as server:
         done = against(server, "?")
     assert done.returncode == 1
@@ -87,7 +87,7 @@ def test_a_wrong_key_is_said_and_not_shown():
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_model_is_said():
+def test_unknown_model_is_reported():
     with EmulatorServer() as server:
         done = against(server, "--model", "gpt-9", "?")
     assert done.returncode == 1
@@ -95,7 +95,7 @@ def test_an_unknown_model_is_said():
     assert "Check the model's name" in done.stderr
 
 
-def test_no_network_is_said():
+def test_connection_error_is_reported():
     with EmulatorServer() as server:
         pass
     done = against(server, "?")
@@ -103,14 +103,14 @@ def test_no_network_is_said():
     assert "could not be reached" in done.stderr
 
 
-def test_no_question_is_wrong_usage():
+def test_missing_question_is_wrong_usage():
     done = run()
     assert done.returncode == 2
     assert "no question" in done.stderr
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_what_arrived_before_a_failure_is_shown(form: list[str]):
+def test_partial_answer_is_shown_before_an_error(form: list[str]):
     turn = [Think("Hm."), Run("6 * 7"), Say("It is 42, and that is certain.")]
     with EmulatorServer(responder=Script(turn), faults=(Cut(after=7),)) as server:
         done = against(server, *form, "?")
@@ -120,7 +120,7 @@ def test_what_arrived_before_a_failure_is_shown(form: list[str]):
 
 
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
-def test_control_characters_do_not_reach_the_terminal(api: str):
+def test_control_characters_are_escaped(api: str):
     evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
     turn = [Think(evil), Run(f"print('{evil}')"), Say(f"{evil}done")]
     with EmulatorServer(responder=Script(turn, turn)) as server:
@@ -145,7 +145,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[Any]:
     )
 
 
-def test_control_c_ends_it_cleanly():
+def test_control_c_exits_cleanly():
     turn = [Think("Let me think about it.")]
     with EmulatorServer(responder=Script(turn), faults=(Stall(after=3, seconds=60),)) as server:
         asking = start(
@@ -159,7 +159,7 @@ def test_control_c_ends_it_cleanly():
     assert "Traceback" not in stderr
 
 
-def test_the_emulator_runs_until_control_c():
+def test_emulator_command_runs_until_control_c():
     emulator = start("langchain_qwen_ci.emulator", "--port", "0", "--pace", "0")
     first = emulator.stdout.readline()
     url = re.search(r"http://127\.0\.0\.1:\d+", first)[0]

@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
     "page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=str
 )
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, monkeypatch):
+def test_python_blocks_of_a_page_run(page: Path, monkeypatch):
     source = page.read_text()
     names: dict[str, object] = {"__name__": "docs"}
     with EmulatorServer() as server:
@@ -33,7 +33,7 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_links_lead_somewhere(page: Path):
+def test_links_exist(page: Path):
     for link in LINK.findall(page.read_text()):
         assert (page.parent / link).exists(), link
 
@@ -67,7 +67,7 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=str)
-def test_examples_run(example: Path):
+def test_examples_print_the_expected_output(example: Path):
     done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for expected in PRINTED[example.name]:

@@ -97,12 +97,12 @@ def answer(api: str, way: str, version: str | None) -> Any:
         return WAYS[way](model)
 
 
-def test_the_table_speaks_of_every_api_and_fact():
+def test_documented_table_has_every_api_and_feature():
     assert set(table()) == {"dashscope", "responses", "chat_completions"}
     assert table()["responses"] == set(FACTS)
 
 
-def test_the_reference_is_what_the_script_says():
+def test_reference_message_matches_the_script():
     message = reference()
     first, second = code_executions(message)
     assert message.text == "It is 42, and half of it 21."
@@ -115,7 +115,7 @@ def test_the_reference_is_what_the_script_says():
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("api", table())
-def test_one_script_gives_one_message(api: str, way: str, version: str | None):
+def test_one_script_gives_equal_messages_on_all_apis(api: str, way: str, version: str | None):
     message = answer(api, way, version)
     carried = table()[api]
     for fact, told in FACTS.items():
@@ -135,7 +135,7 @@ HISTORY_APIS = ["dashscope", "responses", "chat_completions"]
 
 
 @pytest.mark.parametrize("first", range(3))
-def test_a_conversation_goes_on_across_the_apis_and_another_provider(first: int):
+def test_conversation_across_apis_and_another_provider(first: int):
     """Each turn reads what the others said, whichever API or package they came by."""
     order = HISTORY_APIS[first:] + HISTORY_APIS[:first]
     turns = [
@@ -181,7 +181,7 @@ def _conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in messages]
 
 
-def test_going_on_from_a_stored_answer():
+def test_previous_response_id_continues_a_stored_response():
     turns = [
         [Run("6 * 7"), Say("It is 42.")],
         lambda question: [Say(f"You asked {len(question.messages)}")],
@@ -198,7 +198,7 @@ def test_going_on_from_a_stored_answer():
 
 @pytest.mark.parametrize("way", ["invoke", "v3"])
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_other_tools_of_the_service_run_beside_the_interpreter(version: str | None, way: str):
+def test_server_tools_run_together_with_the_interpreter(version: str | None, way: str):
     turn = [
         Think("I search."),
         Search("power of 7", sources=("https://maths.example",)),
@@ -228,7 +228,7 @@ def test_other_tools_of_the_service_run_beside_the_interpreter(version: str | No
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("api", table())
-def test_answers_of_every_kind_can_be_history(api: str, way: str):
+def test_every_kind_of_answer_can_be_sent_as_history(api: str, way: str):
     """Whatever form an earlier answer has, its text goes back, and its calls."""
     earlier = [answer("responses", way, version) for version in (None, "v1")]
     with EmulatorServer(responder=Script([Say("Yes.")])) as server:
@@ -256,7 +256,7 @@ class Counted(httpx.SyncByteStream):
     ("api", "body"),
     [("dashscope", dashscope_streams.STREAMS), ("responses", responses_streams.STREAMS)],
 )
-def test_events_tell_of_code_before_the_next_frame_is_read(api: str, body: Any):
+def test_protocol_events_of_code_precede_the_next_frame(api: str, body: Any):
     stream = Counted(body["one run"].body)
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
     model = ChatQwenCodeInterpreter(

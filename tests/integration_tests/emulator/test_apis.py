@@ -37,7 +37,7 @@ ANSWER = [
 ]
 
 
-def test_a_script_means_the_same_on_every_wire():
+def test_script_gives_the_same_answer_on_every_api():
     with EmulatorServer(responder=Script(*[ANSWER] * 3)) as server:
         read = {}
         for wire in WIRES:
@@ -55,7 +55,7 @@ def test_a_script_means_the_same_on_every_wire():
     assert told > 3 * 270  # three inferences
 
 
-def test_an_inference_after_a_run_reads_what_came_before_it():
+def test_input_tokens_grow_after_a_run():
     turns = [Run("1")], [Think("a b c"), Run("1")], [Run("'" + "x" * 18 + "'")]
     with EmulatorServer(responder=Script(*turns)) as server:
         plain, thought, printed = (usage_of("responses", ask(server, "responses")) for _ in turns)
@@ -76,7 +76,7 @@ def test_an_inference_after_a_run_reads_what_came_before_it():
         ([Say("a b"), Run("1"), Say("c d")], {"stop": ["b"]}, "a ", "stop"),
     ],
 )
-def test_a_stop_sequence_ends_the_text(wire, turn, more, text, finish):
+def test_stop_sequence_ends_the_text(wire, turn, more, text, finish):
     if wire == "responses":  # it has no stop sequences: what is sent is ignored
         text = "".join(step.text for step in turn if isinstance(step, Say))
     with EmulatorServer(responder=Script(turn)) as server:
@@ -89,7 +89,7 @@ def test_a_stop_sequence_ends_the_text(wire, turn, more, text, finish):
 @pytest.mark.parametrize(
     ("words", "text", "finish"), [(16, " w" * 16, "stop"), (17, " w" * 16, "length")]
 )
-def test_the_longest_answer(wire, words, text, finish):
+def test_max_tokens_limits_the_text(wire, words, text, finish):
     turn = [Think("w " * 40), Run("1"), *[Say(" w")] * words]
     with EmulatorServer(responder=Script(turn)) as server:
         response = ask(server, wire, max_tokens=16)
@@ -98,7 +98,7 @@ def test_the_longest_answer(wire, words, text, finish):
 
 
 @pytest.mark.parametrize("wire", ["dashscope", "chat_completions"])
-def test_the_longest_reasoning(wire):
+def test_thinking_budget_limits_the_reasoning(wire):
     turn = [Think("a b c d"), Think(" e"), Say("Yes.")]
     with EmulatorServer(responder=Script(turn)) as server:
         response = ask(server, wire, thinking_budget=3)
@@ -107,7 +107,7 @@ def test_the_longest_reasoning(wire):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_mind_that_fails_half_way_ends_in_an_error(wire):
+def test_responder_error_after_the_start_is_an_error(wire):
     def fails(question):
         yield Say("one two")
         raise KeyError("mine")
@@ -121,7 +121,7 @@ def test_a_mind_that_fails_half_way_ends_in_an_error(wire):
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_the_request_has_not_switched_on_is_a_mistake_of_the_mind(wire, stream):
+def test_steps_that_the_request_does_not_allow_are_errors(wire, stream):
     steps = [Run("1"), Search("?"), Extract(("u",), "g", "o")]
     with EmulatorServer(responder=Script(*[[step] for step in steps])) as server:
         for name in ("runs code", "web_search", "web_extractor"):
@@ -130,7 +130,7 @@ def test_what_the_request_has_not_switched_on_is_a_mistake_of_the_mind(wire, str
             assert name in error_of(wire, response.json())[1]
 
 
-def test_search_on_the_native_wire_has_sources_and_a_count():
+def test_search_on_the_native_api_has_sources_and_a_count():
     turn = [Search("?", ("https://a/",)), Say("Found.")]
     with EmulatorServer(responder=Script(turn)) as server:
         last = data(ask(server, "dashscope", enable_search=True))[-1]
@@ -144,7 +144,7 @@ CODES = {"dashscope": "Throttling", "responses": "Throttling", "chat_completions
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_status(wire, stream):
+def test_status_fault(wire, stream):
     fault = Status(429, "Throttling", "Slow.", {"retry-after": "7"})
     with EmulatorServer(faults=(fault,)) as server:
         response = ask(server, wire, stream=stream)
@@ -154,7 +154,7 @@ def test_a_status(wire, stream):
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_error_as_json_with_status_200(wire, stream):
+def test_error_body_fault(wire, stream):
     fault = ErrorBody("InvalidParameter", "Bad.")
     with EmulatorServer(faults=(fault,)) as server:
         response = ask(server, wire, stream=stream, interpreter=False)
@@ -172,7 +172,7 @@ def test_an_error_as_json_with_status_200(wire, stream):
 @pytest.mark.parametrize(
     "fault", [ErrorFrame(4, 500, "InternalError", "Broken."), FailedResponse()]
 )
-def test_an_error_within_a_stream(wire, fault):
+def test_error_frame_fault(wire, fault):
     with EmulatorServer(responder=Script(ANSWER), faults=(fault,)) as server:
         response = ask(server, wire)
     assert response.status_code == 200
@@ -188,7 +188,7 @@ def test_an_error_within_a_stream(wire, fault):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_an_error_frame_in_place_of_a_document_has_its_own_status(wire):
+def test_error_frame_fault_of_an_unstreamed_answer(wire):
     fault = ErrorFrame(after=3, status=503, code="InternalError", message="Broken.")
     with EmulatorServer(responder=Script([Say("Yes.")]), faults=(fault,)) as server:
         response = ask(server, wire, stream=False, interpreter=False)
@@ -197,7 +197,7 @@ def test_an_error_frame_in_place_of_a_document_has_its_own_status(wire):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_cut_stream_lacks_its_end(wire):
+def test_cut_fault(wire):
     with EmulatorServer(
         responder=Script(ANSWER), faults=(Cut(after=4, bytes_into_next=9),)
     ) as server:
@@ -210,7 +210,7 @@ def test_a_cut_stream_lacks_its_end(wire):
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_dropped_connection(wire, stream):
+def test_reset_fault(wire, stream):
     with (
         EmulatorServer(responder=Script([Say("a b c")]), faults=(Reset(after=2),)) as server,
         pytest.raises(httpx.RemoteProtocolError),
@@ -219,7 +219,7 @@ def test_a_dropped_connection(wire, stream):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_faults_strike_documents(wire):
+def test_faults_apply_to_unstreamed_answers(wire):
     turns = [[Say("Yes, it is.")]] * 4
     faults = (Cut(after=3, bytes_into_next=9), Garbage(after=3, data=b"<html>"), Stall(3, 0.0))
     with EmulatorServer(responder=Script(*turns), faults=faults) as server:
@@ -235,7 +235,7 @@ def test_faults_strike_documents(wire):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_garbage_in_a_stream(wire):
+def test_garbage_fault(wire):
     with EmulatorServer(responder=Script(ANSWER), faults=(Garbage(after=2),)) as server:
         frames = ask(server, wire).text.rstrip("\n").split("\n\n")
     assert len(frames) == 3
@@ -243,7 +243,7 @@ def test_garbage_in_a_stream(wire):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_nothing_follows_a_finish(wire):
+def test_nothing_follows_a_finish_step(wire):
     turn = [Say("Cut"), Finish("length"), Say(" off"), Run("1")]
     with EmulatorServer(responder=Script(turn)) as server:
         response = ask(server, wire)

@@ -18,7 +18,7 @@ SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "requ
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
 
 
-def test_the_bytes_of_a_stream():
+def test_stream_bytes():
     with EmulatorServer(responder=Script(ANSWER)) as server:
         response = post(server, CHAT, chat())
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -50,7 +50,7 @@ def test_the_bytes_of_a_stream():
     assert usage["usage"]["completion_tokens_details"] == {"reasoning_tokens": 4}
 
 
-def test_neither_code_nor_counts_stand_in_a_stream():
+def test_stream_has_neither_code_nor_counts():
     with EmulatorServer(responder=Script(ANSWER)) as server:
         text = post(server, CHAT, chat()).text
     assert "12**3" not in text
@@ -58,14 +58,14 @@ def test_neither_code_nor_counts_stand_in_a_stream():
     assert "plugins" not in text
 
 
-def test_usage_comes_only_when_it_is_asked_for():
+def test_usage_requires_include_usage():
     with EmulatorServer(responder=Script(ANSWER)) as server:
         chunks = data(post(server, CHAT, chat(stream_options=None)))
     assert all(chunk["choices"] for chunk in chunks)
     assert {chunk["usage"] for chunk in chunks} == {None}
 
 
-def test_one_document():
+def test_unstreamed_answer():
     turn = [Think("Hm."), Say("Yes, "), Say("it is.")]
     with EmulatorServer(responder=Script(turn)) as server:
         body = chat(interpreter=False, enable_thinking=True, stream=False)
@@ -84,7 +84,7 @@ def test_one_document():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_calls(stream):
+def test_function_calls(stream):
     turn = [Call("f", {"x": "é"}, id="call_1"), Call("g", {}, id="call_2")]
     with EmulatorServer(responder=Script(turn)) as server:
         response = post(server, CHAT, chat(interpreter=False, stream=stream, tools=[FUNCTION]))
@@ -190,7 +190,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals(qwen_emulator, name):
+def test_error_messages(qwen_emulator, name):
     body, said = REFUSALS[name]
     response = post(qwen_emulator, CHAT, body)
     assert response.status_code == 400
@@ -214,13 +214,13 @@ def test_unknown_keys_and_models():
 
 
 @pytest.mark.parametrize("model", ["qwen-max", "qwen3-max-preview", "qwen3.5-omni-plus"])
-def test_some_models_ignore_the_interpreter_without_a_word(qwen_emulator, model):
+def test_some_models_ignore_the_interpreter_flag(qwen_emulator, model):
     body = chat("2 + 2", model=model, enable_thinking=False, stream=False)
     response = post(qwen_emulator, CHAT, body)
     assert "off" in response.json()["choices"][0]["message"]["content"]
 
 
-def test_media_come_to_models_that_see(qwen_emulator):
+def test_media_are_passed_to_models_with_vision(qwen_emulator):
     video = {"type": "video_url", "video_url": {"url": "https://example.com/v.mp4"}}
     audio = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
     content = [{"type": "text", "text": "What is this?"}, IMAGE, IMAGE, video, audio]
@@ -230,7 +230,7 @@ def test_media_come_to_models_that_see(qwen_emulator):
     assert "2 images and 1 video and 1 audio" in said
 
 
-def test_a_list_of_text_is_text(qwen_emulator):
+def test_list_of_text_parts_is_text(qwen_emulator):
     content = [{"type": "text", "text": "Compute "}, {"type": "text", "text": "6 times 7."}]
     body = chat(messages=[{"role": "user", "content": content}])
     chunks = data(post(qwen_emulator, CHAT, body))[:-1]
@@ -238,7 +238,7 @@ def test_a_list_of_text_is_text(qwen_emulator):
     assert said == "6 * 7 = 42."
 
 
-def test_a_conversation_with_tools_goes_on(qwen_emulator):
+def test_conversation_with_tool_messages(qwen_emulator):
     result = {"role": "tool", "tool_call_id": "c", "content": "It is sunny."}
     body = chat(messages=[USER, ASSISTANT, result], tools=[FUNCTION], stream=False, **OFF)
     said = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
@@ -253,20 +253,20 @@ def test_a_conversation_with_tools_goes_on(qwen_emulator):
         ("What is the answer?", JSON_SCHEMA, {"answer"}),
     ],
 )
-def test_json_is_answered_where_it_is_demanded(qwen_emulator, text, wanted, keys):
+def test_json_response_format(qwen_emulator, text, wanted, keys):
     body = chat(text, response_format=wanted, stream=False, **OFF)
     said = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
     assert set(json.loads(said)) == (keys or {"setup", "punchline"})
 
 
-def test_the_newer_name_of_the_longest_answer():
+def test_max_completion_tokens():
     with EmulatorServer(responder=Script([Say("a b c d")])) as server:
         body = chat(interpreter=False, stream=False, max_completion_tokens=2)
         (choice,) = post(server, CHAT, body).json()["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("a b", "length")
 
 
-def test_search_is_silent_and_must_be_on():
+def test_search_is_not_returned_and_must_be_enabled():
     turns = [[Search("?", ("https://example.com/",)), Say("Found.")]] * 2
     with EmulatorServer(responder=Script(*turns)) as server:
         off = post(server, CHAT, chat())

@@ -68,27 +68,27 @@ MISSHAPEN = {
 
 
 @pytest.mark.parametrize("name", MISSHAPEN)
-def test_a_misshapen_request_is_refused(post, name):
+def test_malformed_request_is_rejected(post, name):
     response = post(MISSHAPEN[name])
     assert (response.status_code, response.json()["code"]) == (400, "InvalidParameter")
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"[" * 200_000], ids=["broken", "empty", "deep"])
-def test_what_is_no_json_is_refused(qwen_emulator, content):
+def test_invalid_json_is_rejected(qwen_emulator, content):
     response = httpx.post(qwen_emulator.url + TEXT, content=content, headers=STREAM)
     assert response.status_code == 400
     assert response.json()["code"] == "BadRequest"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_only_post_is_served(qwen_emulator, method):
+def test_only_post_is_accepted(qwen_emulator, method):
     response = httpx.request(method, qwen_emulator.url + TEXT, headers=STREAM)
     assert response.status_code == 404
     assert response.json()["code"] == "NotFound"
 
 
-def test_an_answer_without_streaming_holds_its_tool_calls(post):
+def test_unstreamed_answer_has_tool_calls(post):
     choice = post(body(tools=[WEATHER]), headers=WHOLE).json()["output"]["choices"][0]
     (call,) = choice["message"]["tool_calls"]
     assert call["function"]["name"] == "get_weather"
@@ -96,7 +96,7 @@ def test_an_answer_without_streaming_holds_its_tool_calls(post):
     assert choice["finish_reason"] == "tool_calls"
 
 
-def test_without_incremental_output_every_frame_repeats_text_and_calls():
+def test_frames_without_incremental_output_are_cumulative():
     turn = [Say("one two"), Call("f", {"a": 1}, id="call_1"), Call("g", {}, id="call_2")]
     with EmulatorServer(responder=Script(turn)) as server:
         content = body(incremental_output=False)
@@ -106,7 +106,7 @@ def test_without_incremental_output_every_frame_repeats_text_and_calls():
     assert shown == [[], [], ["call_1"], ["call_1", "call_2"], ["call_1", "call_2"]]
 
 
-def test_tool_choice_is_followed(post):
+def test_tool_choice_is_respected(post):
     forced = {"type": "function", "function": {"name": "roll_dice"}}
     names = []
     for choice in ("auto", "none", forced):
@@ -124,7 +124,7 @@ def test_tool_choice_is_followed(post):
         [Say("Let me look. "), Run("1")],
     ],
 )
-def test_text_comes_before_what_follows_it(turn):
+def test_text_precedes_the_next_step(turn):
     thinking = {"enable_thinking": True, "enable_code_interpreter": True}
     with EmulatorServer(responder=Script(turn)) as server:
         content = body("qwen3.5-plus", **thinking)
@@ -141,20 +141,20 @@ def test_text_comes_before_what_follows_it(turn):
     [("qwen3-max", TEXT, False), ("qwen3.5-new", MULTIMODAL, True), ("qwen-plus", TEXT, False)],
 )
 @pytest.mark.parametrize("told", [{}, {"enable_thinking": None}])
-def test_a_model_thinks_as_it_is_used_to(model, path, thinks, told):
+def test_thinking_defaults_of_models(model, path, thinks, told):
     with EmulatorServer(responder=Script([Think("Hm."), Say("Yes.")])) as server:
         found = messages(httpx.post(server.url + path, json=body(model, **told), headers=STREAM))
     thoughts = [message.get("reasoning_content") for message in found]
     assert ("Hm." in thoughts) is thinks
 
 
-def test_an_error_frame_is_numbered_like_the_others():
+def test_error_frame_has_the_next_number():
     with EmulatorServer(responder=Script([Say("a b c")]), faults=(ErrorFrame(after=2),)) as server:
         text = httpx.post(server.url + TEXT, json=body(), headers=STREAM).text
     assert [line for line in text.split("\n") if line.startswith("id:")] == ["id:1", "id:2", "id:3"]
 
 
-def test_nothing_follows_a_finish():
+def test_nothing_follows_a_finish_step():
     turn = [Say("Cut"), Finish("length"), Say(" off")]
     with EmulatorServer(responder=Script(turn)) as server:
         found = messages(httpx.post(server.url + TEXT, json=body(), headers=STREAM))

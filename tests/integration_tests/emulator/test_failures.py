@@ -48,14 +48,14 @@ def fails_half_way(request):
     raise KeyError("my mistake")
 
 
-def test_a_mind_that_fails_at_once_is_a_500():
+def test_responder_error_at_the_start_is_a_500():
     with EmulatorServer(responder=Script(fails_at_once)) as server:
         response = post(server)
     assert response.status_code == 500
     assert response.json()["message"] == "KeyError: 'my mistake'"
 
 
-def test_a_mind_that_fails_half_way_ends_in_an_error_frame():
+def test_responder_error_after_the_start_is_an_error_frame():
     with EmulatorServer(responder=Script(fails_half_way)) as server:
         response = post(server)
     last = response.text.removesuffix("\n\n").split("\n\n")[-1]
@@ -63,7 +63,7 @@ def test_a_mind_that_fails_half_way_ends_in_an_error_frame():
     assert "KeyError: 'my mistake'" in last
 
 
-def test_code_needs_the_interpreter():
+def test_run_step_requires_the_interpreter():
     content = BODY | {"parameters": PARAMETERS | {"enable_code_interpreter": False}}
     with EmulatorServer(responder=Script([Run("1")])) as server:
         response = post(server, content)
@@ -71,7 +71,7 @@ def test_code_needs_the_interpreter():
     assert "interpreter is off" in response.json()["message"]
 
 
-async def test_a_crashed_worker_fails_one_run_and_no_more():
+async def test_crashed_worker_fails_one_run_only():
     async with Sandbox(Limits(seconds=60)) as sandbox:
         program = _Program(sandbox, "while True: pass", defined=None)
         running = asyncio.ensure_future(asyncio.to_thread(program.run))
@@ -92,7 +92,7 @@ STOPPED_WHILE = {
 }
 
 
-def test_a_client_that_leaves_ends_a_run_it_would_have_had_in_one_document():
+def test_disconnect_ends_an_unstreamed_run():
     endless = [Run("while True: pass")]
     turns = [*[endless] * 20, [Run("1"), Say("done")]]
     body = responses(stream=False)
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_ends_a_run_it_would_have_had_in_one_document():
 
 
 @pytest.mark.parametrize("name", STOPPED_WHILE)
-def test_stopping_is_quick_and_quiet(name):
+def test_stop_is_fast_and_silent(name):
     program = f"""if True:
         import httpx, threading, time
         from langchain_qwen_ci.emulator import *
@@ -135,7 +135,7 @@ def test_stopping_is_quick_and_quiet(name):
     assert (done.stdout, done.stderr) == ("True 1\n", "")
 
 
-def test_it_is_started_once_and_can_be_started_again():
+def test_server_can_be_restarted_but_not_started_twice():
     before = threading.active_count()
     server = EmulatorServer(responder=Script([Say("a")], [Say("b")]))
     with server:
@@ -147,7 +147,7 @@ def test_it_is_started_once_and_can_be_started_again():
     assert threading.active_count() == before
 
 
-def test_a_long_question_does_not_hold_the_server_up(qwen_emulator):
+def test_long_question_does_not_block_the_server(qwen_emulator):
     for text in (
         "9" * 30_000 + " of",
         "1." * 15_000,
@@ -167,7 +167,7 @@ def no_garbage_collection():
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-def test_clients_that_leave_a_stream_free_the_workers_that_it_has_taken():
+def test_disconnect_frees_the_workers_of_a_stream():
     left = threading.Semaphore(0)
 
     class Endless:
@@ -190,7 +190,7 @@ def test_clients_that_leave_a_stream_free_the_workers_that_it_has_taken():
     assert response.json()["output"][-1]["content"][0]["text"] == "It is 42."
 
 
-async def test_streams_that_take_their_time_do_not_keep_others_from_running_code():
+async def test_slow_streams_do_not_block_workers():
     many = 40  # more than there are workers
 
     class AllAtOnce:

@@ -79,7 +79,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("wire", WIRES)
-def test_nonsense_anywhere_is_refused_or_answered(qwen_emulator, wire, stream):
+def test_invalid_values_are_rejected_or_answered(qwen_emulator, wire, stream):
     whole = BODIES[wire]("2 + 2", interpreter=False, stream=stream, **MORE[wire])
     headers = {"X-DashScope-SSE": "enable"} if stream and wire == "dashscope" else {}
     assert post(qwen_emulator, PATHS[wire], whole, **headers).status_code == 200
@@ -104,7 +104,7 @@ def test_nonsense_anywhere_is_refused_or_answered(qwen_emulator, wire, stream):
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
-def test_a_number_that_is_none_is_out_of_range(qwen_emulator, wire, number):
+def test_value_that_is_not_a_number_is_out_of_range(qwen_emulator, wire, number):
     body = json.dumps(BODIES[wire](temperature=0.125)).replace("0.125", number)
     headers = {"Authorization": "Bearer any", "X-DashScope-SSE": "enable"}
     response = httpx.post(qwen_emulator.url + PATHS[wire], content=body, headers=headers)
@@ -113,7 +113,7 @@ def test_a_number_that_is_none_is_out_of_range(qwen_emulator, wire, number):
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "1e999", "-" * 5000])
-def test_numbers_that_cannot_be_held_are_no_arguments(qwen_emulator, text):
+def test_numbers_that_python_cannot_represent_are_skipped(qwen_emulator, text):
     tool = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
     tools = [{"type": "function", "function": tool}]
     more = {"tools": tools, "tool_choice": FORCED, "interpreter": False, "stream": False}

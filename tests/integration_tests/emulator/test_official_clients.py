@@ -95,7 +95,7 @@ def check_response(response: Any) -> None:
     assert response_usage(response.usage) == tokens(*ANSWER)
 
 
-def test_the_sdk_reads_a_chat_stream(serve):
+def test_openai_sdk_reads_a_chat_stream(serve):
     _, client = serve(ANSWER)
     chunks = list(
         client.chat.completions.create(
@@ -113,7 +113,7 @@ def test_the_sdk_reads_a_chat_stream(serve):
     assert chat_usage(chunks[-1].usage) == tokens(*ANSWER)
 
 
-def test_the_sdk_reads_a_completion(serve):
+def test_openai_sdk_reads_a_completion(serve):
     _, client = serve([Think("Hm."), Say("Yes.")], CALLS)
     first = client.chat.completions.create(model="qwen3-max", messages=ASKED, extra_body=THINKING)
     message: Any = first.choices[0].message
@@ -127,7 +127,7 @@ def test_the_sdk_reads_a_completion(serve):
     ]
 
 
-def test_the_sdk_gathers_the_calls_of_a_chat_stream(serve):
+def test_openai_sdk_merges_function_calls_of_a_chat_stream(serve):
     _, client = serve([Say("Look: "), *CALLS])
     with client.chat.completions.stream(
         model="qwen3-max", messages=ASKED, tools=FUNCTIONS
@@ -140,7 +140,7 @@ def test_the_sdk_gathers_the_calls_of_a_chat_stream(serve):
     ]
 
 
-def test_the_sdk_reads_a_response(serve):
+def test_openai_sdk_reads_a_response(serve):
     _, client = serve(ANSWER)
     check_response(
         client.responses.create(
@@ -149,7 +149,7 @@ def test_the_sdk_reads_a_response(serve):
     )
 
 
-def test_the_sdk_reads_a_response_stream(serve):
+def test_openai_sdk_reads_a_response_stream(serve):
     _, client = serve(ANSWER)
     events = list(
         client.responses.create(
@@ -166,7 +166,7 @@ def test_the_sdk_reads_a_response_stream(serve):
     check_response(events[-1].response)
 
 
-def test_the_sdk_gathers_a_response_stream(serve):
+def test_openai_sdk_merges_a_response_stream(serve):
     """Its own fold checks the order of the events: an item must be added before it grows."""
     _, client = serve(ANSWER)
     with client.responses.stream(
@@ -175,7 +175,7 @@ def test_the_sdk_gathers_a_response_stream(serve):
         check_response(stream.get_final_response())
 
 
-def test_the_sdk_reads_calls_search_and_state_of_responses(serve):
+def test_openai_sdk_reads_calls_search_and_state(serve):
     function: Any = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
     search: Any = [{"type": "web_search"}]
     turns = [CALLS[:1]], [[Search("q", ("https://a/",)), Say("Found.")]]
@@ -192,7 +192,7 @@ def test_the_sdk_reads_calls_search_and_state_of_responses(serve):
     assert [source.url for source in found.action.sources] == ["https://a/"]
 
 
-def test_the_sdk_reads_all_of_it_asynchronously(serve):
+def test_async_openai_sdk_reads_everything(serve):
     server, _ = serve(ANSWER, ANSWER, ANSWER)
 
     async def read() -> None:
@@ -215,7 +215,7 @@ def test_the_sdk_reads_all_of_it_asynchronously(serve):
     asyncio.run(read())
 
 
-def test_the_sdk_raises_what_the_emulator_refuses(serve):
+def test_openai_sdk_raises_request_errors(serve):
     _, client = serve()
     with pytest.raises(openai.BadRequestError, match="Non-streaming mode") as refused:
         client.chat.completions.create(model="qwen3-max", messages=ASKED, extra_body=INTERPRETER)
@@ -227,7 +227,7 @@ def test_the_sdk_raises_what_the_emulator_refuses(serve):
         client.responses.create(input="?")
 
 
-def test_the_sdk_raises_the_ordered_faults(serve):
+def test_openai_sdk_raises_injected_faults(serve):
     limited = Status(429, "Throttling", "Slow.")
     broken = ErrorFrame(after=4, message="Broken.")
     _, client = serve(ANSWER, ANSWER, faults=(limited, broken, Cut(after=4), FailedResponse()))
@@ -304,7 +304,7 @@ def test_langchain_openai_calls_tools_and_answers_them(serve, by_responses):
 
 
 @pytest.mark.parametrize("events", ["reasoning_text", "reasoning_summary_text"])
-def test_reasoning_reaches_langchain_openai_by_the_older_events(events):
+def test_langchain_openai_reads_older_reasoning_events(events):
     """It knows these alone, which is why the emulator can speak them."""
     with EmulatorServer(responder=Script(ANSWER), reasoning_events=events) as server:
         model = langchain(server, use_responses_api=True, extra_body=THINKING)

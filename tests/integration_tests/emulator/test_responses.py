@@ -40,7 +40,7 @@ def kinds(found: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [RESPONSES, OLDER_RESPONSES])
-def test_the_bytes_of_a_stream(path):
+def test_stream_bytes(path):
     with EmulatorServer(responder=Script(ANSWER)) as server:
         response = post(server, path, responses())
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -54,7 +54,7 @@ def test_the_bytes_of_a_stream(path):
     assert bodies[-1]["response"]["id"] == response.headers["x-request-id"]
 
 
-def test_the_order_of_events():
+def test_order_of_events():
     found = events(*ANSWER)
     reasoning = ["reasoning_text.delta"], ["reasoning_text.done", "output_item.done"]
     assert kinds(found) == [
@@ -84,7 +84,7 @@ def test_the_order_of_events():
     assert in_progress["status"] == "in_progress"
 
 
-def test_items_by_their_ids():
+def test_items_have_consistent_ids():
     found = events(*ANSWER)
     added = [event["item"] for event in found if event["type"].endswith("item.added")]
     done = [event["item"] for event in found if event["type"].endswith("item.done")]
@@ -100,7 +100,7 @@ def test_items_by_their_ids():
     assert last["tools"] == [{"type": "code_interpreter"}]
 
 
-def test_code_is_complete_when_it_comes_and_has_outputs_when_it_is_done():
+def test_code_is_complete_when_added_and_has_outputs_when_done():
     found = events(*ANSWER)
     added = next(event["item"] for event in found if "code" in event.get("item", {}))
     assert {name: added[name] for name in added if name != "id"} == {
@@ -128,12 +128,12 @@ def test_code_is_complete_when_it_comes_and_has_outputs_when_it_is_done():
         (Run("6 * 7", images=("u", "v")), "```\n42\n![image](u)\n![image](v)\n```"),
     ],
 )
-def test_logs(run, logs):
+def test_log_outputs(run, logs):
     (item,) = events(run)[-1]["response"]["output"]
     assert item["outputs"] == [{"type": "logs", "logs": logs}]
 
 
-def test_an_exception_is_an_output_of_a_completed_run():
+def test_exception_is_an_output_of_a_completed_run():
     (item,) = events(Run("1/0"))[-1]["response"]["output"]
     assert item["status"] == "completed"
     (output,) = item["outputs"]
@@ -141,7 +141,7 @@ def test_an_exception_is_an_output_of_a_completed_run():
     assert output["logs"].endswith("ZeroDivisionError: division by zero\n```")
 
 
-def test_usage():
+def test_usage_counts():
     usage = events(*ANSWER)[-1]["response"]["usage"]
     assert usage["x_tools"] == {"code_interpreter": {"count": 1}}
     (detail,) = usage["x_details"]
@@ -152,7 +152,7 @@ def test_usage():
     assert "x_tools" not in events(Say("No."))[-1]["response"]["usage"]
 
 
-def test_the_older_events_of_reasoning():
+def test_older_reasoning_events():
     server = EmulatorServer(responder=Script(ANSWER), reasoning_events="reasoning_summary_text")
     with server:
         found = data(post(server, RESPONSES, responses()))
@@ -166,12 +166,12 @@ def test_the_older_events_of_reasoning():
     assert said == ["Let me see.", "So."]
 
 
-def test_there_are_no_other_events_of_reasoning():
+def test_unknown_reasoning_events_raise_an_error():
     with pytest.raises(ValueError, match="'thoughts' is none"):
         EmulatorServer(reasoning_events="thoughts")
 
 
-def test_calls():
+def test_function_calls():
     found = events(
         Call("f", {"x": "é"}, id="call_1"), Call("g", {}), tools=[FUNCTION], interpreter=False
     )
@@ -192,7 +192,7 @@ def test_calls():
     assert found[2]["item"]["arguments"] == ""
 
 
-def test_search_and_extraction():
+def test_search_and_extract_steps():
     turn = [
         Search("weather", ("https://a/", "https://b/")),
         Extract(("https://a/",), "the weather", "Sunny."),
@@ -222,14 +222,14 @@ def test_search_and_extraction():
     }
 
 
-def test_an_answer_that_is_cut_short_is_incomplete():
+def test_limited_answer_is_incomplete():
     last = events(Say("Cut"), Finish("length"))[-1]
     assert last["type"] == "response.incomplete"
     assert last["response"]["status"] == "incomplete"
     assert last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-def test_one_document_holds_the_same():
+def test_unstreamed_response_equals_the_streamed_one():
     with EmulatorServer(responder=Script(ANSWER, ANSWER)) as server:
         streamed = data(post(server, RESPONSES, responses()))[-1]["response"]
         document = post(server, RESPONSES, responses(stream=False)).json()
@@ -276,7 +276,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals_are_native_shaped(qwen_emulator, name):
+def test_errors_have_the_native_format(qwen_emulator, name):
     body, said = REFUSALS[name]
     response = post(qwen_emulator, RESPONSES, body)
     assert response.status_code == 400
@@ -316,7 +316,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", FAILURES)
-def test_some_mistakes_are_told_in_a_response_that_failed(qwen_emulator, name, stream):
+def test_some_errors_are_failed_responses(qwen_emulator, name, stream):
     more, message = FAILURES[name]
     response = post(qwen_emulator, RESPONSES, responses(stream=stream, **more))
     assert response.status_code == 200
@@ -330,7 +330,7 @@ def test_some_mistakes_are_told_in_a_response_that_failed(qwen_emulator, name, s
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_rate_limit_comes_as_a_response_that_failed(stream):
+def test_rate_limit_is_a_failed_response(stream):
     with EmulatorServer(faults=(FailedResponse(),)) as server:
         response = post(server, RESPONSES, responses(stream=stream))
     assert response.status_code == 200
@@ -351,7 +351,7 @@ def heard(server: EmulatorServer, **more: Any) -> tuple[str, str]:
     return answer["id"], answer["output"][-1]["content"][0]["text"]
 
 
-def test_a_conversation_is_kept_without_its_instructions():
+def test_conversation_is_stored_without_instructions():
     with EmulatorServer(responder=Script(*[said_by] * 3)) as server:
         first, _ = heard(server, input="One?", instructions="Be brief.")
         second, text = heard(server, input="Two?", previous_response_id=first)
@@ -363,14 +363,14 @@ def test_a_conversation_is_kept_without_its_instructions():
         assert third.endswith("| user: Three?")
 
 
-def test_a_conversation_is_not_kept_against_the_will():
+def test_conversation_is_not_stored_with_store_false():
     with EmulatorServer(responder=Script(said_by)) as server:
         first, _ = heard(server, input="One?", store=False)
         refused = post(server, RESPONSES, responses(previous_response_id=first))
     assert refused.status_code == 400
 
 
-def test_a_call_that_is_kept_can_be_answered():
+def test_stored_call_can_be_answered():
     with EmulatorServer(responder=Script([Call("f", {}, id="c")], said_by)) as server:
         off = {"interpreter": False, "tools": [FUNCTION]}
         first = post(server, RESPONSES, responses(stream=False, **off)).json()["id"]
@@ -379,7 +379,7 @@ def test_a_call_that_is_kept_can_be_answered():
     assert text == "user: ? | assistant:  | tool: 42"
 
 
-def test_items_of_every_kind_are_read():
+def test_every_kind_of_input_item_is_accepted():
     items = [
         {"role": "developer", "content": "Be exact."},
         {"role": "user", "content": [{"type": "input_text", "text": "One?"}]},
@@ -401,7 +401,7 @@ def test_items_of_every_kind_are_read():
     )
 
 
-def test_media_come_to_models_that_see(qwen_emulator):
+def test_media_are_passed_to_models_with_vision(qwen_emulator):
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
     asked = [{"role": "user", "content": [{"type": "input_text", "text": "What?"}, image]}]
     _, text = heard(qwen_emulator, model="qwen3.5-plus", input=asked, **OFF)
@@ -411,20 +411,20 @@ def test_media_come_to_models_that_see(qwen_emulator):
 
 
 @pytest.mark.parametrize("choice", ["none", "auto", {"type": "function", "name": "f"}])
-def test_tool_choice_is_followed(qwen_emulator, choice):
+def test_tool_choice_is_respected(qwen_emulator, choice):
     body = responses("Hello", tools=[FUNCTION], tool_choice=choice, stream=False, **OFF)
     (item,) = post(qwen_emulator, RESPONSES, body).json()["output"]
     assert (item["type"] == "function_call") is isinstance(choice, dict)
 
 
-def test_json_is_answered_where_it_is_demanded(qwen_emulator):
+def test_json_response_format(qwen_emulator):
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     wanted = {"format": {"type": "json_schema", "name": "a", "schema": schema, "strict": True}}
     _, text = heard(qwen_emulator, input="The number is 7.", text=wanted, **OFF)
     assert json.loads(text) == {"n": 7}
 
 
-def test_every_tool_of_the_service_is_accepted(qwen_emulator):
+def test_every_server_tool_is_accepted(qwen_emulator):
     names = ("web_search", "web_extractor", "web_search_image", "image_search", "file_search")
     tools = [{"type": name} for name in (*names, "mcp", "code_interpreter")]
     found = data(post(qwen_emulator, RESPONSES, responses("6 * 7", tools=tools)))
@@ -432,7 +432,7 @@ def test_every_tool_of_the_service_is_accepted(qwen_emulator):
     assert found[-1]["response"]["usage"]["x_tools"] == {"code_interpreter": {"count": 1}}
 
 
-def test_effort_goes_before_enable_thinking():
+def test_effort_takes_precedence_over_enable_thinking():
     with EmulatorServer(responder=Script([Think("Hm."), Say("Yes.")])) as server:
         body = responses(
             stream=False, enable_thinking=False, reasoning={"effort": "high"}, tools=[]

@@ -91,7 +91,7 @@ def payloads(response: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(match[2]) for match in found]
 
 
-def test_frames_of_text_generation(qwen_emulator):
+def test_text_generation_frames(qwen_emulator):
     response = post(qwen_emulator, payload())
     assert response.headers["content-type"].startswith("text/event-stream")
     frames = payloads(response)
@@ -132,7 +132,7 @@ def test_tool_info_and_usage_are_cumulative(qwen_emulator):
     assert empty_before_code["content"] == empty_before_code["reasoning_content"] == ""
 
 
-def test_frames_of_multimodal_generation(qwen_emulator):
+def test_multimodal_generation_frames(qwen_emulator):
     body = payload([{"text": QUESTION}], "qwen3.5-plus")
     frames = payloads(post(qwen_emulator, body, MULTIMODAL))
     messages = [frame["output"]["choices"][0]["message"] for frame in frames]
@@ -145,14 +145,14 @@ def test_frames_of_multimodal_generation(qwen_emulator):
     assert speaking[-1]["content"][0]["text"]
 
 
-def test_an_accept_header_alone_also_streams(qwen_emulator):
+def test_accept_header_alone_streams(qwen_emulator):
     response = post(
         qwen_emulator, payload(), **{"X-DashScope-SSE": "", "Accept": "text/event-stream"}
     )
     assert payloads(response)
 
 
-def test_without_streaming_and_interpreter_it_is_one_document(qwen_emulator):
+def test_unstreamed_answer_without_the_interpreter(qwen_emulator):
     body = payload("Hello", enable_code_interpreter=False, enable_thinking=False)
     response = post(qwen_emulator, body, **{"X-DashScope-SSE": ""})
     choice = response.json()["output"]["choices"][0]
@@ -181,7 +181,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals(qwen_emulator, name):
+def test_error_messages(qwen_emulator, name):
     body, headers, said = REFUSALS[name]
     response = post(qwen_emulator, body, **headers)
     assert response.status_code == 400
@@ -203,21 +203,21 @@ def test_unknown_models_paths_and_keys():
         assert server.requests[0].body == payload()
 
 
-def test_the_client_says_what_an_unknown_model_needs(qwen_emulator):
+def test_client_warns_about_an_unknown_model(qwen_emulator):
     with pytest.warns(UserWarning, match="not among the models that this version knows"):
         model = model_of(qwen_emulator, model="gpt-y")
     with pytest.raises(QwenModelNotFoundError, match="Model not exist"):
         model.invoke("?")
 
 
-def test_a_wrong_path_is_explained(qwen_emulator):
+def test_wrong_path_error_is_explained(qwen_emulator):
     model = model_of(qwen_emulator, model="qwen3.5-plus", endpoint="text-generation")
     with pytest.raises(QwenInvalidRequestError, match='endpoint="multimodal-generation"'):
         model.invoke("?")
 
 
 @pytest.mark.parametrize("name", ["qwen3-max", "qwen3.5-plus", "qwen3.6-plus-2026-04-02"])
-def test_the_main_job(qwen_emulator, name):
+def test_model_answers_with_executed_code(qwen_emulator, name):
     model = model_of(qwen_emulator, model=name)
     message = model.invoke(QUESTION)
     assert RESULT in message.content
@@ -264,7 +264,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("question", PLANS)
-def test_the_planner_turns_questions_into_code(question):
+def test_planner_converts_questions_to_code(question):
     with EmulatorServer() as server:
         message = model_of(server).invoke(question)
     assert [run["code"] for run in code_executions(message)] == PLANS[question]
@@ -281,7 +281,7 @@ def test_the_planner_turns_questions_into_code(question):
         ("Who are you?", "planner"),
     ],
 )
-def test_the_code_really_runs(qwen_emulator, question, answer):
+def test_code_is_executed(qwen_emulator, question, answer):
     assert answer in model_of(qwen_emulator).invoke(question).content
 
 
@@ -291,7 +291,7 @@ def multiply(a: int, b: int) -> int:
     return a * b
 
 
-def test_with_the_interpreter_off_the_planner_calls_functions(qwen_emulator):
+def test_planner_calls_functions_without_the_interpreter(qwen_emulator):
     model = model_of(qwen_emulator, enable_code_interpreter=False).bind_tools([multiply])
     asked = model.invoke("multiply 6 by 7")
     (call,) = asked.tool_calls
@@ -306,7 +306,7 @@ def scripted(*turns: Any, **options: Any) -> EmulatorServer:
     return EmulatorServer(responder=Script(*turns), **options)
 
 
-def test_a_script_says_what_it_was_given():
+def test_script_answers_in_order():
     turn = [
         Think("A."),
         Run("x = 20", appears_empty=True),
@@ -333,7 +333,7 @@ def test_a_script_says_what_it_was_given():
             model_of(server, max_retries=0).invoke("abc")
 
 
-def test_a_mind_gets_the_result_of_what_it_ran():
+def test_responder_receives_the_result_of_a_run():
     class Doubter:
         def respond(self, request):
             first = yield Run("6 * 7")
@@ -378,7 +378,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_sandbox_holds(name):
+def test_sandbox_limits_code(name):
     outcome: list[Any] = []
 
     class Attacker:
@@ -395,7 +395,7 @@ def test_the_sandbox_holds(name):
     assert code_executions(message)[0]["status"] == "failed"  # which its traceback says
 
 
-def test_output_is_cut():
+def test_long_output_is_truncated():
     limits = Limits(output=100)
     with EmulatorServer(
         responder=Script([Run("'x' * 10**6"), Say("done")]), limits=limits
@@ -420,7 +420,7 @@ ANSWER = [Think("Let me compute it."), Run("6 * 7"), Say("It is 42, I am sure of
         (Reset(after=9), QwenStreamError, True),
     ],
 )
-def test_ordered_faults(fault, kind, partial):
+def test_injected_faults(fault, kind, partial):
     with scripted(ANSWER, ANSWER, faults=(fault, None)) as server:
         model = model_of(server, max_retries=0)
         with pytest.raises(kind) as caught:
@@ -433,7 +433,7 @@ def test_ordered_faults(fault, kind, partial):
         model.close()
 
 
-def test_a_passing_fault_is_overcome():
+def test_temporary_fault_is_retried():
     with EmulatorServer() as server:
         server.inject_fault(
             Status(429, "Throttling", "Slow.", {"retry-after-ms": "1"}), Status(503)
@@ -442,7 +442,7 @@ def test_a_passing_fault_is_overcome():
         assert len(server.requests) == 3
 
 
-def test_faults_may_follow_from_the_request():
+def test_faults_can_be_a_function_of_the_request():
     def fault(received: RecordedRequest) -> Status | None:
         return Status(400, "InvalidParameter") if "spoil" in str(received.body) else None
 
@@ -458,7 +458,7 @@ def test_faults_may_follow_from_the_request():
         assert model.invoke("?").content == "Yes."
 
 
-def test_a_stall_is_a_timeout_with_what_had_arrived():
+def test_stall_is_a_timeout_with_partial():
     with scripted(ANSWER, faults=(Stall(after=9, seconds=30),)) as server:
         started = time.monotonic()
         with pytest.raises(QwenTimeoutError, match="stream_chunk_timeout") as caught:
@@ -468,7 +468,7 @@ def test_a_stall_is_a_timeout_with_what_had_arrived():
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.1, 0.4])
-def test_it_stops_at_once_while_code_runs(after):
+def test_server_stops_while_code_runs(after):
     endless = [Run("while True: pass")]
     server = scripted(endless, limits=Limits(seconds=30)).start()
     started = threading.Event()
@@ -488,7 +488,7 @@ def test_it_stops_at_once_while_code_runs(after):
     thread.join()
 
 
-def test_a_client_that_leaves_ends_its_run():
+def test_disconnect_ends_a_run():
     endless, short = [Think("Hm."), Run("while True: pass")], [Run("1"), Say("done")]
     with scripted(*[endless] * 20, short, limits=Limits(seconds=60)) as server:
         impatient = model_of(server, stream_chunk_timeout=0.3)
@@ -505,7 +505,7 @@ def test_a_client_that_leaves_ends_its_run():
         assert model_of(server, stream_chunk_timeout=20).invoke("?").content == "done"
 
 
-def test_nothing_is_left_behind():
+def test_stopped_server_leaves_nothing_behind():
     before = threading.active_count()
     servers = [EmulatorServer().start() for _ in range(3)]
     assert len({server.url for server in servers}) == 3
@@ -518,26 +518,26 @@ def test_nothing_is_left_behind():
         model_of(servers[0], max_retries=0).invoke("?")
 
 
-def test_a_taken_port_is_an_error(qwen_emulator):
+def test_used_port_raises_an_error(qwen_emulator):
     port = int(qwen_emulator.url.rpartition(":")[2])
     with pytest.raises(OSError, match="in use"):
         EmulatorServer(port=port).start()
 
 
-async def test_inside_a_running_loop(qwen_emulator):
+async def test_server_works_inside_a_running_loop(qwen_emulator):
     model = model_of(qwen_emulator)
     answers = await asyncio.gather(*(model.ainvoke(f"What is {n} squared?") for n in range(20)))
     assert [f"= {n * n}." in answer.content for n, answer in enumerate(answers)] == [True] * 20
     await model.aclose()
 
 
-def test_one_model_in_one_loop_after_the_other(qwen_emulator):
+def test_one_model_works_in_successive_loops(qwen_emulator):
     model = model_of(qwen_emulator)
     for _ in range(3):
         assert RESULT in asyncio.run(model.ainvoke(QUESTION)).content
 
 
-def test_connections_are_used_again(qwen_emulator):
+def test_connections_are_reused(qwen_emulator):
     model = model_of(qwen_emulator)
     ports = set()
 
@@ -557,7 +557,7 @@ def test_connections_are_used_again(qwen_emulator):
 CHAIN_INPUT = {"base": 123, "exponent": 21}
 
 
-def test_a_chain_as_users_write_it(qwen_emulator):
+def test_chain_with_prompt_and_parser(qwen_emulator):
     prompt = ChatPromptTemplate.from_messages(
         [("system", "Be exact."), ("user", "What is {base} to the power of {exponent}?")]
     )
@@ -593,7 +593,7 @@ SDK_OPTIONS: dict[str, Any] = {
 }
 
 
-def test_the_official_sdk_reads_the_same_from_text_generation(sdk):
+def test_dashscope_sdk_reads_text_generation(sdk):
     messages = [{"role": "user", "content": QUESTION}]
     *_, last = responses = list(
         Generation.call(model="qwen3-max", messages=messages, **SDK_OPTIONS)
@@ -611,7 +611,7 @@ def test_the_official_sdk_reads_the_same_from_text_generation(sdk):
     assert last.usage["output_tokens"] == ours.usage_metadata["output_tokens"]
 
 
-def test_the_official_sdk_reads_the_same_from_multimodal_generation(sdk):
+def test_dashscope_sdk_reads_multimodal_generation(sdk):
     messages = [{"role": "user", "content": [{"text": QUESTION}]}]
     *_, last = responses = list(
         MultiModalConversation.call(model="qwen3.5-plus", messages=messages, **SDK_OPTIONS)
@@ -626,7 +626,7 @@ def test_the_official_sdk_reads_the_same_from_multimodal_generation(sdk):
     assert last.usage["plugins"] == ours.response_metadata["plugins"]
 
 
-def test_the_official_sdk_sees_the_same_errors(sdk):
+def test_dashscope_sdk_raises_the_same_errors(sdk):
     messages = [{"role": "user", "content": QUESTION}]
     (refused,) = Generation.call(model="qwen3.5-plus", messages=messages, **SDK_OPTIONS)
     assert (refused.status_code, refused.code) == (400, "InvalidParameter")

@@ -136,7 +136,7 @@ def data(streamed: list, event: str) -> list:
 # What comes back.
 
 
-def test_a_run_that_is_waited_for(client, thread, emulator):
+def test_wait_for_a_run(client, thread, emulator):
     output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
     assert set(output) == {"messages", "code_executions", "plugin_counts"}
     question, answer = output["messages"]
@@ -154,7 +154,7 @@ def test_a_run_that_is_waited_for(client, thread, emulator):
     assert sent.body["input"]["messages"][0]["content"] == "Compute, do not guess."
 
 
-def test_small_talk_goes_without_the_interpreter(client, thread, emulator):
+def test_small_talk_uses_no_interpreter(client, thread, emulator):
     output = client.runs.wait(thread, GRAPH, input=said("Hello!"))
     assert "interpreter is off" in output["messages"][-1]["content"]
     assert output["code_executions"] == []
@@ -163,13 +163,13 @@ def test_small_talk_goes_without_the_interpreter(client, thread, emulator):
     assert not sent.body["parameters"].get("enable_code_interpreter")
 
 
-def test_a_run_without_a_thread(client):
+def test_run_without_a_thread(client):
     output = client.runs.wait(None, GRAPH, input=said(FIFTH_POWER))
     assert codes(output) == ["7**5"]
     assert output["plugin_counts"] == {"code_interpreter": 1}
 
 
-async def test_runs_at_once_by_the_async_client(app):
+async def test_concurrent_runs_with_the_async_client(app):
     async with get_client(url=app.url) as client:
         # Waited for from the beginning: the server forgets a run without a thread at its end.
         questions = [said(f"What is {n} squared?") for n in (3, 4, 5)]
@@ -182,7 +182,7 @@ async def test_runs_at_once_by_the_async_client(app):
 # Streams.
 
 
-def test_values(client, thread):
+def test_stream_mode_values(client, thread):
     first, *_, last = data(parts(client, thread, "values"), "values")
     assert [message["type"] for message in first["messages"]] == ["human"]
     assert [message["type"] for message in last["messages"]] == ["human", "ai"]
@@ -190,7 +190,7 @@ def test_values(client, thread):
     assert last["plugin_counts"] == {"code_interpreter": 1}
 
 
-def test_updates(client, thread):
+def test_stream_mode_updates(client, thread):
     [update] = data(parts(client, thread, "updates"), "updates")
     assert set(update) == {"compute"}
     [message] = update["compute"]["messages"]
@@ -199,7 +199,7 @@ def test_updates(client, thread):
     assert update["compute"]["plugin_counts"] == {"code_interpreter": 1}
 
 
-def test_messages(client, thread):
+def test_stream_mode_messages(client, thread):
     told = data(parts(client, thread, "messages-tuple"), "messages")
     chunks = [chunk for chunk, _ in told]
     assert "".join(chunk["content"] for chunk in chunks) == "7**5 = 16807."
@@ -212,7 +212,7 @@ def test_messages(client, thread):
     assert [codes(metadata) for metadata in finished] == [["7**5"]]
 
 
-def test_executions_are_told_before_the_text_of_the_answer(client, thread):
+def test_execution_events_precede_the_text(client, thread):
     streamed = parts(client, thread, "custom", "messages-tuple")
     told = [
         part.data["event"] if part.event == "custom" else "text"
@@ -227,7 +227,7 @@ def test_executions_are_told_before_the_text_of_the_answer(client, thread):
         assert event["execution"]["code"] == "7**5"
 
 
-def test_a_v3_stream_tells_of_blocks_and_executions_in_their_order(client):
+def test_v3_stream_has_blocks_and_executions_in_order(client):
     with client.threads.stream(assistant_id=GRAPH) as stream:
         stream.run.start(input=said(FIFTH_POWER))
         events = [event["params"]["data"] for event in stream.subscribe(["messages", "custom"])]
@@ -249,7 +249,7 @@ def test_a_v3_stream_tells_of_blocks_and_executions_in_their_order(client):
 # Threads.
 
 
-def test_turns_of_a_thread_add_up(client, thread):
+def test_turns_of_a_thread_are_summed(client, thread):
     client.runs.wait(thread, GRAPH, input=said("What is 12 squared?"))
     client.runs.wait(thread, GRAPH, input=said("Thank you!"))
     output = client.runs.wait(thread, GRAPH, input=said("divide that by 5"))
@@ -270,7 +270,7 @@ def test_state_and_history_are_plain_data(client, thread, app):
     assert "unregistered type" not in app.log  # what msgpack says of classes of our own
 
 
-def test_no_question_widens_the_budget(client, thread, emulator):
+def test_input_cannot_raise_the_budget(client, thread, emulator):
     emulator.told.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
     output = client.runs.wait(thread, GRAPH, input=said("Compute a lot."))
     assert output["plugin_counts"] == {"code_interpreter": 20}
@@ -285,7 +285,7 @@ def test_no_question_widens_the_budget(client, thread, emulator):
 # The assistant.
 
 
-def test_schemas(client):
+def test_graph_schemas(client):
     [assistant] = client.assistants.search(graph_id=GRAPH)
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
     answer = {"messages", "code_executions", "plugin_counts"}
@@ -296,7 +296,7 @@ def test_schemas(client):
     assert {"id", "code", "status", "output"} <= set(execution["properties"])
 
 
-def test_the_graph_that_studio_draws(client):
+def test_graph_drawing(client):
     [assistant] = client.assistants.search(graph_id=GRAPH)
     drawn = client.assistants.get_graph(assistant["assistant_id"])
     assert {node["id"] for node in drawn["nodes"]} == {"__start__", "compute", "talk", "__end__"}
@@ -305,7 +305,7 @@ def test_the_graph_that_studio_draws(client):
 # Ends that are none.
 
 
-def test_a_run_that_is_cancelled_ends_its_request(client, thread, emulator):
+def test_cancelled_run_closes_its_request(client, thread, emulator):
     emulator.told.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     created = []
     stream = client.runs.stream(
@@ -325,7 +325,7 @@ def test_a_run_that_is_cancelled_ends_its_request(client, thread, emulator):
     assert codes(output) == ["7**5"]
 
 
-def test_a_run_whose_client_leaves_ends_its_request(client, thread, emulator):
+def test_run_of_a_disconnected_client_closes_its_request(client, thread, emulator):
     emulator.told.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     stream = client.runs.stream(
         thread, GRAPH, input=said(FIFTH_POWER), stream_mode="custom", on_disconnect="cancel"
@@ -335,7 +335,7 @@ def test_a_run_whose_client_leaves_ends_its_request(client, thread, emulator):
     assert emulator.told.left.wait(SECONDS)
 
 
-def test_an_error_that_stays_ends_the_run_at_once(client, thread, emulator):
+def test_permanent_error_ends_the_run(client, thread, emulator):
     emulator.inject_fault(INVALID_KEY)
     with pytest.raises(Exception, match=r"QwenAuthenticationError.*Invalid API-key"):
         client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
@@ -345,7 +345,7 @@ def test_an_error_that_stays_ends_the_run_at_once(client, thread, emulator):
     assert codes(output) == ["12**2"]
 
 
-def test_an_error_ends_a_stream(client, thread, emulator):
+def test_error_ends_a_stream(client, thread, emulator):
     emulator.inject_fault(INVALID_KEY)
     last = parts(client, thread, "values", "messages-tuple")[-1]
     assert last.event == "error"
@@ -353,7 +353,7 @@ def test_an_error_ends_a_stream(client, thread, emulator):
     assert "Invalid API-key" in last.data["message"]
 
 
-def test_an_answer_that_breaks_off_is_tried_again(client, thread, emulator):
+def test_interrupted_answer_is_retried(client, thread, emulator):
     emulator.inject_fault(Cut(after=3))
     output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
     assert len(emulator.requests) == 2
@@ -361,14 +361,14 @@ def test_an_answer_that_breaks_off_is_tried_again(client, thread, emulator):
     assert output["plugin_counts"] == {"code_interpreter": 1}
 
 
-def test_the_policy_gives_up(client, thread, emulator):
+def test_retry_policy_stops(client, thread, emulator):
     emulator.inject_fault(*[Cut(after=3)] * 3)
     with pytest.raises(Exception, match="QwenStreamError"):
         client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
     assert len(emulator.requests) == 3
 
 
-def test_the_policy_goes_on_where_the_model_gives_up(client, thread, emulator):
+def test_retry_policy_continues_after_the_models_retries(client, thread, emulator):
     busy = Status(429, "Throttling.RateQuota", "Too many.", headers={"retry-after-ms": "0"})
     emulator.inject_fault(*[busy] * 3)  # the model itself tries three times
     output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
@@ -379,12 +379,12 @@ def test_the_policy_goes_on_where_the_model_gives_up(client, thread, emulator):
 # The server.
 
 
-def test_the_server_looks_for_what_blocks(client, thread):
+def test_server_detects_blocking_calls(client, thread):
     with pytest.raises(Exception, match="BlockingError"):
         client.runs.wait(thread, "blocking", input=said("Hello!"))
 
 
-def test_without_a_key_it_brings_its_service_along(alone):
+def test_emulator_starts_without_a_key(alone):
     with get_sync_client(url=alone.url) as client:
         output = client.runs.wait(None, GRAPH, input=said(FIFTH_POWER))
     assert output["messages"][-1]["content"] == "7**5 = 16807."
@@ -399,7 +399,7 @@ def here(page: str, alone: langgraph_server.App) -> str:
     return page.replace("http://127.0.0.1:2024", alone.url)
 
 
-def test_the_readme_asks_by_curl(alone):
+def test_readme_curl_command_works(alone):
     [command] = re.findall(r"^curl .*?(?=^```)", langgraph_server.README, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
         here(command, alone), shell=True, capture_output=True, text=True, check=True
@@ -410,7 +410,7 @@ def test_the_readme_asks_by_curl(alone):
 @pytest.mark.parametrize(
     "page", [langgraph_server.README, langgraph_server.GUIDE], ids=["readme", "guide"]
 )
-def test_the_code_of_a_page_prints_what_it_says(page, alone, capsys):
+def test_documented_code_prints_the_documented_output(page, alone, capsys):
     [(code, printed)] = re.findall(
         r"^```py(?:thon)?\n(.*?)^```\n\n^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE
     )
@@ -418,7 +418,7 @@ def test_the_code_of_a_page_prints_what_it_says(page, alone, capsys):
     assert capsys.readouterr().out == printed
 
 
-def test_links_lead_somewhere():
+def test_links_exist():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", langgraph_server.README)
     assert links
     for link in links:

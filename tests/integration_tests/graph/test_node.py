@@ -97,7 +97,7 @@ def codes(state: Any) -> list[str]:
 # States.
 
 
-def test_it_writes_messages_executions_and_counts(server):
+def test_node_writes_messages_executions_and_counts(server):
     state = compiled(QwenCodeInterpreterNode(qwen(server, api="responses"))).invoke(QUESTION)
     answer = state["messages"][-1]
     assert answer.content == "It is 42."
@@ -109,7 +109,7 @@ def test_it_writes_messages_executions_and_counts(server):
     assert json.loads(json.dumps(state["plugin_counts"])) == state["plugin_counts"]
 
 
-def test_a_graph_that_has_never_heard_of_it_gets_its_channels(server):
+def test_node_adds_its_channels_to_any_graph(server):
     graph = compiled(
         QwenCodeInterpreterNode(qwen(server)), MessagesState, checkpointer=InMemorySaver()
     )
@@ -138,14 +138,14 @@ class Pydantic(BaseModel):
 
 @pytest.mark.parametrize("schema", [MessagesState, Typed, Classy, Pydantic, CodeInterpreterState])
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_states_of_every_kind(server, schema, asynchronous):
+def test_state_types(server, schema, asynchronous):
     graph = compiled(QwenCodeInterpreterNode(qwen(server)), schema)
     state = asyncio.run(graph.ainvoke(QUESTION)) if asynchronous else graph.invoke(QUESTION)
     assert [type(message) for message in state["messages"]] == [HumanMessage, AIMessage]
     assert code_executions(state["messages"][-1])[0]["code"] == "6 * 7"
 
 
-def test_messages_under_another_key(server):
+def test_messages_key(server):
     class Talk(TypedDict):
         talk: Annotated[list[AnyMessage], add_messages]
 
@@ -157,7 +157,7 @@ def test_messages_under_another_key(server):
         node.invoke({"messages": []})
 
 
-def test_a_list_of_messages_gives_a_list(server):
+def test_list_of_messages_returns_a_list(server):
     node = QwenCodeInterpreterNode(qwen(server))
     (answer,) = node.invoke([HumanMessage("?")])
     assert answer.content == "It is 42."
@@ -167,7 +167,7 @@ def test_a_list_of_messages_gives_a_list(server):
     assert [m.type for m in builder.compile().invoke([HumanMessage("?")])] == ["human", "ai"]
 
 
-def test_the_functional_api(server):
+def test_functional_api(server):
     node = QwenCodeInterpreterNode(qwen(server))
 
     @task
@@ -183,7 +183,7 @@ def test_the_functional_api(server):
     assert [event["event"] for event in events] == ["started", "ended"]
 
 
-def test_a_subgraph(server):
+def test_subgraph(server):
     inner = compiled(QwenCodeInterpreterNode(qwen(server)))
     builder = StateGraph(CodeInterpreterState)
     builder.add_node("inner", inner)
@@ -196,7 +196,7 @@ def test_a_subgraph(server):
     assert len(state["messages"]) == 3
 
 
-def test_send_fans_out(server):
+def test_send_runs_nodes_in_parallel(server):
     builder = StateGraph(CodeInterpreterState)
     builder.add_node(QwenCodeInterpreterNode(qwen(server)))
     builder.add_conditional_edges(
@@ -210,7 +210,7 @@ def test_send_fans_out(server):
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_interrupts_before_and_after(server, durability):
+def test_interrupts_before_and_after_the_node(server, durability):
     def approve(state: Any) -> Any:
         return {"messages": [("user", interrupt("go on?"))]}
 
@@ -251,7 +251,7 @@ def asked(server: EmulatorServer) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in messages]
 
 
-def test_a_system_prompt_goes_before_the_messages_and_not_into_the_state(server):
+def test_system_prompt_is_sent_but_not_in_the_state(server):
     node = QwenCodeInterpreterNode(qwen(server), system_prompt="Be brief.")
     state = compiled(node).invoke(QUESTION)
     assert asked(server) == [("system", "Be brief."), ("user", "What is 6 times 7?")]
@@ -308,14 +308,14 @@ OF_ANOTHER_AGENT = [
         (lambda messages: messages[-1:], [("user", "The mean?")]),
     ],
 )
-def test_histories_of_other_agents(server, history, expected):
+def test_history_modes(server, history, expected):
     node = QwenCodeInterpreterNode(qwen(server), history=history)
     state = compiled(node).invoke({"messages": OF_ANOTHER_AGENT})
     assert asked(server) == expected
     assert len(state["messages"]) == 7
 
 
-def test_a_history_can_be_refused(server):
+def test_history_error_mode(server):
     node = QwenCodeInterpreterNode(qwen(server), history="error")
     with pytest.raises(ValueError, match='history="text"'):
         compiled(node).invoke({"messages": OF_ANOTHER_AGENT})
@@ -332,7 +332,7 @@ def orders(year: int) -> str:
     return ""
 
 
-def test_a_model_bound_to_tools_is_an_error_when_the_node_is_made(server):
+def test_model_with_bound_tools_raises_an_error(server):
     off = qwen(server, enable_code_interpreter=False)
     for bound in (
         off.bind_tools([orders]),
@@ -358,14 +358,14 @@ def test_a_model_bound_to_tools_is_an_error_when_the_node_is_made(server):
         lambda model: model.bind_tools([]),
     ],
 )
-def test_a_wrapped_model_is_followed_too(server, wrapped):
+def test_wrapped_model_with_bound_tools_raises_an_error(server, wrapped):
     graph = compiled(QwenCodeInterpreterNode(wrapped(qwen(server))))
     assert codes(graph.invoke(QUESTION)) == ["6 * 7"]
     assert len(list(graph.stream(QUESTION, stream_mode="custom"))) == 2
     assert graph.stream_events(QUESTION, version="v3").output["messages"][-1].content == "It is 42."
 
 
-def test_the_model_can_be_chosen_by_state_and_runtime(server):
+def test_model_can_be_a_function_of_state_and_runtime(server):
     class Context(TypedDict):
         model: str
 
@@ -395,7 +395,7 @@ def test_goto(server):
 # Live.
 
 
-def test_custom_events_tell_when_code_starts_and_ends(server):
+def test_custom_events_at_start_and_end_of_programs(server):
     graph = compiled(QwenCodeInterpreterNode(qwen(server, api="responses")))
     parts = list(graph.stream(QUESTION, stream_mode=["custom", "messages"]))
     modes = [mode for mode, _ in parts]
@@ -417,13 +417,13 @@ def test_custom_events_tell_when_code_starts_and_ends(server):
     assert modes.index("custom") < modes.index("custom", modes.index("custom") + 1) < text
 
 
-def test_live_events_can_be_off(server):
+def test_custom_events_can_be_turned_off(server):
     graph = compiled(QwenCodeInterpreterNode(qwen(server), emit_events=False))
     assert list(graph.stream(QUESTION, stream_mode="custom")) == []
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_messages_stream_token_by_token_with_the_code(server, version):
+def test_messages_are_streamed_with_code(server, version):
     graph = compiled(QwenCodeInterpreterNode(qwen(server, output_version=version)))
     chunks = [chunk for chunk, _ in graph.stream(QUESTION, stream_mode="messages")]
     blocks = [block for chunk in chunks for block in chunk.content_blocks]
@@ -432,7 +432,7 @@ def test_messages_stream_token_by_token_with_the_code(server, version):
     assert "6 * 7" in str([block for block in blocks if "server_tool_call" in block["type"]])
 
 
-def test_a_transformer_gives_v3_runs_their_executions(server):
+def test_transformer_adds_executions_to_v3_runs(server):
     graph = compiled(
         QwenCodeInterpreterNode(qwen(server)), transformers=[CodeExecutionsTransformer]
     )
@@ -449,7 +449,7 @@ def test_a_transformer_gives_v3_runs_their_executions(server):
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_the_state_does_not_depend_on_how_it_is_streamed(server, api, version):
+def test_state_does_not_depend_on_the_stream_mode(server, api, version):
     graph = compiled(QwenCodeInterpreterNode(qwen(server, api=api, output_version=version)))
 
     async def v3() -> Any:
@@ -486,7 +486,7 @@ def _without_ids(state: Any) -> Any:
 # Errors, retries, caches.
 
 
-def test_errors_are_raised_for_langgraph_to_handle(server):
+def test_errors_are_raised_by_default(server):
     server.inject_fault(Status(401, "InvalidApiKey", "No."))
     with pytest.raises(QwenAuthenticationError):
         compiled(QwenCodeInterpreterNode(qwen(server))).invoke(QUESTION)
@@ -501,7 +501,7 @@ def test_errors_are_raised_for_langgraph_to_handle(server):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_an_error_can_become_a_message(server, asynchronous):
+def test_on_error_message_returns_a_message(server, asynchronous):
     server.inject_fault(ErrorFrame(after=6, message="Gone."))
     graph = compiled(QwenCodeInterpreterNode(qwen(server), on_error="message"))
     state = asyncio.run(graph.ainvoke(QUESTION)) if asynchronous else graph.invoke(QUESTION)
@@ -512,7 +512,7 @@ def test_an_error_can_become_a_message(server, asynchronous):
     assert state["code_executions"][0]["message_id"] == answer.id
 
 
-def test_the_retry_policy_asks_the_error(server):
+def test_retry_policy_uses_is_retryable(server):
     policy = QWEN_RETRY_POLICY._replace(initial_interval=0.001, jitter=False)
     node = QwenCodeInterpreterNode(qwen(server, max_retries=0))
     graph = compiled(node, added={"retry_policy": policy})
@@ -530,7 +530,7 @@ def test_the_retry_policy_asks_the_error(server):
     assert not retry(ValueError())
 
 
-def test_the_cache_key_hits_whatever_the_ids_are(server):
+def test_cache_key_does_not_depend_on_ids(server):
     node = QwenCodeInterpreterNode(qwen(server))
     cached = {"cache_policy": CachePolicy(key_func=node.cache_key)}
     graph = compiled(node, added=cached, cache=InMemoryCache())
@@ -542,7 +542,7 @@ def test_the_cache_key_hits_whatever_the_ids_are(server):
     assert len(server.requests) == 2
 
 
-def test_the_cache_key_holds_what_the_answer_depends_on(server):
+def test_cache_key_depends_on_content_and_model(server):
     model = qwen(server)
     message = {"messages": [HumanMessage("?", id="1")]}
     key = QwenCodeInterpreterNode(model).cache_key(message)
@@ -560,7 +560,7 @@ def test_the_cache_key_holds_what_the_answer_depends_on(server):
     assert "any" not in key
 
 
-def test_an_answer_that_makes_progress_does_not_trip_an_idle_timeout():
+def test_progress_refreshes_the_idle_timeout():
     """It takes longer than the timeout in all, and no gap between two signs of life does."""
     turn = [Think("First I think."), Run("6 * 7"), Think("Then again."), Say("It is 42, I say.")]
     with EmulatorServer(responder=Script(turn), pace=0.2) as server:
@@ -572,7 +572,7 @@ def test_an_answer_that_makes_progress_does_not_trip_an_idle_timeout():
 # Budgets.
 
 
-def test_a_budget_of_executions_ends_a_thread_with_a_clear_outcome(server):
+def test_execution_budget_ends_a_thread(server):
     node = QwenCodeInterpreterNode(qwen(server), budget=Budget(executions=2))
     graph = compiled(node, checkpointer=InMemorySaver())
     thread = {"configurable": {"thread_id": "1"}}
@@ -593,7 +593,7 @@ def test_a_budget_of_executions_ends_a_thread_with_a_clear_outcome(server):
     assert len(server.requests) == 3
 
 
-def test_a_budget_of_tokens(server):
+def test_token_budget(server):
     tokens = compiled(QwenCodeInterpreterNode(qwen(server))).invoke(QUESTION)["messages"][-1]
     used = tokens.usage_metadata["total_tokens"]
     node = QwenCodeInterpreterNode(qwen(server), budget=Budget(tokens=used + 1))
@@ -606,7 +606,7 @@ def test_a_budget_of_tokens(server):
     assert len(server.requests) == 3
 
 
-def test_a_limit_within_one_request_is_an_outcome_too(server):
+def test_request_limit_returns_a_message(server):
     node = QwenCodeInterpreterNode(qwen(server, max_code_executions=0))
     state = compiled(node).invoke(QUESTION)
     outcome = state["messages"][-1]
@@ -615,7 +615,7 @@ def test_a_limit_within_one_request_is_an_outcome_too(server):
     assert codes(state) == ["6 * 7"]
 
 
-def test_imports_of_the_package_do_not_import_langgraph():
+def test_package_import_does_not_import_langgraph():
     program = (
         "import sys, langchain_qwen_ci as q; assert 'langgraph' not in sys.modules; "
         "assert q.QwenCodeInterpreterNode; assert 'langgraph' in sys.modules; "

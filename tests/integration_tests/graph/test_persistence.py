@@ -147,7 +147,7 @@ def expected(version: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_what_is_expected_is_what_the_turns_say(version: str | None):
+def test_expected_state_matches_the_script(version: str | None):
     state = expected(version)
     assert [execution["code"] for execution in state["code_executions"]] == CODES
     assert state["plugin_counts"] == COUNTS
@@ -160,7 +160,7 @@ def test_what_is_expected_is_what_the_turns_say(version: str | None):
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize(("way", "durability"), with_durabilities(WAYS))
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_what_is_kept_is_the_same_in_every_way(
+def test_stored_state_does_not_depend_on_the_entry_point(
     place: str, way: str, version: str | None, durability: str, url: str
 ):
     with saver(place) as checkpointer:
@@ -174,7 +174,7 @@ def test_what_is_kept_is_the_same_in_every_way(
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize(("way", "durability"), with_durabilities(ASYNC_WAYS))
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-async def test_what_is_kept_is_the_same_in_every_async_way(
+async def test_stored_state_does_not_depend_on_the_async_entry_point(
     place: str, way: str, version: str | None, durability: str, url: str
 ):
     async with async_saver(place) as checkpointer:
@@ -235,7 +235,7 @@ def _counts_every_execution_once(state: Mapping[str, Any], answers: int) -> None
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("keeps", [None, True], ids=["forgets", "keeps"])
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_graphs_within_a_graph_count_once(
+def test_subgraphs_count_once(
     place: str, keeps: bool | None, durability: str, model: ChatQwenCodeInterpreter
 ):
     """What they give back holds what they were given: the first visit counts once, all the same."""
@@ -249,7 +249,7 @@ def test_graphs_within_a_graph_count_once(
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_a_graph_that_a_node_calls_counts_once(place: str, model: ChatQwenCodeInterpreter):
+def test_graph_called_by_a_node_counts_once(place: str, model: ChatQwenCodeInterpreter):
     inner = visits(model)
 
     def call(state: CodeInterpreterState) -> Any:
@@ -263,7 +263,7 @@ def test_a_graph_that_a_node_calls_counts_once(place: str, model: ChatQwenCodeIn
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_a_graph_within_a_graph_counts_once_if_the_one_beside_it_fails(place: str):
+def test_subgraph_counts_once_if_a_parallel_node_fails(place: str):
     """The writes of the one that succeeded are then taken from where they are kept."""
     faults = (None, None, ErrorFrame(after=7))
     with EmulatorServer(responder=Answers(), faults=faults) as server, saver(place) as checkpointer:
@@ -277,7 +277,7 @@ def test_a_graph_within_a_graph_counts_once_if_the_one_beside_it_fails(place: st
         assert len(server.requests) == 5
 
 
-def test_a_state_may_be_carried_by_hand(model: ChatQwenCodeInterpreter):
+def test_state_can_be_passed_manually(model: ChatQwenCodeInterpreter):
     """What a graph ends with can be given to another run, whole or through JSON."""
     graph = visits(model)
     state: dict[str, Any] = {"messages": [], "plugin_counts": {}}
@@ -289,7 +289,7 @@ def test_a_state_may_be_carried_by_hand(model: ChatQwenCodeInterpreter):
     _counts_every_execution_once(state, 4)
 
 
-def test_a_budget_holds_for_a_graph_within_a_graph(model: ChatQwenCodeInterpreter):
+def test_budget_applies_in_a_subgraph(model: ChatQwenCodeInterpreter):
     inner = StateGraph(CodeInterpreterState)
     inner.add_node(QwenCodeInterpreterNode(model, budget=Budget(executions=2)))
     inner.add_edge(START, "code_interpreter")
@@ -301,7 +301,7 @@ def test_a_budget_holds_for_a_graph_within_a_graph(model: ChatQwenCodeInterprete
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwenCodeInterpreter):
+def test_subgraph_resumes_after_an_interrupt(place: str, model: ChatQwenCodeInterpreter):
     builder = within(model, visits(model, pause=True))
     config = thread()
     with saver(place) as checkpointer:
@@ -318,7 +318,7 @@ def test_a_graph_within_a_graph_goes_on_after_a_pause(place: str, model: ChatQwe
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-async def test_visits_of_one_step_are_summed(
+async def test_parallel_node_runs_are_summed(
     place: str, durability: str, model: ChatQwenCodeInterpreter
 ):
     builder = as_single_chunk(model)
@@ -340,7 +340,7 @@ INTERRUPTED = {
 
 
 @pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
-def test_what_was_interrupted_goes_on_in_another_process(place: str, url: str):
+def test_interrupted_run_resumes_in_another_process(place: str, url: str):
     """That process loads checkpoints strictly, and would tell of any warning."""
     runs = []
     with saver(place) as checkpointer:
@@ -376,7 +376,7 @@ MOMENTS = {
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
-def test_a_killed_run_goes_on_without_loss(place: str, moment: str, durability: str):
+def test_killed_run_resumes_without_loss(place: str, moment: str, durability: str):
     told, faults = MOMENTS[moment]
     asking = "waiting" if told[-1] == "waits" else "alone"
     config = thread()
@@ -400,7 +400,7 @@ def test_a_killed_run_goes_on_without_loss(place: str, moment: str, durability: 
 
 
 @pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
-def test_what_was_answered_before_the_kill_is_not_asked_again_in_its_step(place: str):
+def test_completed_node_runs_are_not_repeated_after_a_kill(place: str):
     config = thread()
     run = {**_run(config), "as_single_chunk": True, "input": EMPTY, "durability": "sync"}
     faults = (*[None] * (AT_ONCE - 1), Stall(after=7, seconds=600))
@@ -435,7 +435,7 @@ def _visited(graph: Any, config: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_going_back_in_time_counts_anew(place: str, url: str):
+def test_run_from_an_earlier_checkpoint_counts_from_there(place: str, url: str):
     config = thread()
     with saver(place) as checkpointer:
         graph = conversation(url).compile(checkpointer)
@@ -446,7 +446,7 @@ def test_going_back_in_time_counts_anew(place: str, url: str):
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_another_question_from_an_earlier_checkpoint(place: str, url: str):
+def test_new_question_from_an_earlier_checkpoint(place: str, url: str):
     """A fork that asks the first question again, and the thread as it was beside it."""
     config = thread()
     with saver(place) as checkpointer:
@@ -468,7 +468,7 @@ def test_another_question_from_an_earlier_checkpoint(place: str, url: str):
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
-def test_an_update_adds_to_what_is_known_and_the_same_one_once(place: str, url: str):
+def test_update_state_adds_new_values_once(place: str, url: str):
     config = thread()
     with saver(place) as checkpointer:
         graph = conversation(url).compile(checkpointer)

@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_the_first_calls_of_a_process_do_not_block_its_event_loop(api):
+def test_first_calls_do_not_block_the_event_loop(api):
     done = subprocess.run(
         [sys.executable, Path(blocking_program.__file__), api],
         capture_output=True,

@@ -26,7 +26,7 @@ async def ask_at_once(url: str) -> None:
     await asyncio.gather(*(model.ainvoke("?") for _ in range(AT_ONCE)))
 
 
-def test_a_model_that_goes_with_its_loop_leaves_no_sockets(url):
+def test_model_collected_with_its_loop_leaves_no_sockets(url):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for _ in range(3):
@@ -35,7 +35,7 @@ def test_a_model_that_goes_with_its_loop_leaves_no_sockets(url):
     assert [str(one.message) for one in said if one.category is ResourceWarning] == []
 
 
-def test_a_model_that_goes_before_its_loop_has_its_connections_closed(url):
+def test_model_collected_before_its_loop_closes_connections(url):
     async def outlive() -> bool:
         model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
         await model.ainvoke("?")
@@ -51,13 +51,13 @@ def test_a_model_that_goes_before_its_loop_has_its_connections_closed(url):
     assert asyncio.run(outlive())
 
 
-def test_one_model_serves_loop_after_loop(url):
+def test_one_model_works_in_several_loops(url):
     model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
     for _ in range(3):
         assert asyncio.run(model.ainvoke("?")).content == "42"
 
 
-def test_closing_twice_and_using_again(url):
+def test_model_can_be_closed_twice_and_used_again(url):
     async def close_and_ask() -> str:
         model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
         await model.ainvoke("?")
@@ -67,7 +67,7 @@ def test_closing_twice_and_using_again(url):
     assert asyncio.run(close_and_ask()) == "42"
 
 
-def test_a_model_closes_its_connections_where_a_with_ends(url):
+def test_with_statement_closes_connections(url):
     with ChatQwenCodeInterpreter(base_url=url, api_key="any") as model:
         assert model.invoke("?").content == "42"
         client = model._cached_transport._client.get()

@@ -193,7 +193,7 @@ def is_forgotten_in_a_cycle(model: ChatQwenCodeInterpreter) -> None:
     "leave",
     [breaks, fails, closes, forgets, forgets_an_event_stream, is_forgotten_in_a_cycle],
 )
-def test_a_stream_that_is_left_closes_its_connection(counting, model, leave):
+def test_abandoned_stream_closes_its_connection(counting, model, leave):
     leave(model)
     assert counting.sees(0, requests=1)
     assert model.invoke("whole").content == _ANSWER
@@ -251,21 +251,19 @@ LEAVE_ASYNC = [
 
 
 @pytest.mark.parametrize("leave", LEAVE_ASYNC)
-async def test_an_async_stream_that_is_left_closes_its_connection(counting, model, leave):
+async def test_abandoned_async_stream_closes_its_connection(counting, model, leave):
     await leave(model)
     assert await counting.asees(0, requests=1)
     assert (await model.ainvoke("whole")).content == _ANSWER
 
 
 @pytest.mark.parametrize("leave", LEAVE_ASYNC)
-def test_an_async_stream_that_is_left_at_the_end_of_its_loop_closes_its_connection(
-    counting, model, leave
-):
+def test_async_stream_left_at_the_end_of_its_loop_closes(counting, model, leave):
     asyncio.run(leave(model))
     assert counting.sees(0, requests=1)
 
 
-def test_a_stream_that_nobody_leaves_ends_with_its_loop(counting, model):
+def test_open_stream_ends_with_its_loop(counting, model):
     stream = aiter(model.astream("on"))
 
     async def begin() -> None:
@@ -276,7 +274,7 @@ def test_a_stream_that_nobody_leaves_ends_with_its_loop(counting, model):
 
 
 @pytest.mark.parametrize("callbacks", [[], [BaseCallbackHandler()]], ids=["unheard", "heard"])
-def test_a_stream_that_ends_with_its_loop_ends_without_a_word(counting, model, callbacks):
+def test_open_stream_ends_with_its_loop_without_output(counting, model, callbacks):
     """As it does where its reader fails: the traceback holds the reader, who holds the stream."""
     said: list[dict[str, Any]] = []
 
@@ -299,7 +297,7 @@ def test_a_stream_that_ends_with_its_loop_ends_without_a_word(counting, model, c
 
 @pytest.mark.parametrize("question", ["silent", "on"])
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
-async def test_a_cancelled_task_closes_its_connection(counting, model, question, way):
+async def test_cancelled_task_closes_its_connection(counting, model, question, way):
     async def ask() -> None:
         if way == "ainvoke":
             await model.ainvoke(question)
@@ -314,7 +312,7 @@ async def test_a_cancelled_task_closes_its_connection(counting, model, question,
     assert await counting.asees(0)
 
 
-async def test_many_that_are_cancelled_leave_others_alone(counting, model):
+async def test_cancelled_tasks_do_not_affect_others(counting, model):
     left = [asyncio.ensure_future(model.ainvoke("on")) for _ in range(20)]
     stays = [asyncio.ensure_future(model.ainvoke("on")) for _ in range(5)]
     assert await counting.asees(25, requests=25)
@@ -357,7 +355,7 @@ def sockets() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
-async def test_a_task_that_is_cancelled_while_it_connects_leaves_no_socket():
+async def test_task_cancelled_while_connecting_leaves_no_socket():
     async with a_full_house() as url:
         model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
         before = sockets()
@@ -374,7 +372,7 @@ async def test_a_task_that_is_cancelled_while_it_connects_leaves_no_socket():
 # Loops and threads.
 
 
-def test_a_model_leaves_nothing_open_in_any_of_many_loops(counting, model):
+def test_model_leaves_nothing_open_in_many_loops(counting, model):
     for number in range(10):
         assert asyncio.run(model.ainvoke("whole")).content == _ANSWER
         assert counting.sees(0, requests=number + 1)
@@ -386,7 +384,7 @@ def clients_and_loops() -> int:
     return sum(isinstance(one, kinds) for one in gc.get_objects())
 
 
-def test_a_model_keeps_nothing_of_loops_that_have_ended(counting, model):
+def test_model_keeps_no_clients_of_ended_loops(counting, model):
     kept = []
     for _ in range(3):
         asyncio.run(model.ainvoke("whole"))
@@ -394,7 +392,7 @@ def test_a_model_keeps_nothing_of_loops_that_have_ended(counting, model):
     assert kept[0] == kept[2]
 
 
-def test_a_loop_that_runs_again_and_again_uses_its_connection_again(counting, model):
+def test_restarted_loop_reuses_its_connection(counting, model):
     """As pytest's loops do: set up, test and tear down are runs of one loop."""
     with asyncio.Runner() as runner:
         for _ in range(3):
@@ -404,7 +402,7 @@ def test_a_loop_that_runs_again_and_again_uses_its_connection_again(counting, mo
     assert counting.sees(0, requests=4)
 
 
-def test_threads_with_a_loop_each_share_a_model(counting, model):
+def test_threads_with_own_loops_share_a_model(counting, model):
     together = threading.Barrier(8)
 
     async def ask() -> list[str]:
@@ -432,7 +430,7 @@ def test_threads_share_the_sync_client(counting, model):
     assert counting.sees(0, requests=16)
 
 
-def test_sync_and_async_calls_of_one_model_take_turns(counting, model):
+def test_sync_and_async_calls_alternate(counting, model):
     async def both() -> list[str]:
         return [model.invoke("whole").text, (await model.ainvoke("whole")).text]
 
@@ -445,7 +443,7 @@ def test_sync_and_async_calls_of_one_model_take_turns(counting, model):
 # Closing, and not closing.
 
 
-def test_closing_ends_all_connections_and_the_next_call_opens_new_ones(counting, model):
+def test_close_closes_connections_and_the_next_call_opens_new_ones(counting, model):
     for _ in range(3):
         assert model.invoke("whole").content == _ANSWER
         assert counting.sees(1)
@@ -454,7 +452,7 @@ def test_closing_ends_all_connections_and_the_next_call_opens_new_ones(counting,
     model.close()
 
 
-async def test_aclose_ends_all_connections_and_the_next_call_opens_new_ones(counting, model):
+async def test_aclose_closes_connections_and_the_next_call_opens_new_ones(counting, model):
     for _ in range(3):
         await asyncio.gather(*(model.ainvoke("whole") for _ in range(4)))
         await asyncio.to_thread(model.invoke, "whole")
@@ -464,7 +462,7 @@ async def test_aclose_ends_all_connections_and_the_next_call_opens_new_ones(coun
     await model.aclose()
 
 
-def test_a_stream_whose_model_is_closed_meanwhile_ends_in_an_error(counting, model):
+def test_stream_of_a_closed_model_raises_an_error(counting, model):
     stream = model.stream("on")
     next(stream)
     model.close()
@@ -473,7 +471,7 @@ def test_a_stream_whose_model_is_closed_meanwhile_ends_in_an_error(counting, mod
         list(stream)
 
 
-async def test_an_async_stream_whose_model_is_closed_meanwhile_ends_in_an_error(counting, model):
+async def test_async_stream_of_a_closed_model_raises_an_error(counting, model):
     stream = aiter(model.astream("on"))
     await anext(stream)
     await model.aclose()
@@ -482,7 +480,7 @@ async def test_an_async_stream_whose_model_is_closed_meanwhile_ends_in_an_error(
         await anext(stream)
 
 
-def test_a_sync_model_that_goes_closes_its_connections(counting):
+def test_collected_sync_model_closes_its_connections(counting):
     model = a_model(counting)
     model.invoke("whole")
     assert counting.sees(1)
@@ -491,7 +489,7 @@ def test_a_sync_model_that_goes_closes_its_connections(counting):
     assert counting.sees(0)
 
 
-def test_a_copy_and_its_original_have_connections_of_their_own(counting, model):
+def test_copy_has_its_own_connections(counting, model):
     copy = model.model_copy(deep=True)
     assert copy.invoke("whole").content == model.invoke("whole").content == _ANSWER
     copy.close()
@@ -516,7 +514,7 @@ print(asyncio.run(ask()))
 """
 
 
-def test_a_program_that_closes_nothing_ends_without_a_word(counting):
+def test_program_that_closes_nothing_exits_without_output(counting):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", NEVER_CLOSED, counting.url],
         capture_output=True,
@@ -531,7 +529,7 @@ def test_a_program_that_closes_nothing_ends_without_a_word(counting):
 # Clients that were given.
 
 
-def test_a_given_client_is_never_closed(counting):
+def test_custom_client_is_never_closed(counting):
     with httpx.Client() as client:
         model = a_model(counting, http_client=client)
         breaks(model)
@@ -544,7 +542,7 @@ def test_a_given_client_is_never_closed(counting):
     assert counting.sees(0)
 
 
-async def test_a_given_async_client_is_never_closed(counting):
+async def test_custom_async_client_is_never_closed(counting):
     async with httpx.AsyncClient() as client:
         model = a_model(counting, http_async_client=client)
         await abreaks(model)

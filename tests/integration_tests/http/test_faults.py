@@ -35,7 +35,7 @@ every_fault = pytest.mark.parametrize("name", [of_a_row(name) for name in FAULTS
 @every_fault
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("way", WAYS)
-def test_what_comes_of_a_fault(name: str, wire: str, way: str):
+def test_fault_has_the_expected_outcome(name: str, wire: str, way: str):
     outcomes = observed(name)[wire, way]
     cases = list(FAULTS[name].cases(wire))
     wanted = [expected(case, way) for case in cases]
@@ -44,10 +44,10 @@ def test_what_comes_of_a_fault(name: str, wire: str, way: str):
 
 
 @every_fault
-def test_the_page_shows_what_was_observed(name: str):
+def test_page_matches_the_observed_outcomes(name: str):
     assert line(FAULTS[name], observed(name)) in written().splitlines()
 
 
-def test_the_page_shows_nothing_else():
+def test_page_has_no_other_rows():
     rows = re.findall(r"^\| (?!\|)(.*?) \| ", written(), re.MULTILINE)
     assert rows == [titled(fault) for fault in FAULTS.values()]

@@ -27,7 +27,7 @@ class Echo:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-def test_parent_and_children_get_their_own_answers():
+def test_forked_processes_get_their_own_answers():
     with EmulatorServer(responder=Echo(), pace=0.01) as server:
         done = subprocess.run(
             [sys.executable, PROGRAM, server.url],

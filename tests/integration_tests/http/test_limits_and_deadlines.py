@@ -84,7 +84,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("piece", ENDLESS.values(), ids=ENDLESS)
 @every_way
-def test_an_answer_that_tells_nothing_for_ever_is_ended(service, way, piece):
+def test_endless_answer_without_events_is_ended(service, way, piece):
     served = service(endless(piece))
     with pytest.raises(QwenStreamError) as caught:
         way(served.model(max_frame_bytes=MIB))
@@ -94,7 +94,7 @@ def test_an_answer_that_tells_nothing_for_ever_is_ended(service, way, piece):
         assert "cannot be read" in str(caught.value)
 
 
-def test_an_answer_that_tells_something_for_ever_is_ended(service):
+def test_endless_answer_with_events_is_ended(service):
     said = b'data:{"output":{"choices":[{"message":{"content":"la "}}]}}\n\n'
     served = service(endless(said))
     with pytest.raises(QwenAnswerLimitError, match=r"max_answer_bytes \(1048576\)") as caught:
@@ -106,7 +106,7 @@ def test_an_answer_that_tells_something_for_ever_is_ended(service):
 FRAMES = [frame + b"\n\n" for frame in WHOLE.split(b"\n\n") if frame]
 
 
-def test_an_answer_may_be_as_large_as_is_allowed_to_the_byte(service):
+def test_answer_of_exactly_the_maximum_size_is_read(service):
     before_the_finish = sum(map(len, FRAMES[:-1]))  # with which it is whole
     told = service(Pieces(*FRAMES)).model(max_answer_bytes=before_the_finish).invoke("?")
     assert told.content == STREAMS["one run"].content
@@ -114,7 +114,7 @@ def test_an_answer_may_be_as_large_as_is_allowed_to_the_byte(service):
         service(Pieces(*FRAMES)).model(max_answer_bytes=before_the_finish - 1).invoke("?")
 
 
-def test_bytes_that_tell_nothing_count_from_the_last_that_did(service):
+def test_bytes_without_events_count_from_the_last_event(service):
     comments = (b":" * 400, b":" * 500, b"\n\n")
     body = (*comments, FRAMES[0], *comments, *FRAMES[1:])
     most = 400 + 500 + 2
@@ -126,7 +126,7 @@ def test_bytes_that_tell_nothing_count_from_the_last_that_did(service):
             service(Pieces(*late)).model(max_frame_bytes=most - 1).invoke("?")
 
 
-def test_deep_nesting_is_an_answer_that_cannot_be_read(service):
+def test_deeply_nested_json_raises_an_error(service):
     deep = b"[" * 100_000
     served = service(HALF + b'data:{"output":' + deep + b"\n\n")
     with pytest.raises(QwenStreamError, match="cannot be read") as caught:
@@ -163,7 +163,7 @@ def test_compressed_answers_are_read(service, way, encoding, name):
 
 
 @pytest.mark.parametrize("missing", [20, 50])
-def test_what_was_unpacked_behind_a_full_piece_is_told_without_a_byte_more(service, missing):
+def test_output_after_a_full_piece_needs_no_further_bytes(service, missing):
     """The last frame is a repetition, so its end has been read with the piece before. The mark at
     the end of the compression does not come."""
     end = b"\n\n" + HALF + b":" + FINISH + FINISH
@@ -181,7 +181,7 @@ def stored(data: bytes, first: int) -> bytes:
 
 
 @pytest.mark.parametrize(("first", "divisible"), [(0x08, False), (0x09, True), (0x01, True)])
-def test_what_looks_half_like_a_header_of_zlib_is_none(service, first, divisible):
+def test_partial_zlib_header_is_not_a_header(service, first, divisible):
     pads = (WHOLE + b"\n" * number for number in range(200))
     packed = next(
         one
@@ -203,7 +203,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 @every_way
-def test_a_bomb_does_not_go_off(service, way, bomb):
+def test_decompression_bomb_is_limited(service, way, bomb):
     packed, headers = packed_bomb(bomb), {"content-encoding": "gzip"}
     assert len(packed) < len(bomb) / 900
     served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
@@ -218,7 +218,7 @@ def test_a_bomb_does_not_go_off(service, way, bomb):
 
 
 @every_way
-def test_the_bomb_of_a_refusal_does_not_go_off_either(service, way):
+def test_decompression_bomb_in_an_error_body_is_limited(service, way):
     packed, headers = packed_bomb(b"[" * 24 * MIB), {"content-encoding": "gzip"}
     served = service(lambda: httpx.Response(400, headers=headers, stream=Pieces(packed)))
     tracemalloc.start()
@@ -242,7 +242,7 @@ WRONGLY_PACKED = {
 
 @pytest.mark.parametrize(("encoding", "body", "said"), WRONGLY_PACKED.values(), ids=WRONGLY_PACKED)
 @every_way
-def test_answers_that_cannot_be_unpacked(service, way, encoding, body, said):
+def test_answers_that_cannot_be_decompressed(service, way, encoding, body, said):
     headers = {"content-encoding": encoding}
     served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(body)))
     with pytest.raises(QwenStreamError, match=said):
@@ -251,7 +251,7 @@ def test_answers_that_cannot_be_unpacked(service, way, encoding, body, said):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_a_long_refusal_is_read(service, encoding):
+def test_long_error_body_is_read(service, encoding):
     body = {"code": "AccessDenied", "request_id": REQUEST_ID, "message": "No. " * 100_000}
     packed, headers = PACKED[encoding](json.dumps(body).encode()), {"content-encoding": encoding}
     pieces = [packed[at : at + 999] for at in range(0, len(packed), 999)]
@@ -262,7 +262,7 @@ def test_a_long_refusal_is_read(service, encoding):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_a_refusal_without_an_end_is_not_read_for_ever(service, encoding):
+def test_endless_error_body_is_limited(service, encoding):
     packed = PACKED[encoding](random.Random(1).randbytes(8 * MIB))
     body = Pieces(*(packed[at : at + 65536] for at in range(0, len(packed), 65536)))
     headers = {"content-encoding": encoding}
@@ -271,14 +271,14 @@ def test_a_refusal_without_an_end_is_not_read_for_ever(service, encoding):
     assert not body.read_to_the_end
 
 
-def test_a_refusal_that_breaks_off_is_known_by_its_status(service):
+def test_truncated_error_body_is_an_error_by_status(service):
     body = Pieces(b"N", b"o.", breaks=httpx.ReadError("reset"))
     with pytest.raises(QwenPermissionDeniedError, match=r"No\."):
         service(lambda: httpx.Response(403, stream=body)).model().invoke("?")
 
 
 @pytest.mark.parametrize("step", [10_000, 50, 1])
-def test_what_stands_before_the_damage_is_kept(service, step):
+def test_data_before_corruption_is_kept(service, step):
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     whole = packer.compress(HALF) + packer.flush(zlib.Z_SYNC_FLUSH)
     body = whole + b"\xff" * 20
@@ -289,7 +289,7 @@ def test_what_stands_before_the_damage_is_kept(service, step):
     assert caught.value.partial.content == "7 to the power of 5 "
 
 
-def test_a_refusal_that_cannot_be_unpacked_is_known_by_its_status(service):
+def test_undecodable_error_body_is_an_error_by_status(service):
     refusal = httpx.Response(403, headers={"content-encoding": "br"}, stream=Pieces(b"?"))
     with pytest.raises(QwenAPIError, match="HTTP 403"):
         service(lambda: refusal).model().invoke("?")
@@ -335,7 +335,7 @@ DRIPS = {"drips": (b":" * 10_000, 0.02), "is silent": (b"", 0.0)}
 
 @pytest.mark.parametrize(("body", "seconds"), DRIPS.values(), ids=DRIPS)
 @every_way
-def test_a_call_ends_at_its_deadline_however_the_service_keeps_it_waiting(way, body, seconds):
+def test_call_ends_at_its_total_timeout(way, body, seconds):
     with Dripping(body, seconds) as server:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", total_timeout=0.4)
         with pytest.raises(QwenTimeoutError, match=r"total_timeout \(0.4 s\)") as caught:
@@ -345,7 +345,7 @@ def test_a_call_ends_at_its_deadline_however_the_service_keeps_it_waiting(way, b
 
 
 @every_way
-def test_a_wait_that_would_go_beyond_the_deadline_is_not_begun(service, way, waits):
+def test_retry_wait_beyond_the_deadline_is_not_started(service, way, waits):
     body = {"code": "Throttling", "message": "No.", "request_id": REQUEST_ID}
     headers = {"retry-after": "30"}
     served = service(lambda: httpx.Response(429, json=body, headers=headers))
@@ -357,7 +357,7 @@ def test_a_wait_that_would_go_beyond_the_deadline_is_not_begun(service, way, wai
     assert waits == [30.0, 30.0]
 
 
-def test_closing_a_model_ends_what_another_thread_waits_for():
+def test_closing_a_model_wakes_a_reading_thread():
     with Dripping(b"", 0.0) as server, ThreadPoolExecutor(1) as threads:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k")
         reading = threads.submit(model.invoke, "?")
@@ -370,7 +370,7 @@ def test_closing_a_model_ends_what_another_thread_waits_for():
     assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
 
 
-def test_a_whole_answer_is_one_even_at_the_deadline(service):
+def test_complete_answer_at_the_deadline_is_returned(service):
     class Late(Pieces):
         def __iter__(self) -> Iterator[bytes]:
             yield WHOLE
@@ -381,7 +381,7 @@ def test_a_whole_answer_is_one_even_at_the_deadline(service):
     assert told.content == STREAMS["one run"].content
 
 
-def test_what_belongs_to_a_whole_answer_is_read_beyond_the_deadline(service):
+def test_usage_after_the_finish_is_read_after_the_deadline(service):
     answer = CORPUS["chat_completions: an answer"]
     before, usage, after = answer.body.partition(b'data: {"choices": []')
 
@@ -396,7 +396,7 @@ def test_what_belongs_to_a_whole_answer_is_read_beyond_the_deadline(service):
     assert told.usage_metadata["total_tokens"] == answer.usage[2]
 
 
-def test_an_end_that_does_not_come_is_not_waited_for(service, monkeypatch):
+def test_missing_end_of_body_is_not_awaited(service, monkeypatch):
     """Everything is told, so nobody should wait until `stream_chunk_timeout`."""
     monkeypatch.setattr("langchain_qwen_ci.http.exchanges._DRAIN_SECONDS", 0.05)
 
@@ -411,7 +411,7 @@ def test_an_end_that_does_not_come_is_not_waited_for(service, monkeypatch):
         assert body.closed
 
 
-def test_silence_while_a_program_runs_is_told_from_other_silence(service):
+def test_timeout_error_reports_a_running_program(service):
     for frames, said in [(4, True), (6, False)]:
         body = Pieces(stream(*ONE_RUN[:frames]), breaks=httpx.ReadTimeout("slow"))
         with pytest.raises(QwenTimeoutError, match="stream_chunk_timeout") as caught:
@@ -419,7 +419,7 @@ def test_silence_while_a_program_runs_is_told_from_other_silence(service):
         assert ("A program was running" in str(caught.value)) is said
 
 
-def test_a_dead_connection_is_found_out_without_a_timeout():
+def test_keepalive_detects_a_dead_connection():
     """The system probes it: a service that computes answers, one that is gone does not."""
     with Dripping(b"", 0.0) as server, httpx.Client() as client:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", http_client=client)
@@ -444,7 +444,7 @@ def test_a_dead_connection_is_found_out_without_a_timeout():
     ["connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout", "max_frame_bytes"],
 )
 @pytest.mark.parametrize("value", [0, -1, "soon"])
-def test_limits_are_more_than_nothing(field, value):
+def test_limits_must_be_positive(field, value):
     with pytest.raises(ValueError, match=field):
         ChatQwenCodeInterpreter(api_key="k", **{field: value})
 
@@ -453,7 +453,7 @@ def test_limits_are_more_than_nothing(field, value):
     ("total", "sent", "reading"),
     [(None, (3, 5, 5), 7), (4, (3, 4, 4), 4), (1e-9, (0.001,) * 3, 0.001)],
 )
-def test_each_part_of_a_request_has_its_time(service, total, sent, reading):
+def test_each_phase_has_its_own_timeout(service, total, sent, reading):
     """No more than what is left of all of it, but never 0, which sockets take for no limit."""
     seen: list[dict[str, float]] = []
 
@@ -476,20 +476,20 @@ def test_each_part_of_a_request_has_its_time(service, total, sent, reading):
         (httpx.ConnectError("refused"), QwenConnectionError),
     ],
 )
-def test_what_goes_wrong_long_before_the_deadline_is_told_as_what_it_is(service, answer, kind):
+def test_error_before_the_deadline_keeps_its_class(service, answer, kind):
     with pytest.raises(kind) as caught:
         service(answer).model(total_timeout=1000, max_retries=0).invoke("?")
     assert type(caught.value) is kind
     assert "total_timeout" not in str(caught.value)
 
 
-def test_an_answer_in_many_pieces_is_read_to_its_end_before_the_deadline(service):
+def test_answer_in_many_pieces_is_read_before_the_deadline(service):
     body = Pieces(*(frame + b"\n\n" for frame in WHOLE.split(b"\n\n")))
     told = service(body).model(total_timeout=1000).invoke("?")
     assert told.content == STREAMS["one run"].content
 
 
-def test_an_answer_is_not_read_beyond_the_deadline(service):
+def test_answer_is_not_read_after_the_deadline(service):
     body = Pieces(HALF, WHOLE[len(HALF) :])
     with pytest.raises(QwenTimeoutError, match="total_timeout") as caught:
         service(body).model(total_timeout=1e-9).invoke("?")
@@ -497,7 +497,7 @@ def test_an_answer_is_not_read_beyond_the_deadline(service):
     assert not body.read_to_the_end
 
 
-def test_what_follows_a_whole_answer_is_read_so_that_the_connection_serves_again(service):
+def test_rest_of_the_body_is_drained_for_reuse(service):
     body = Pieces(WHOLE, b"\n")
     assert service(body).model(total_timeout=1e-9).invoke("?").content
     assert body.read_to_the_end
@@ -510,12 +510,12 @@ def test_what_follows_a_whole_answer_is_read_so_that_the_connection_serves_again
         (b":" * 2000, QwenAnswerLimitError),
     ],
 )
-def test_what_the_deadline_did_not_cause_is_told_even_after_it(service, answer, kind):
+def test_api_errors_after_the_deadline_keep_their_class(service, answer, kind):
     with pytest.raises(kind):
         service(answer).model(total_timeout=1e-9, max_frame_bytes=1000).invoke("?")
 
 
-def test_none_waits_for_ever(service):
+def test_none_disables_a_timeout(service):
     times = dict.fromkeys(("connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout"))
     served = service(WHOLE)
     assert served.model(**times).invoke("?").content
@@ -524,7 +524,7 @@ def test_none_waits_for_ever(service):
     )
 
 
-def test_every_error_of_the_tree_says_what_to_do():
+def test_error_messages_say_what_to_do():
     for kind in QwenAPIError.__subclasses__():
         assert kind.advice or kind.__name__ == "QwenInvalidRequestError"  # which says what it is
     assert issubclass(QwenAnswerLimitError, QwenError)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_a_small_load_is_borne():
+def test_small_load_test_passes():
     done = subprocess.run(
         [sys.executable, "-W", "error", _LOAD, *_SMALL], capture_output=True, text=True, check=False
     )
@@ -54,7 +54,7 @@ async def outcome(model: ChatQwenCodeInterpreter, number: int) -> Any:
 
 
 @pytest.mark.parametrize("api", plan.APIS)
-async def test_every_spoilt_and_every_healthy_answer_is_as_planned(server, mind, api):
+async def test_answers_with_and_without_faults_are_as_expected(server, mind, api):
     model = ChatQwenCodeInterpreter(
         api=api, base_url=server.url, api_key="any", stream_chunk_timeout=1.0
     )
@@ -68,7 +68,7 @@ async def test_every_spoilt_and_every_healthy_answer_is_as_planned(server, mind,
 
 
 @pytest.mark.parametrize("api", plan.APIS)
-async def test_answers_that_are_not_as_planned_are_found(server, api):
+async def test_unexpected_answers_are_detected(server, api):
     model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
     right = await outcome(model, 5)
     assert plan.wrong(api, 5, right, 1) == []
@@ -81,7 +81,7 @@ async def test_answers_that_are_not_as_planned_are_found(server, api):
     assert "in place of a message" in plan.wrong(api, 5, QwenError("no"), 1)[0]
 
 
-async def test_errors_that_are_not_as_planned_are_found(server):
+async def test_unexpected_errors_are_detected(server):
     model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
     numbers = {
         plan.SPOILINGS[kind].name: plan.SPOILT + plan.ONE_OF * kind

@@ -32,14 +32,14 @@ def everything_of(error: BaseException) -> str:
     return f"{error!r} {''.join(traceback.format_exception(error))}"
 
 
-def test_white_space_around_a_key_is_not_part_of_it(service):
+def test_whitespace_around_a_key_is_removed(service):
     served = service(ANSWER)
     served.model(api_key=f" {SECRET}\n").invoke("Hi")
     assert served.requests[0].headers["authorization"] == f"Bearer {SECRET}"
 
 
 @pytest.mark.parametrize("between", ["\n", "\r\n", "\0", "…"])
-def test_a_key_that_cannot_be_sent_is_not_shown(service, between: str):
+def test_invalid_key_is_not_shown(service, between: str):
     served = service(ANSWER)
     with pytest.raises(QwenAuthenticationError) as caught:
         served.model(api_key=f"{SECRET}{between}{SECRET}").invoke("Hi")
@@ -48,7 +48,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(service, between: str):
 
 
 @pytest.mark.parametrize("value", [f"{SECRET}\n", f" {SECRET}", f"{SECRET}…"])
-def test_a_header_that_cannot_be_sent_is_named_and_not_shown(service, value: str):
+def test_invalid_header_is_named_but_not_shown(service, value: str):
     served = service(ANSWER)
     with pytest.raises(QwenInputError, match="X-Token") as caught:
         served.model(default_headers={"X-Token": value}).invoke("Hi")
@@ -66,7 +66,7 @@ def test_a_header_that_cannot_be_sent_is_named_and_not_shown(service, value: str
         {"base_url": f"https://user:{SECRET}@gate.example"},
     ],
 )
-def test_what_is_wrong_with_a_model_is_said_without_its_key(wrong):
+def test_validation_errors_do_not_show_the_key(wrong):
     with pytest.raises(ValueError, match="error") as caught:
         ChatQwenCodeInterpreter(**wrong, api_key=SECRET)
     assert SECRET not in everything_of(caught.value)
@@ -81,7 +81,7 @@ MCP = {
 }
 
 
-def test_keys_of_mcp_servers_are_sent_and_not_shown(service):
+def test_mcp_secrets_are_sent_but_not_shown(service):
     served = service(responses_streams.STREAMS["one run"].body)
     bound = served.model(api="responses").bind_tools([MCP])
     for one in (bound, bound.bind(temperature=0.5), copy.copy(bound), bound.with_retry()):
@@ -93,7 +93,7 @@ def test_keys_of_mcp_servers_are_sent_and_not_shown(service):
     assert MCP["authorization"] == SECRET  # the caller's own is as it was
 
 
-def test_a_pickle_has_lost_them_and_says_so(service):
+def test_pickled_mcp_secrets_are_lost_with_an_error(service):
     served = service(responses_streams.STREAMS["one run"].body)
     pickled = pickle.dumps(ChatQwenCodeInterpreter(api="responses").bind_tools([MCP]))
     assert b"maps.example" in pickled
@@ -105,7 +105,7 @@ def test_a_pickle_has_lost_them_and_says_so(service):
     assert served.requests == []
 
 
-def test_a_workspace_is_sent_and_not_shown(service, monkeypatch):
+def test_workspace_is_sent_but_not_shown(service, monkeypatch):
     served = service(ANSWER)
     model = served.model(workspace="ws-secret")
     model.invoke("Hi")
@@ -133,7 +133,7 @@ HERE = ["http://127.0.0.1:1", "http://127.8.8.8", "http://localhost:8000/api/v1"
 
 
 @pytest.mark.parametrize("url", FAR)
-def test_a_key_goes_by_plain_http_to_this_machine_only(service, url, monkeypatch):
+def test_plain_http_to_other_machines_is_rejected(service, url, monkeypatch):
     with pytest.raises(ValueError, match="allow_plain_http") as caught:
         ChatQwenCodeInterpreter(base_url=url, api_key=SECRET)
     assert SECRET not in everything_of(caught.value)
@@ -151,7 +151,7 @@ def test_a_key_goes_by_plain_http_to_this_machine_only(service, url, monkeypatch
 
 
 @pytest.mark.parametrize("url", HERE)
-def test_to_this_machine_it_may(service, url):
+def test_plain_http_to_this_machine_is_allowed(service, url):
     served = service(ANSWER)
     served.model(base_url=url).invoke("Hi")
     assert len(served.requests) == 1
@@ -166,7 +166,7 @@ def test_to_this_machine_it_may(service, url):
         (None, "check base_url"),
     ],
 )
-def test_a_key_follows_no_redirect(service, status, location, said):
+def test_redirects_are_not_followed(service, status, location, said):
     headers = {"location": location} if location else {}
     served = service(lambda: httpx.Response(status, headers=headers, content=b"moved"))
     client = httpx.Client(transport=httpx.MockTransport(served), follow_redirects=True)
@@ -178,7 +178,7 @@ def test_a_key_follows_no_redirect(service, status, location, said):
     assert SECRET not in everything_of(caught.value)
 
 
-def test_what_runs_here_is_not_reached_by_a_proxy(monkeypatch):
+def test_loopback_requests_use_no_proxy(monkeypatch):
     """It would see the key, and reach another machine's port."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -191,7 +191,7 @@ def test_what_runs_here_is_not_reached_by_a_proxy(monkeypatch):
 STEERING = "\x1b]0;owned\x07 \x9b31m \u202e \r\x08"
 
 
-def test_what_the_service_says_cannot_steer_a_terminal(service):
+def test_service_messages_are_escaped(service):
     refusal = {"code": f"Bad{STEERING}", "message": f"No.{STEERING}\nReally.", "request_id": "\x1b"}
     answers = [
         lambda: httpx.Response(400, json=refusal),

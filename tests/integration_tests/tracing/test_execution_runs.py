@@ -82,7 +82,7 @@ def below(run: Any, kind: str) -> list[Any]:
 
 @every_way
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_executions_are_tool_runs_under_the_model(url, way, version):
+def test_executions_are_tool_runs_under_the_model_run(url, way, version):
     run = traced(lambda config: way(qwen(url, output_version=version), config))
     assert run.run_type == "llm"
     good, bad = run.child_runs
@@ -100,14 +100,14 @@ def test_executions_are_tool_runs_under_the_model(url, way, version):
     assert "\nZeroDivisionError: division by zero" in bad.error
 
 
-def test_without_outputs_an_execution_ends_when_the_model_goes_on(url):
+def test_execution_without_output_ends_when_the_model_continues(url):
     run = traced(lambda config: qwen(url, api="dashscope").invoke("?", config))
     assert [child.inputs["code"] for child in run.child_runs] == ["6 * 7", "1 / 0"]
     assert [child.outputs for child in run.child_runs] == [{"output": {"status": "completed"}}] * 2
 
 
 @every_way
-def test_what_an_answer_has_cost_is_in_the_metadata_of_its_run(url, way):
+def test_usage_is_in_the_metadata_of_the_run(url, way):
     """There traces can be searched by it."""
     run = traced(lambda config: way(qwen(url, api="dashscope"), config))
     metadata = run.extra["metadata"]
@@ -120,25 +120,25 @@ def test_what_an_answer_has_cost_is_in_the_metadata_of_its_run(url, way):
 
 
 @every_way
-def test_chat_completions_has_nothing_to_show(url, way):
+def test_chat_completions_has_no_tool_runs(url, way):
     run = traced(lambda config: way(qwen(url, api="chat_completions"), config))
     assert run.child_runs == []
 
 
 @every_way
-def test_it_can_be_turned_off(url, way):
+def test_tracing_of_executions_can_be_turned_off(url, way):
     run = traced(lambda config: way(qwen(url, trace_code_executions=False), config))
     assert run.child_runs == []
 
 
 @pytest.mark.parametrize("way", [WAYS["invoke"], WAYS["ainvoke"], WAYS["batch"]])
-def test_a_cached_answer_runs_nothing(url, way):
+def test_cached_answer_has_no_tool_runs(url, way):
     model = qwen(url, cache=InMemoryCache())
     assert len(traced(lambda config: way(model, config)).child_runs) == 2
     assert traced(lambda config: way(model, config)).child_runs == []
 
 
-def test_in_chains_bindings_and_graphs(url):
+def test_tool_runs_in_chains_bindings_and_graphs(url):
     model = qwen(url)
     chains = [
         RunnableLambda(str) | model | RunnableLambda(lambda message: message.text),
@@ -169,7 +169,7 @@ def test_in_chains_bindings_and_graphs(url):
         assert all(tool.parent_run_id for tool in below(run, "tool"))
 
 
-def test_calls_inside_a_stream_that_is_being_read_are_their_own(url):
+def test_call_inside_a_stream_has_its_own_run(url):
     """The context of a stream is its caller's: nothing of it may be left there."""
     model = qwen(url)
     collector = RunCollectorCallbackHandler()
@@ -183,7 +183,7 @@ def test_calls_inside_a_stream_that_is_being_read_are_their_own(url):
 
 
 @pytest.mark.parametrize("way", [WAYS["invoke"], WAYS["ainvoke"], WAYS["stream"], WAYS["astream"]])
-def test_an_answer_that_breaks_off_ends_what_was_running(way):
+def test_interrupted_answer_ends_open_tool_runs(way):
     collector = RunCollectorCallbackHandler()
     with EmulatorServer(responder=Script(TURN), faults=(Cut(after=9),)) as server:
         model = qwen(server.url)
@@ -195,7 +195,7 @@ def test_an_answer_that_breaks_off_ends_what_was_running(way):
     assert "broke off" in tool.error
 
 
-def test_a_stream_that_nobody_reads_on_ends_what_was_running(url):
+def test_abandoned_stream_ends_open_tool_runs(url):
     collector = RunCollectorCallbackHandler()
     for chunk in qwen(url).stream("?", {"callbacks": [collector]}):
         if any(block["type"] == "server_tool_call" for block in chunk.content_blocks):
@@ -204,7 +204,7 @@ def test_a_stream_that_nobody_reads_on_ends_what_was_running(url):
     assert all(tool.end_time is not None for tool in run.child_runs)
 
 
-def test_async_handlers_hear_of_tools_in_their_own_loop(url):
+def test_async_handlers_run_in_their_own_loop(url):
     loops: list[Any] = []
 
     class Ear(AsyncCallbackHandler):
@@ -224,7 +224,7 @@ def test_async_handlers_hear_of_tools_in_their_own_loop(url):
     assert set(loops) == {loop}
 
 
-def test_events_have_the_tools_and_their_parents(url):
+def test_stream_events_have_tools_and_parents(url):
     async def events() -> list[Any]:
         return [event async for event in qwen(url).astream_events("?", version="v2")]
 
@@ -239,7 +239,7 @@ def test_events_have_the_tools_and_their_parents(url):
     assert all(event["parent_ids"] == [told[0]["run_id"]] for event in tools)
 
 
-def test_handlers_of_the_model_alone_hear_no_tools(url):
+def test_handlers_of_the_model_only_receive_no_tool_runs(url):
     """Callbacks that are not inherited listen to the model, and to nothing below it."""
     heard: list[str] = []
 

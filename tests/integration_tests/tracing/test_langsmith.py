@@ -74,7 +74,7 @@ def models(runs: list[Run]) -> list[Run]:
 
 @every_way
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
-def test_the_tree(langsmith_server: LangSmith, make: Make, way: str, api: str):
+def test_run_tree(langsmith_server: LangSmith, make: Make, way: str, api: str):
     WAYS[way](lambda **fields: make(**{"api": api, **fields}))
     roots = langsmith_server.roots()
     assert outline(roots) == TREES[way]
@@ -131,7 +131,7 @@ def check_programs(model: Run, api: str) -> None:
 
 
 @every_way
-def test_tokens_are_counted_once_for_each_run_of_a_model(
+def test_tokens_are_counted_once_for_each_model_run(
     langsmith_server: LangSmith, make: Make, way: str
 ):
     WAYS[way](make)
@@ -144,7 +144,7 @@ def test_tokens_are_counted_once_for_each_run_of_a_model(
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "v3", "async v3"])
-def test_what_one_call_asks_for_otherwise(langsmith_server: LangSmith, make: Make, way: str):
+def test_call_arguments_are_in_the_metadata(langsmith_server: LangSmith, make: Make, way: str):
     asks = {"model": "qwen3.5-plus", "temperature": 0.5, "max_tokens": 640, "stop": ["stop!"]}
     WAYS[way](lambda **fields: make(temperature=0.1, **fields).bind(**asks))
     root = langsmith_server.root()
@@ -155,7 +155,7 @@ def test_what_one_call_asks_for_otherwise(langsmith_server: LangSmith, make: Mak
     assert root.metadata["ls_stop"] == ["stop!"]
 
 
-def test_a_cached_answer_runs_nothing(langsmith_server: LangSmith, make: Make):
+def test_cached_answer_has_no_tool_runs(langsmith_server: LangSmith, make: Make):
     model = make(cache=InMemoryCache())
     model.invoke("?")
     model.invoke("?")
@@ -163,7 +163,7 @@ def test_a_cached_answer_runs_nothing(langsmith_server: LangSmith, make: Make):
 
 
 @every_way
-def test_executions_can_be_left_out(langsmith_server: LangSmith, make: Make, way: str):
+def test_executions_can_be_excluded(langsmith_server: LangSmith, make: Make, way: str):
     WAYS[way](lambda **fields: make(trace_code_executions=False, **fields))
     roots = langsmith_server.roots()
     assert outline(roots)
@@ -172,7 +172,7 @@ def test_executions_can_be_left_out(langsmith_server: LangSmith, make: Make, way
 
 
 @every_way
-def test_nothing_is_posted_unless_it_is_wished(
+def test_nothing_is_posted_without_tracing(
     langsmith_server: LangSmith, make: Make, way: str, monkeypatch
 ):
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
@@ -182,7 +182,7 @@ def test_nothing_is_posted_unless_it_is_wished(
 
 
 @pytest.mark.parametrize("hidden", ["INPUTS", "OUTPUTS"])
-def test_what_langsmith_is_told_to_hide_is_hidden_of_programs(
+def test_langsmith_hide_settings_apply_to_tool_runs(
     langsmith_server: LangSmith, make: Make, monkeypatch, hidden: str
 ):
     monkeypatch.setenv(f"LANGSMITH_HIDE_{hidden}", "true")
@@ -202,7 +202,7 @@ BREAKING_WAYS = [way for way in WAYS if way not in ("batch", "agent")]
 @pytest.mark.parametrize("way", BREAKING_WAYS)
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize("api", WORDS)
-def test_what_had_arrived_is_in_the_trace_and_on_the_error(
+def test_partial_output_is_in_the_trace_and_the_error(
     langsmith_server: LangSmith, make: Make, emulator, way: str, fault: str, api: str
 ):
     emulator.inject_fault(BREAKS[fault](after=WORDS[api]))
@@ -227,7 +227,7 @@ def test_what_had_arrived_is_in_the_trace_and_on_the_error(
 
 
 @pytest.mark.parametrize("way", BREAKING_WAYS)
-def test_a_program_that_was_running_is_an_error_in_the_trace(
+def test_open_program_is_an_error_in_the_trace(
     langsmith_server: LangSmith, make: Make, emulator, way: str
 ):
     emulator.inject_fault(Cut(after=9))
@@ -238,7 +238,7 @@ def test_a_program_that_was_running_is_an_error_in_the_trace(
     assert "The answer broke off" in tool.error
 
 
-def test_an_error_before_anything_had_arrived_has_no_response(make: Make, emulator):
+def test_error_without_partial_has_no_response(make: Make, emulator):
     emulator.inject_fault(Status(401, code="InvalidApiKey"))
     with pytest.raises(QwenAuthenticationError) as caught:
         make().invoke("?")
@@ -246,7 +246,7 @@ def test_an_error_before_anything_had_arrived_has_no_response(make: Make, emulat
     assert not hasattr(caught.value, "response")
 
 
-def test_the_response_of_an_error_is_in_no_pickle(make: Make, emulator):
+def test_response_of_an_error_is_not_pickled(make: Make, emulator):
     emulator.inject_fault(ErrorFrame(after=11))
     with pytest.raises(QwenServerError) as caught:
         make(api="dashscope").invoke("?")
@@ -276,7 +276,7 @@ HOLDERS: dict[str, Callable[[Make], Any]] = {
 
 
 @pytest.mark.parametrize("way", HOLDERS)
-def test_no_secret_is_posted_or_shown(
+def test_secrets_are_not_posted_or_shown(
     langsmith_server: LangSmith, with_secrets: Make, emulator, way: str, caplog, capfd
 ):
     caplog.set_level(logging.DEBUG)
@@ -303,7 +303,7 @@ def test_no_secret_is_posted_or_shown(
     assert (MCP in sent.body.get("tools", [])) == way.endswith(", mcp")
 
 
-def test_no_secret_is_in_what_is_written_of_a_model(with_secrets: Make):
+def test_secrets_are_not_in_the_serialized_model(with_secrets: Make):
     model = with_secrets()
     made = [model, model.bind_tools([MCP]), RunnableLambda(str) | model.bind_tools([MCP])]
     written = [text for one in made for text in (repr(one), str(one), dumps(one))]
@@ -332,7 +332,7 @@ def priced(request, langsmith_server: LangSmith) -> Iterator[LangSmith]:
 
 
 @every_way
-def test_costs_are_posted_and_in_no_message(priced: LangSmith, make: Make, way: str):
+def test_costs_are_posted_but_not_in_messages(priced: LangSmith, make: Make, way: str):
     WAYS[way](make)
     runs = [run for root in priced.roots() for run in root.everything()]
     assert [run for run in runs if run.usage] == [run for run in runs if run.run_type == "llm"]
@@ -347,13 +347,13 @@ def test_costs_are_posted_and_in_no_message(priced: LangSmith, make: Make, way: 
         assert "cost" not in json.dumps([run.inputs, run.outputs])
 
 
-def test_the_message_that_is_returned_has_no_costs(priced: LangSmith, make: Make):
+def test_returned_message_has_no_costs(priced: LangSmith, make: Make):
     message = make().invoke("?")
     assert priced.root().usage["total_cost"] > 0
     assert not [name for name in message.usage_metadata if "cost" in name]
 
 
-def test_runs_of_others_have_no_costs_of_ours(priced: LangSmith):
+def test_runs_of_other_models_have_no_costs(priced: LangSmith):
     usage = {"input_tokens": 9, "output_tokens": 9, "total_tokens": 18}
     answers = iter([AIMessage("Hi", usage_metadata=usage)])
     GenericFakeChatModel(messages=answers, name="qwen3-max").invoke("?")
@@ -361,13 +361,13 @@ def test_runs_of_others_have_no_costs_of_ours(priced: LangSmith):
 
 
 @pytest.mark.parametrize("prices", [{"another": PRICES["qwen3-max"]}, lambda model, usage: None])
-def test_a_model_without_a_price_has_no_costs(priced: LangSmith, make: Make, prices: Any):
+def test_model_without_a_price_has_no_costs(priced: LangSmith, make: Make, prices: Any):
     _pay(prices)
     message = make().invoke("?")
     assert priced.root().usage == message.usage_metadata
 
 
-def test_cached_tokens_have_a_price_of_their_own(priced: LangSmith, service):
+def test_cached_tokens_have_their_own_price(priced: LangSmith, service):
     used = dashscope_streams.usage(1000, 100, prompt_tokens_details={"cached_tokens": 400})
     body = dashscope_streams.stream(
         dashscope_streams.frame(content="Hi", finish_reason="stop", usage=used)

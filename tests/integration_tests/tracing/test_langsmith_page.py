@@ -111,7 +111,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_the_page_shows_what_was_captured(langsmith_server: LangSmith, name: str):
+def test_page_matches_the_captured_trace(langsmith_server: LangSmith, name: str):
     faults = (Cut(after=12),) if name == "broken" else ()
     with EmulatorServer(responder=Script(TURN), faults=faults) as server:
         captured = BLOCKS[name](langsmith_server, server.url) + "\n"

@@ -114,7 +114,7 @@ def test_code_and_tokens_are_attributes(spans: Spans, make: Make):
         assert "gen_ai.request.model" not in span.attributes
 
 
-def test_what_had_arrived_before_an_error_is_an_attribute(spans: Spans, make: Make, emulator):
+def test_partial_output_of_an_error_is_an_attribute(spans: Spans, make: Make, emulator):
     emulator.inject_fault(ErrorFrame(after=25))
     with pytest.raises(QwenError):
         make().invoke("?")
@@ -125,7 +125,7 @@ def test_what_had_arrived_before_an_error_is_an_attribute(spans: Spans, make: Ma
 
 @every_way
 @pytest.mark.parametrize("mode", ["otel"], indirect=True)
-def test_no_secret_is_exported(spans: Spans, with_secrets: Make, way: str):
+def test_secrets_are_not_exported(spans: Spans, with_secrets: Make, way: str):
     WAYS[way](with_secrets)
     exported = "".join(span.to_json() for span in spans.all())
     assert "6 * 7" in exported

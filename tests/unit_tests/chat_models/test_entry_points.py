@@ -105,7 +105,7 @@ def model_for(stream: Stream, body: bytes | Pieces | None = None, **options: Any
 
 @pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
 @pytest.mark.parametrize("name", CORPUS)
-def test_every_way_in_gives_the_message_that_the_stream_means(name: str, way: str):
+def test_every_entry_point_returns_the_expected_message(name: str, way: str):
     message = {**WAYS, **PROTOCOL}[way](model_for(CORPUS[name]))
     check(message, CORPUS[name])
     if way in WAYS:
@@ -113,14 +113,14 @@ def test_every_way_in_gives_the_message_that_the_stream_means(name: str, way: st
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_ways_agree_to_the_letter(name: str):
+def test_entry_points_return_equal_messages(name: str):
     messages = [fields(way(model_for(CORPUS[name]))) for way in WAYS.values()]
     assert all(message == messages[0] for message in messages[1:])
 
 
 @pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
 @pytest.mark.parametrize("name", CORPUS)
-def test_v1_and_the_protocol_hold_the_same_blocks_in_content(name: str, way: str):
+def test_v1_messages_and_protocol_events_have_the_same_blocks(name: str, way: str):
     stream = CORPUS[name]
     message = {**WAYS, **PROTOCOL}[way](model_for(stream, output_version="v1"))
     if stream.invalid_tool_calls and "stream" in way and way in WAYS:
@@ -133,7 +133,7 @@ def test_v1_and_the_protocol_hold_the_same_blocks_in_content(name: str, way: str
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_bytes_one_by_one_make_no_difference(name: str):
+def test_message_does_not_depend_on_split_of_bytes(name: str):
     stream = CORPUS[name]
     pieces = [stream.body[at : at + 1] for at in range(len(stream.body))]
     whole = fields(model_for(stream).invoke(QUESTION))
@@ -144,7 +144,7 @@ def test_bytes_one_by_one_make_no_difference(name: str):
 
 @pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
 @pytest.mark.parametrize("name", ["one run", "responses: one run", "chat_completions: an answer"])
-def test_an_answer_is_read_to_its_end_so_that_its_connection_serves_again(name: str, way: str):
+def test_body_is_read_to_its_end_for_reuse_of_the_connection(name: str, way: str):
     stream = CORPUS.get(name) or STREAMS[name]
     body = Pieces(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
     {**WAYS, **PROTOCOL}[way](model_for(stream, body))
@@ -153,7 +153,7 @@ def test_an_answer_is_read_to_its_end_so_that_its_connection_serves_again(name: 
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_chunks_show_what_the_message_will_hold(name: str):
+def test_sum_of_chunks_equals_message(name: str):
     """Nothing is held back to the end: the pieces before the last chunk are the whole text."""
     stream = CORPUS[name]
     *chunks, last = model_for(stream).stream(QUESTION)
@@ -171,7 +171,7 @@ def test_chunks_show_what_the_message_will_hold(name: str):
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_protocol_is_kept(name: str, version: str | None):
+def test_protocol_events_are_valid(name: str, version: str | None):
     stream = CORPUS[name]
     events = list(model_for(stream, output_version=version).stream_events(QUESTION, version="v3"))
     assert_valid_event_stream(events)
@@ -183,7 +183,7 @@ def test_the_protocol_is_kept(name: str, version: str | None):
 
 
 @pytest.mark.parametrize("name", [name for name, stream in CORPUS.items() if stream.codes])
-def test_the_protocol_ends_a_program_before_what_follows_it(name: str):
+def test_protocol_events_close_a_program_before_the_next_block(name: str):
     """Code is live: it ends when it has run, and not at the end of the message."""
     events = list(model_for(CORPUS[name]).stream_events(QUESTION, version="v3"))
     open_blocks: set[int] = set()
@@ -196,7 +196,7 @@ def test_the_protocol_ends_a_program_before_what_follows_it(name: str):
             open_blocks.discard(event["index"])
 
 
-def test_code_is_seen_as_soon_as_the_wire_shows_it():
+def test_code_is_streamed_as_soon_as_it_is_received():
     chunks = list(model_for(STREAMS["one run"]).stream(QUESTION))
     shown = [
         index
@@ -209,7 +209,7 @@ def test_code_is_seen_as_soon_as_the_wire_shows_it():
     assert shown[0] < spoken[0] < len(chunks) - 1
 
 
-def test_messages_read_the_same_after_json():
+def test_messages_survive_a_json_round_trip():
     message = model_for(STREAMS["two runs in a row"]).invoke(QUESTION)
     (again,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
     for form in (again, message.model_dump(), {"type": "ai", "data": message.model_dump()}):
@@ -218,7 +218,7 @@ def test_messages_read_the_same_after_json():
     assert again.content_blocks == message.content_blocks
 
 
-def test_ids_are_unique_across_messages():
+def test_execution_ids_are_unique_across_messages():
     first, second = (
         model_for(
             STREAMS["two runs in a row"],
@@ -230,7 +230,7 @@ def test_ids_are_unique_across_messages():
     assert len(set(ids)) == 4
 
 
-def test_an_entry_of_unknown_type_is_kept():
+def test_tool_info_entry_of_unknown_type_is_kept():
     message = model_for(STREAMS["an entry of unknown type"]).invoke(QUESTION)
     assert message.response_metadata["tool_info"] == [
         {"type": "telescope", "telescope": {"star": "Vega"}}
@@ -248,7 +248,7 @@ def test_token_details_have_langchain_names():
     assert message.usage_metadata["output_token_details"] == {"reasoning": 4}
 
 
-def test_the_tokens_of_each_inference_are_told_where_they_can_be_known():
+def test_inference_usage_is_reported_on_the_native_api():
     def inferences(stream: Stream) -> Any:
         message = model_for(stream).invoke(QUESTION)
         usage = message.response_metadata.get("inference_usage")
@@ -271,7 +271,7 @@ def test_the_tokens_of_each_inference_are_told_where_they_can_be_known():
     assert inferences(CORPUS["chat_completions: an answer"]) is None
 
 
-def test_callbacks_hear_every_token_of_an_invoke():
+def test_callbacks_receive_every_token_of_an_invoke():
     heard: list[ChatGenerationChunk] = []
 
     class Ear(BaseCallbackHandler):

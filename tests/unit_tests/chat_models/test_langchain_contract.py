@@ -55,7 +55,7 @@ def parameters(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @every_api
-def test_a_call_can_have_another_model_and_no_interpreter(service, api: str):
+def test_call_arguments_override_model_and_interpreter(service, api: str):
     served = service(ANSWERS[api])
     model = served.model(api=api)
     other = {"model": "qwen3.5-plus", "enable_code_interpreter": False, "enable_thinking": False}
@@ -73,7 +73,7 @@ def test_a_call_can_have_another_model_and_no_interpreter(service, api: str):
     ("name", "value"),
     [("api", "responses"), ("api_key", "x"), ("base_url", "x"), ("max_retries", 3)],
 )
-def test_what_a_call_cannot_have_is_said(service, name: str, value: Any):
+def test_fields_that_a_call_cannot_set_raise_an_error(service, name: str, value: Any):
     served = service(ANSWERS["dashscope"])
     with pytest.raises(QwenInputError, match=f"{name} belongs to the model"):
         served.model().invoke("Hi", **{name: value})
@@ -121,7 +121,7 @@ def test_with_retry_and_with_fallbacks(service):
 
 
 @every_api
-def test_the_cache(service, api: str):
+def test_llm_cache_returns_the_stored_message(service, api: str):
     served = service(ANSWERS[api])
     model = served.model(api=api, cache=InMemoryCache())
     first, second = model.invoke("Hi"), model.invoke("Hi")
@@ -134,7 +134,7 @@ def test_the_cache(service, api: str):
     assert len(served.requests) == 3
 
 
-def test_the_cache_knows_models_of_one_address_apart(service):
+def test_llm_cache_distinguishes_models(service):
     cache = InMemoryCache()
     served = service(ANSWERS["dashscope"])
     served.model(cache=cache).invoke("Hi")
@@ -158,7 +158,7 @@ class Turnstile(BaseRateLimiter):
         return self.acquire()
 
 
-def test_the_rate_limiter_is_asked(service):
+def test_rate_limiter_is_used(service):
     turnstile = Turnstile()
     model = service(ANSWERS["dashscope"]).model(rate_limiter=turnstile)
     model.invoke("Hi")
@@ -168,7 +168,7 @@ def test_the_rate_limiter_is_asked(service):
     assert turnstile.passed == 4
 
 
-def test_estimates_of_tokens():
+def test_token_estimates():
     model = ChatQwenCodeInterpreter(api_key="sk")
     assert model.get_num_tokens("") == 0
     assert model.get_num_tokens("four") == 1
@@ -186,7 +186,7 @@ def test_estimates_of_tokens():
 
 
 @every_api
-def test_dumps_and_loads(service, monkeypatch, api: str):
+def test_model_survives_dumps_and_loads(service, monkeypatch, api: str):
     fields = {"api": api, "model": "qwen3.5-plus", "temperature": 0.5, "top_k": 3}
     model = ChatQwenCodeInterpreter(
         api_key=SECRET,
@@ -208,7 +208,7 @@ def test_dumps_and_loads(service, monkeypatch, api: str):
 
 
 @every_api
-def test_pickles_and_copies_answer(service, monkeypatch, api: str):
+def test_pickled_and_copied_models_work(service, monkeypatch, api: str):
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-from-environment")
     model = ChatQwenCodeInterpreter(api=api, api_key=SECRET, temperature=0.5)
     pickled = pickle.dumps(model)
@@ -223,7 +223,7 @@ def test_pickles_and_copies_answer(service, monkeypatch, api: str):
     assert all(parameters(body)["temperature"] == 0.5 for body in served.bodies)
 
 
-def test_profiles():
+def test_model_profiles():
     def profile(**fields: Any) -> dict[str, Any]:
         return dict(ChatQwenCodeInterpreter(api_key="sk", **fields).profile or {})
 
@@ -249,7 +249,7 @@ class Ear(BaseCallbackHandler):
 
 
 @every_api
-def test_what_langsmith_is_told(service, api: str):
+def test_langsmith_parameters(service, api: str):
     ear = Ear()
     model = service(ANSWERS[api]).model(
         api=api,
@@ -268,7 +268,7 @@ def test_what_langsmith_is_told(service, api: str):
     assert SECRET not in json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
 
 
-def test_keys_of_mcp_servers_reach_the_service_and_no_trace(service):
+def test_mcp_secrets_are_sent_but_not_traced(service):
     ear = Ear()
     served = service(ANSWERS["responses"])
     server = {
@@ -287,7 +287,7 @@ def test_keys_of_mcp_servers_reach_the_service_and_no_trace(service):
 
 @every_api
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_usage_is_counted_once(service, api: str, version: str | None):
+def test_usage_callback_counts_once(service, api: str, version: str | None):
     model = service(ANSWERS[api]).model(api=api, output_version=version)
     expected = model.invoke("Hi").usage_metadata
     with get_usage_metadata_callback() as counted:
@@ -302,7 +302,7 @@ def test_usage_is_counted_once(service, api: str, version: str | None):
     assert total == 2 * expected["total_tokens"]
 
 
-def test_every_answer_is_streamed_whatever_is_said_of_streaming(service):
+def test_streaming_field_does_not_change_the_request(service):
     served = service(ANSWERS["dashscope"])
     served.model().invoke("Hi", stream=True)
     assert "stream" not in parameters(served.bodies[0])
@@ -316,7 +316,7 @@ def test_every_answer_is_streamed_whatever_is_said_of_streaming(service):
 LOGPROBS = [{"token": "16", "logprob": -0.1}, {"token": "807", "logprob": -0.2}]
 
 
-def test_log_probabilities_are_kept(service):
+def test_log_probabilities_are_returned(service):
     chunks = [
         {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [told]}}]}
         for told, payload in zip(

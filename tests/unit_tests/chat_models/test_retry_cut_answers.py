@@ -62,7 +62,7 @@ BREAKS = {
 
 @pytest.mark.parametrize(("broken", "kind"), BREAKS.values(), ids=BREAKS)
 @every_way
-def test_an_answer_that_broke_off_is_asked_for_again(service, way, broken, kind):
+def test_interrupted_answer_is_requested_again(service, way, broken, kind):
     served = service(broken, WHOLE)
     message = way(served.model(retry_cut_answers=True))
     assert len(served.requests) == 2
@@ -77,7 +77,7 @@ def test_an_answer_that_broke_off_is_asked_for_again(service, way, broken, kind)
 
 
 @pytest.mark.parametrize("name", ["dashscope: one run", "responses: one run"])
-def test_what_the_first_try_told_does_not_count(service, name):
+def test_output_of_the_first_attempt_is_discarded(service, name):
     whole = CORPUS[name]
     for at in range(20, len(whole.body) - 20, 101):
         served = service(whole.body[:at], whole.body)
@@ -92,7 +92,7 @@ def test_what_the_first_try_told_does_not_count(service, name):
 
 @pytest.mark.parametrize("way", ["stream", "astream", "v3"])
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_a_stream_is_never_repeated(service, way):
+def test_stream_is_never_repeated(service, way):
     served = service(HALF, WHOLE)
     model = served.model(retry_cut_answers=True)
 
@@ -111,7 +111,7 @@ def test_a_stream_is_never_repeated(service, way):
 
 
 @every_way
-def test_it_is_given_up_after_as_many_retries_as_ever(service, way):
+def test_retries_stop_at_max_retries(service, way):
     served = service(HALF)
     with pytest.raises(QwenStreamError) as caught:
         way(served.model(retry_cut_answers=True))
@@ -126,7 +126,7 @@ def test_it_is_given_up_after_as_many_retries_as_ever(service, way):
         (error_frame(429, "Throttling", "Slow down."), QwenRateLimitError),
     ],
 )
-def test_what_had_arrived_is_kept_when_nothing_more_does(service, then, kind):
+def test_partial_of_an_earlier_attempt_is_kept(service, then, kind):
     served = service(HALF, then)
     with pytest.raises(kind) as caught:
         served.model(retry_cut_answers=True).invoke("?")
@@ -134,7 +134,7 @@ def test_what_had_arrived_is_kept_when_nothing_more_does(service, then, kind):
     assert caught.value.partial.usage_metadata["output_tokens"] == 36
 
 
-def test_what_no_retry_can_cure_is_not_repeated(service):
+def test_permanent_error_is_not_retried(service):
     refusal = error_frame(400, "DataInspectionFailed", "No.")
     for broken, more in [(HALF + refusal, {}), (Pieces(HALF, WHOLE), {"max_answer_bytes": 100})]:
         served = service(broken)
@@ -165,7 +165,7 @@ class Heard(BaseCallbackHandler):
         self.runs.append("broken")
 
 
-def test_handlers_hear_no_tokens_and_see_both_runs(service):
+def test_handlers_receive_no_tokens_but_both_tool_runs(service):
     """The first program ran, so a trace shows it."""
     heard, running = Heard(), stream(*ONE_RUN[:4])
     served = service(running, WHOLE)

@@ -102,7 +102,7 @@ def system(body: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_beside_the_interpreter_the_schema_goes_into_the_prompt(service, api: str):
+def test_schema_is_added_to_the_prompt_with_the_interpreter(service, api: str):
     served = service(answering('{"value": 42, ', '"unit": "m"}', api=api))
     model = served.model(api=api)
     before = repr(model)
@@ -120,13 +120,13 @@ def test_beside_the_interpreter_the_schema_goes_into_the_prompt(service, api: st
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_schemas_of_other_kinds_give_dictionaries(service, schema):
+def test_other_schemas_return_dictionaries(service, schema):
     served = service(answering('{"value": 42}'))
     assert served.model().with_structured_output(schema).invoke("?") == {"value": 42}
     assert '"value"' in system(served.bodies[0])
 
 
-def test_the_schema_joins_a_system_message(service):
+def test_schema_is_appended_to_a_system_message(service):
     served = service(answering('{"value": 42}'))
     prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("user", "{question}")])
     chain = prompt | served.model().with_structured_output(Result)
@@ -139,14 +139,14 @@ def test_the_schema_joins_a_system_message(service):
 
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode", "prompt"])
-def test_ways_that_the_interpreter_excludes_become_the_prompt(service, method: str):
+def test_excluded_methods_become_prompt(service, method: str):
     served = service(answering('```json\n{"value": 42}\n```'))
     chain = served.model().with_structured_output(Result, method=method)
     assert chain.invoke("?").value == 42
     assert not {"response_format", "tools"} & asked(served.bodies[0]).keys()
 
 
-def test_partial_objects_stream(service):
+def test_partial_objects_are_streamed(service):
     served = service(answering('{"value"', ": 42", ', "unit": "met', 'res"}'))
     partial = list(served.model().with_structured_output(ResultDict).stream("?"))
     assert partial[-1] == {"value": 42, "unit": "metres"}
@@ -155,7 +155,7 @@ def test_partial_objects_stream(service):
     assert objects[-1] == Result(value=42, unit="metres")
 
 
-def test_the_raw_message_comes_along(service):
+def test_include_raw_returns_the_message(service):
     served = service(answering('{"value": 42}'), answering("It is 42."))
     chain = served.model().with_structured_output(Result, include_raw=True)
     good, bad = chain.invoke("?"), chain.invoke("?")
@@ -168,7 +168,7 @@ def test_the_raw_message_comes_along(service):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_answer_that_does_not_fit_can_be_put_into_json(service, api: str):
+def test_reformat_converts_an_answer_that_does_not_fit(service, api: str):
     prose, fitting = answering("It is 42.", api=api), answering('{"value": 42}', api=api)
     served = service(prose, fitting, prose)
     chain = served.model(api=api).with_structured_output(Result, reformat=True)
@@ -186,14 +186,14 @@ def test_an_answer_that_does_not_fit_can_be_put_into_json(service, api: str):
     assert len(served.requests) == 4
 
 
-def test_an_answer_that_fits_is_not_sent_back(service):
+def test_reformat_does_not_send_an_answer_that_fits(service):
     served = service(answering('{"value": 42}'))
     chain = served.model().with_structured_output(Result, reformat=True, include_raw=True)
     assert chain.invoke("?")["parsed"] == Result(value=42)
     assert len(served.requests) == 1
 
 
-def test_an_answer_that_does_not_fit_is_an_error_otherwise(service):
+def test_answer_that_does_not_fit_raises_an_error(service):
     served = service(answering("It is 42."))
     with pytest.raises(OutputParserException):
         served.model().with_structured_output(Result).invoke("?")
@@ -201,7 +201,7 @@ def test_an_answer_that_does_not_fit_is_an_error_otherwise(service):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_without_the_interpreter_a_function_is_called(service, api: str):
+def test_function_calling_without_the_interpreter(service, api: str):
     served = service(calling("Result", '{"value": 42}', api))
     model = served.model(api=api, enable_code_interpreter=False)
     assert model.with_structured_output(Result).invoke("?") == Result(value=42)
@@ -213,7 +213,7 @@ def test_without_the_interpreter_a_function_is_called(service, api: str):
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_functions_of_other_schemas_give_dictionaries(service, schema):
+def test_function_calling_with_other_schemas_returns_dictionaries(service, schema):
     name = schema.get("title") or schema.get("name", "answer") if isinstance(schema, dict) else None
     served = service(calling(name or "ResultDict", '{"value": 42}', "dashscope"))
     model = served.model(enable_code_interpreter=False)
@@ -222,7 +222,7 @@ def test_functions_of_other_schemas_give_dictionaries(service, schema):
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 @pytest.mark.parametrize("api", APIS)
-def test_without_the_interpreter_the_service_can_hold_to_a_format(service, api: str, method: str):
+def test_response_format_without_the_interpreter(service, api: str, method: str):
     served = service(answering('{"value": 42}', api=api))
     model = served.model(api=api, enable_code_interpreter=False)
     chain = model.with_structured_output(Result, method=method, strict=True)
@@ -239,7 +239,7 @@ def test_without_the_interpreter_the_service_can_hold_to_a_format(service, api: 
 
 
 @pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
-def test_thinking_without_the_interpreter_goes_by_the_prompt(service, method: str | None):
+def test_thinking_without_the_interpreter_uses_the_prompt(service, method: str | None):
     served = service(answering('{"value": 42}'))
     model = served.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method=method)
@@ -249,7 +249,7 @@ def test_thinking_without_the_interpreter_goes_by_the_prompt(service, method: st
     assert not {"response_format", "tools"} & sent.keys()
 
 
-def test_thinking_and_calling_a_function_is_left_to_those_who_want_it(service):
+def test_explicit_function_calling_with_thinking_is_kept(service):
     served = service(calling("Result", '{"value": 42}', "dashscope"))
     model = served.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method="function_calling")
@@ -257,7 +257,7 @@ def test_thinking_and_calling_a_function_is_left_to_those_who_want_it(service):
     assert asked(served.bodies[0])["enable_thinking"] is True
 
 
-def test_arguments_of_every_call(service):
+def test_bound_arguments_are_sent_with_every_call(service):
     served = service(answering('{"value": 42}'))
     chain = served.model().with_structured_output(
         Result, enable_code_interpreter=False, method="json_mode", temperature=0.1
@@ -269,7 +269,7 @@ def test_arguments_of_every_call(service):
     assert "enable_code_interpreter" not in body
 
 
-def test_what_cannot_be_is_refused(service):
+def test_invalid_methods_raise_an_error(service):
     served = service(b"")
     with pytest.raises(QwenInputError, match="telepathy"):
         served.model().with_structured_output(Result, method="telepathy")
@@ -279,7 +279,7 @@ def test_what_cannot_be_is_refused(service):
     assert served.requests == []
 
 
-def test_a_system_message_of_blocks_is_kept(service):
+def test_system_message_with_blocks_is_kept(service):
     served = service(answering('{"value": 42}'))
     blocks = SystemMessage([{"type": "text", "text": "Be brief."}])
     served.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])

@@ -58,7 +58,7 @@ def asked(*texts: str, **more: Any) -> ModelRequest:
 
 
 @pytest.mark.parametrize("text", PLANS)
-def test_the_planner_reads_signs_and_references(text):
+def test_planner_parses_signs_and_references(text):
     assert [step.code for step in plan(asked(text)) if isinstance(step, Run)] == PLANS[text]
 
 
@@ -70,7 +70,7 @@ def test_the_planner_reads_signs_and_references(text):
         (["What is 12 squared?", "Thank you.", "What is 7 + 1?"], "7 + 1"),
     ],
 )
-def test_a_question_goes_on_from_the_ones_before(texts, code):
+def test_planner_refers_to_earlier_questions(texts, code):
     assert [step.code for step in plan(asked(*texts)) if isinstance(step, Run)] == [code]
 
 
@@ -100,7 +100,7 @@ TREE = {
 }
 
 
-def test_the_planner_fills_a_schema():
+def test_planner_fills_a_schema():
     question = asked('"green tea" 2 and 7.5, 8 and 9', schema=TREE, code_interpreter=False)
     value = json.loads(plan(question)[-1].text)
     root = value.pop("root")
@@ -118,7 +118,7 @@ def test_the_planner_fills_a_schema():
     assert root["next"]["name"] == "green"
 
 
-def test_a_schema_in_the_text_is_answered_with_what_the_code_puts_out():
+def test_planner_fills_a_schema_in_the_text_with_code_output():
     class Answer(BaseModel):
         result: int
         about: str
@@ -155,13 +155,13 @@ CALLS = {
 
 
 @pytest.mark.parametrize("text", CALLS)
-def test_the_planner_calls_what_the_question_is_about(text):
+def test_planner_calls_matching_functions(text):
     question = asked(text, tools=(WEATHER, TIME, ADD), code_interpreter=False)
     calls = [step for step in plan(question) if isinstance(step, Call)]
     assert calls == CALLS[text]
 
 
-def test_the_planner_repeats_what_tools_said():
+def test_planner_repeats_tool_results():
     said = (
         ChatMessage("user", "?"),
         ChatMessage("assistant", ""),

@@ -66,7 +66,7 @@ def openai_error(code: str, kind: str = "invalid_request_error") -> dict[str, An
     ],
 )
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-def test_errors_in_openais_shape(service, api, status, code, kind, requests):
+def test_errors_in_openai_format(service, api, status, code, kind, requests):
     served = service(refusing(status, openai_error(code)))
     with pytest.raises(kind) as caught:
         served.model(api=api).invoke("?")
@@ -77,21 +77,21 @@ def test_errors_in_openais_shape(service, api, status, code, kind, requests):
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-def test_errors_in_the_native_shape(service, api):
+def test_errors_in_native_format(service, api):
     body = {"code": "InvalidApiKey", "message": "Wrong.", "request_id": "request-2"}
     with pytest.raises(errors.QwenAuthenticationError, match=r"Wrong\.") as caught:
         service(refusing(401, body)).model(api=api).invoke("?")
     assert caught.value.request_id == "request-2"
 
 
-def test_an_error_that_is_named_by_its_type_only(service):
+def test_error_with_type_and_without_code(service):
     body = openai_error("limit_requests", "limit_requests")
     body["error"]["code"] = None
     with pytest.raises(QwenRateLimitError):
         service(refusing(200, body)).model(api="chat_completions", max_retries=0).invoke("?")
 
 
-def test_the_id_of_the_older_shape(service):
+def test_request_id_in_the_older_format(service):
     body = {"error": {"message": "Model not exist.", "id": "request-3", "code": "model_not_found"}}
     with pytest.raises(errors.QwenModelNotFoundError) as caught:
         service(refusing(404, body)).model(api="chat_completions").invoke("?")
@@ -111,7 +111,7 @@ def test_the_id_of_the_older_shape(service):
     ],
 )
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_what_is_told_of_an_error_wherever_it_stands(service, api, body, message, code):
+def test_error_details_in_every_position(service, api, body, message, code):
     with pytest.raises(errors.QwenInvalidRequestError) as caught:
         service(refusing(400, body)).model(api=api).invoke("?")
     assert (caught.value.message, caught.value.code) == (message, code)
@@ -129,7 +129,7 @@ IN_STREAM = [
 @v3
 @every_way
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_an_error_inside_a_chat_stream_keeps_what_had_arrived(service, way, error: bytes):
+def test_error_inside_a_chat_stream_has_partial(service, way, error: bytes):
     body = chat_completions_streams.stream(
         chat_completions_streams.reasoning_chunk("Hm."),
         chat_completions_streams.text_chunk("So"),
@@ -145,14 +145,14 @@ def test_an_error_inside_a_chat_stream_keeps_what_had_arrived(service, way, erro
 
 
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_an_error_before_anything_was_told_is_tried_again(service, error: bytes):
+def test_error_before_any_output_is_retried(service, error: bytes):
     served = service(error, error, CHAT)
     assert served.model(api="chat_completions").invoke("?").content.endswith("16807.")
     assert len(served.requests) == 3
 
 
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_an_error_of_another_shape_inside_a_responses_stream(service, error: bytes):
+def test_native_error_inside_a_responses_stream(service, error: bytes):
     body = responses_streams.stream(CREATED, reasoning("msg_1", "Hm.")) + error
     with pytest.raises(QwenServerError, match=r"No\.") as caught:
         service(body).model(api="responses").invoke("?")
@@ -174,7 +174,7 @@ RATE_LIMITED = {
 @v3
 @every_way
 @pytest.mark.parametrize("limited", RATE_LIMITED.values(), ids=RATE_LIMITED)
-def test_a_rate_limit_that_comes_with_status_200_is_tried_again(service, way, limited: bytes):
+def test_rate_limit_with_status_200_is_retried(service, way, limited: bytes):
     served = service(limited, limited, RESPONSE)
     way(served.model(api="responses"))
     assert len(served.requests) == 3
@@ -186,7 +186,7 @@ def test_a_rate_limit_that_comes_with_status_200_is_tried_again(service, way, li
     assert caught.value.partial is None
 
 
-def test_a_failure_of_the_service_that_comes_with_status_200_is_tried_again(service):
+def test_server_error_with_status_200_is_retried(service):
     broken = responses_streams.stream(
         CREATED, IN_PROGRESS, failed("An internal error has occurred.")
     )
@@ -199,7 +199,7 @@ def test_a_failure_of_the_service_that_comes_with_status_200_is_tried_again(serv
     assert caught.value.code == "server_error"
 
 
-def test_a_failure_names_its_status_and_code(service):
+def test_failed_response_has_status_and_code(service):
     message = (
         "<400> InternalError.Algo.InvalidParameter: Normal mode does not support Code "
         "interpreter. Please set enable_thinking to true."
@@ -230,7 +230,7 @@ def test_a_failure_names_its_status_and_code(service):
         ({"message": "rate limit\n", "code": None}, QwenRateLimitError, r"rate limit\n", None),
     ],
 )
-def test_what_a_failure_tells(service, error, kind, message, code):
+def test_failed_response_details(service, error, kind, message, code):
     body = responses_streams.stream(event("failed", response=response("failed", error=error)))
     with pytest.raises(errors.QwenAPIError) as caught:
         service(body).model(api="responses", max_retries=0).invoke("?")
@@ -239,7 +239,7 @@ def test_what_a_failure_tells(service, error, kind, message, code):
     assert told.request_id == REQUEST_ID
 
 
-def test_the_id_of_a_failure_is_a_string(service):
+def test_id_of_a_failed_response_is_a_string(service):
     for message in (RATE, "Gone."):
         body = responses_streams.stream(failed(message, id=7))
         with pytest.raises(errors.QwenAPIError) as caught:
@@ -249,7 +249,7 @@ def test_the_id_of_a_failure_is_a_string(service):
 
 @v3
 @every_way
-def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
+def test_failed_response_has_partial(service, way):
     body = responses_streams.stream(
         CREATED,
         reasoning("msg_1", "Hm."),
@@ -270,7 +270,7 @@ def test_a_failure_in_mid_answer_keeps_what_had_arrived(service, way):
 
 @v3
 @every_way
-def test_a_rate_limit_in_mid_answer_is_not_tried_again(service, way):
+def test_rate_limit_after_output_is_not_retried(service, way):
     body = responses_streams.stream(
         CREATED, code_interpreter_call("msg_1", "6*7", "```\n42\n```"), failed(RATE)
     )
@@ -292,7 +292,7 @@ def outcome(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", FRAMED)
-def test_an_answer_without_its_end_is_no_answer(service, name: str):
+def test_answer_without_terminal_event_raises_an_error(service, name: str):
     """Cut at every frame: an error with what had arrived, up to the one that says it is done."""
     stream = CORPUS[name]
     frames = stream.body.replace(b"\r\n", b"\n").split(b"\n\n")
@@ -322,7 +322,7 @@ def test_an_answer_without_its_end_is_no_answer(service, name: str):
         b"data:\xff\n\n",
     ],
 )
-def test_a_frame_of_responses_that_cannot_be_read_is_shown(service, broken: bytes):
+def test_malformed_responses_frame_is_in_the_error(service, broken: bytes):
     body = responses_streams.stream(CREATED, reasoning("msg_1", "Hm.")) + broken
     with pytest.raises(QwenStreamError, match=r"Frame 6 of the answer") as caught:
         service(body).model(api="responses").invoke("?")
@@ -330,7 +330,7 @@ def test_a_frame_of_responses_that_cannot_be_read_is_shown(service, broken: byte
 
 
 @pytest.mark.parametrize("garbage", [b"data: {\n\n", b"data: [1]\n\n", b"data: [DO\n\n"])
-def test_what_cannot_be_read_after_the_finish_spoils_no_answer(service, garbage):
+def test_malformed_frame_after_the_finish_is_ignored(service, garbage):
     answer = CORPUS["chat_completions: an answer"]
     before, usage, after = answer.body.partition(b'data: {"choices": []')
     told = service(before + garbage + usage + after).model(api=answer.api).invoke("?")

@@ -62,7 +62,7 @@ def refusing(status: int, code: str, message: str = "No.", **headers: str) -> An
     ],
 )
 @every_way
-def test_statuses(service, way, status, code, kind, requests):
+def test_http_statuses_map_to_errors(service, way, status, code, kind, requests):
     served = service(refusing(status, code))
     with pytest.raises(QwenAPIError) as caught:
         way(served.model())
@@ -90,14 +90,14 @@ def test_statuses(service, way, status, code, kind, requests):
         (errors.ToolsNotAllowedError, core.ModelInvalidRequestError),
     ],
 )
-def test_each_error_is_the_one_langchain_knows(kind, general):
+def test_errors_inherit_langchain_classes(kind, general):
     assert issubclass(kind, general)
     assert issubclass(kind, QwenError)
     assert not issubclass(kind, RuntimeError | OSError)
     assert kind.is_retryable is not issubclass(kind, ValueError)
 
 
-def test_errors_say_what_is_known_and_survive_a_pickle(service):
+def test_errors_show_details_and_survive_a_pickle(service):
     served = service(refusing(401, "InvalidApiKey", "Invalid API-key provided."))
     with pytest.raises(QwenAuthenticationError) as caught:
         served.model().invoke("?")
@@ -118,7 +118,7 @@ def test_errors_say_what_is_known_and_survive_a_pickle(service):
     ("model", "said"),
     [("qwen3-max", "multimodal-generation"), ("qwen3.5-plus", "text-generation")],
 )
-def test_url_error_says_model_path_and_what_to_change(service, model, said):
+def test_url_error_names_model_path_and_solution(service, model, said):
     served = service(refusing(400, "InvalidParameter", "url error, please check url\uff01"))
     with pytest.raises(QwenAPIError) as caught:
         served.model(model=model).invoke("?")
@@ -137,7 +137,7 @@ def test_url_error_says_model_path_and_what_to_change(service, model, said):
     ids=["JSON body", "JSON body after white space", "error frame"],
 )
 @every_way
-def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
+def test_error_body_with_status_200_is_retried(service, way, body):
     served = service(body)
     with pytest.raises(QwenRateLimitError, match="Slow down"):
         way(served.model())
@@ -150,9 +150,7 @@ def test_an_error_in_a_200_is_an_error_and_is_retried(service, way, body):
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, QwenRateLimitError), (503, QwenServerError), (0, QwenAPIError)]
 )
-def test_an_error_frame_has_a_status_which_decides_where_its_code_is_not_known(
-    service, status, kind
-):
+def test_status_of_an_error_frame_decides_for_unknown_codes(service, status, kind):
     with pytest.raises(QwenAPIError) as caught:
         service(error_frame(status, "Strange", "No.")).model().invoke("?")
     error = caught.value
@@ -167,7 +165,7 @@ def test_an_error_frame_has_a_status_which_decides_where_its_code_is_not_known(
 @pytest.mark.parametrize(
     ("body", "known"), [({"message": "No."}, "of the gateway"), ({"request_id": "own"}, "own")]
 )
-def test_a_header_names_the_request_where_the_body_does_not(service, body, known):
+def test_request_id_is_read_from_the_header(service, body, known):
     headers = {"x-request-id": "of the gateway"}
     served = service(lambda: httpx.Response(400, json=body, headers=headers))
     with pytest.raises(QwenAPIError) as caught:
@@ -175,7 +173,7 @@ def test_a_header_names_the_request_where_the_body_does_not(service, body, known
     assert caught.value.request_id == known
 
 
-def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
+def test_error_body_can_be_a_frame_or_unreadable(service):
     served = service(lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X")))
     with pytest.raises(errors.QwenInvalidRequestError, match="X"):
         served.model().invoke("?")
@@ -185,14 +183,14 @@ def test_an_error_body_may_be_a_frame_or_nothing_readable(service):
 
 
 @pytest.mark.parametrize("body", [b"", b" \n"])
-def test_a_refusal_may_say_nothing(service, body):
+def test_error_body_can_be_empty(service, body):
     served = service(lambda: httpx.Response(504, content=body))
     with pytest.raises(QwenServerError, match="HTTP 504") as caught:
         served.model(max_retries=0).invoke("?")
     assert caught.value.message == "The service gives no reason."
 
 
-def test_nothing_is_read_behind_a_frame_that_cannot_be(service):
+def test_frames_after_a_malformed_one_are_not_read(service):
     said = b'data:{"output":{"choices":[{"message":{"content":"more"}}]}}'
     with pytest.raises(QwenStreamError) as caught:
         service(Pieces(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + said)).model().invoke("?")
@@ -210,7 +208,7 @@ def test_nothing_is_read_behind_a_frame_that_cannot_be(service):
         (b"data:[1]\n\n", r"data:[1]\n\n"),
     ],
 )
-def test_an_error_that_is_no_object_is_shown_as_it_begins(service, body, shown):
+def test_error_that_is_not_an_object_is_in_the_message(service, body, shown):
     with pytest.raises(errors.QwenInvalidRequestError) as caught:
         service(lambda: httpx.Response(400, content=body)).model().invoke("?")
     assert caught.value.message == f"The service answered: {shown}"
@@ -232,7 +230,7 @@ PARTS = {
 
 @pytest.mark.parametrize("rest", PARTS.values(), ids=PARTS)
 @every_way
-def test_what_had_arrived_is_on_the_error(service, way, rest):
+def test_error_has_partial(service, way, rest):
     served = service(stream(*ONE_RUN[:6]) + rest)
     with pytest.raises(QwenError) as caught:
         way(served.model())
@@ -247,7 +245,7 @@ def test_what_had_arrived_is_on_the_error(service, way, rest):
     assert "finish_reason" not in partial.response_metadata
 
 
-def test_every_cut_is_told_from_an_answer(service):
+def test_every_truncated_stream_raises_an_error(service):
     """At each byte before the frame that finishes, the end is an error, never an empty success."""
     finish = ANSWER.rindex(b"id:8")
     last = len(ANSWER.rstrip(b"\n"))
@@ -267,7 +265,7 @@ def test_every_cut_is_told_from_an_answer(service):
     ],
 )
 @every_way
-def test_a_connection_that_breaks_in_the_middle(service, way, failure, kind):
+def test_connection_error_in_the_middle(service, way, failure, kind):
     served = service(Pieces(stream(*ONE_RUN[:6]), breaks=failure))
     with pytest.raises(kind) as caught:
         way(served.model())
@@ -275,7 +273,7 @@ def test_a_connection_that_breaks_in_the_middle(service, way, failure, kind):
     assert len(served.requests) == 1
 
 
-def test_a_failure_without_words_is_named(service):
+def test_failure_without_a_message_is_named(service):
     for answer in (Pieces(stream(*ONE_RUN[:6]), breaks=httpx.ReadError("")), httpx.ReadError("")):
         with pytest.raises(QwenError, match="ReadError"):
             service(answer).model(max_retries=0).invoke("?")
@@ -297,7 +295,7 @@ PAGE = "<html>" + "Sign in. " * 30
     ],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
-def test_what_came_in_place_of_an_answer_is_shown(service, body, shown, step):
+def test_non_stream_body_is_in_the_error(service, body, shown, step):
     pieces = [body.encode()[at : at + step] for at in range(0, len(body), step)]
     with pytest.raises(QwenStreamError) as caught:
         service(Pieces(*pieces)).model().invoke("?")
@@ -305,7 +303,7 @@ def test_what_came_in_place_of_an_answer_is_shown(service, body, shown, step):
 
 
 @every_way
-def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
+def test_connection_error_after_the_finish_is_ignored(service, way):
     assert way(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())
 
 
@@ -321,7 +319,7 @@ def test_a_connection_that_breaks_after_the_finish_is_no_failure(service, way):
     ],
 )
 @every_way
-def test_a_service_that_is_not_reached(service, way, failure, kind, requests):
+def test_unreachable_service(service, way, failure, kind, requests):
     served = service(failure)
     with pytest.raises(kind):
         way(served.model())
@@ -339,7 +337,7 @@ def met(failure: Exception, context: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("by", [caused, met])
-def test_a_certificate_that_is_not_trusted_is_told_from_other_failures(service, by):
+def test_untrusted_certificate_has_its_own_error(service, by):
     untrusted = ssl.SSLCertVerificationError("self-signed certificate")
     served = service(by(httpx.ConnectError("no"), by(OSError("no"), untrusted)))
     with pytest.raises(errors.QwenCertificateError, match="nothing was sent") as caught:
@@ -361,7 +359,7 @@ def test_a_certificate_that_is_not_trusted_is_told_from_other_failures(service, 
         (httpx.PoolTimeout("slow"), "longer timeout"),
     ],
 )
-def test_a_timeout_says_which_field_to_change(service, failure, said):
+def test_timeout_error_names_the_field(service, failure, said):
     with pytest.raises(QwenTimeoutError, match=said):
         service(failure).model().invoke("?")
 
@@ -380,7 +378,7 @@ def test_a_timeout_says_which_field_to_change(service, failure, said):
     ],
 )
 @every_way
-def test_the_service_says_how_long_to_wait(service, way, headers, waited, waits):
+def test_retry_after_header_is_respected(service, way, headers, waited, waits):
     served = service(refusing(429, "Throttling", **headers), ANSWER)
     way(served.model())
     assert waits == [waited]
@@ -394,7 +392,7 @@ def test_the_service_says_how_long_to_wait(service, way, headers, waited, waits)
         f"Mon, 01 Jan {10**20} 00:00:00 GMT",
     ],
 )
-def test_what_does_not_say_how_long_to_wait_is_passed_over(service, waits, asked):
+def test_invalid_retry_after_header_is_ignored(service, waits, asked):
     served = service(refusing(429, "Throttling", **{"retry-after": asked}))
     with pytest.raises(QwenRateLimitError) as caught:
         served.model().invoke("?")
@@ -402,14 +400,14 @@ def test_what_does_not_say_how_long_to_wait_is_passed_over(service, waits, asked
     assert len(waits) == 2
 
 
-def test_a_time_until_which_to_wait(service):
+def test_retry_after_date_is_respected(service):
     asked = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with pytest.raises(QwenRateLimitError) as caught:
         service(refusing(429, "Throttling", **{"retry-after": asked})).model().invoke("?")
     assert caught.value.retry_after == pytest.approx(3600, abs=600)
 
 
-def test_waits_grow_and_are_jittered(service, waits):
+def test_retry_waits_grow_with_jitter(service, waits):
     served = service(refusing(503, "ModelUnavailable"))
     with pytest.raises(QwenServerError):
         served.model(max_retries=5).invoke("?")
@@ -417,7 +415,7 @@ def test_waits_grow_and_are_jittered(service, waits):
     assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(waits))
 
 
-def test_a_retry_is_in_the_log(service, waits, caplog):
+def test_retry_is_logged(service, waits, caplog):
     caplog.set_level(logging.INFO, "langchain_qwen_ci")
     refusal = refusing(429, "Throttling", "Slow\x1b[2J.", **{"retry-after": "3"})
     service(refusal, ANSWER).model(api_key="sk-secret").invoke("?")
@@ -425,7 +423,7 @@ def test_a_retry_is_in_the_log(service, waits, caplog):
     assert record.message.startswith(r"Trying again in 3.0 s: Slow\u001b[2J. (HTTP 429, Throttling")
 
 
-def test_the_longest_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
+def test_retry_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
     monkeypatch.setattr("random.uniform", lambda least, most: least + most)
     with pytest.raises(QwenServerError):
         service(refusing(503, "ModelUnavailable")).model(max_retries=6).invoke("?")
@@ -433,7 +431,7 @@ def test_the_longest_waits_double_up_to_eight_seconds(service, waits, monkeypatc
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("60", [60.0]), ("60.5", [])])
-def test_a_minute_is_waited_and_no_more(service, waits, asked, waited):
+def test_retry_after_above_one_minute_is_not_waited(service, waits, asked, waited):
     served = service(refusing(429, "Throttling", **{"retry-after": asked}))
     with pytest.raises(QwenRateLimitError):
         served.model(max_retries=1).invoke("?")
@@ -441,13 +439,13 @@ def test_a_minute_is_waited_and_no_more(service, waits, asked, waited):
 
 
 @pytest.mark.parametrize("status", [300, 399])
-def test_every_status_of_a_redirect_is_one(service, status):
+def test_every_redirect_status_is_a_redirect(service, status):
     moved = httpx.Response(status, headers={"location": "https://elsewhere.example/"})
     with pytest.raises(errors.QwenInvalidRequestError, match="redirects to https://elsewhere"):
         service(lambda: moved).model().invoke("?")
 
 
-def test_too_long_a_wait_is_the_callers_to_decide(service, waits):
+def test_long_retry_after_raises_the_error(service, waits):
     served = service(refusing(429, "Throttling", **{"retry-after": "3600"}))
     with pytest.raises(QwenRateLimitError) as caught:
         served.model().invoke("?")
@@ -456,7 +454,7 @@ def test_too_long_a_wait_is_the_callers_to_decide(service, waits):
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-def test_leaving_a_stream_early_closes_the_connection(service, way):
+def test_leaving_a_stream_closes_the_connection(service, way):
     body = Pieces(*[ANSWER[at : at + 50] for at in range(0, len(ANSWER), 50)])
     model = service(body).model()
 

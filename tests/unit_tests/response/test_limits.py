@@ -25,7 +25,7 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 @every_way
-def test_tokens_end_an_answer_when_an_inference_begins_above_the_limit(service, way):
+def test_token_limit_ends_an_answer_at_the_next_inference(service, way):
     body = Pieces(*(frame + b"\n\n" for frame in TWO_RUNS.split(b"\n\n")))
     served = service(body)
     with pytest.raises(QwenBudgetError, match="700 tokens") as caught:
@@ -40,7 +40,7 @@ def test_tokens_end_an_answer_when_an_inference_begins_above_the_limit(service, 
 
 
 @every_way
-def test_executions_end_an_answer(service, way):
+def test_execution_limit_ends_an_answer(service, way):
     with pytest.raises(QwenBudgetError) as caught:
         way(service(TWO_RUNS).model(), max_code_executions=1)
     error = caught.value
@@ -49,7 +49,7 @@ def test_executions_end_an_answer(service, way):
 
 
 @every_way
-def test_what_is_within_the_limits_is_answered(service, way):
+def test_answer_within_the_limits_is_returned(service, way):
     limits: dict[str, Any] = {"max_request_tokens": 1256, "max_code_executions": 2}
     served = service(TWO_RUNS)
     way(served.model(**limits))
@@ -57,12 +57,12 @@ def test_what_is_within_the_limits_is_answered(service, way):
     assert not limits.keys() & sent.keys()
 
 
-def test_none_at_all_are_allowed(service):
+def test_zero_executions_are_allowed_as_a_limit(service):
     with pytest.raises(QwenBudgetError):
         service(TWO_RUNS).model(max_code_executions=0).invoke("?")
 
 
-def test_other_apis_tell_tokens_at_the_end(service):
+def test_other_apis_check_tokens_at_the_end(service):
     body = responses_streams.STREAMS["one run"].body
     with pytest.raises(QwenBudgetError) as caught:
         service(body).model(api="responses", max_request_tokens=1000).invoke("?")
