@@ -1,4 +1,4 @@
-"""Streams of Chat Completions, written by hand from its description, with what each one means."""
+"""Streams of Chat Completions, written by hand from its documentation, with expected messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stream_fixture import REQUEST_ID, Stream
 
 
 def chunk(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
-    """A chunk: what is not in its delta is null there, as the service writes it."""
+    """A chunk. Its `content` is null unless the delta has `content` or `tool_calls`."""
     if not delta.keys() & {"content", "tool_calls"}:
         delta = {"content": None, **delta}
     choice = {"delta": delta, "finish_reason": finish_reason, "index": 0, "logprobs": None}
@@ -38,15 +38,19 @@ def tool_call_chunk(index: int, call_id: str, name: str | None, arguments: str) 
     return chunk(content=None, tool_calls=[piece])
 
 
-def usage_chunk(inputs: int, outputs: int, **more: Any) -> dict[str, Any]:
-    """The chunk without choices that carries usage."""
-    tokens = {"prompt_tokens": inputs, "completion_tokens": outputs}
-    total = {"total_tokens": inputs + outputs}
-    return {**chunk(), "choices": [], "usage": {**tokens, **total, **more}}
+def usage_chunk(input_tokens: int, output_tokens: int, /, **more: Any) -> dict[str, Any]:
+    """The chunk with the usage, which has no choices."""
+    usage = {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+        **more,
+    }
+    return {**chunk(), "choices": [], "usage": usage}
 
 
 def stream(*chunks: dict[str, Any] | bytes, done: bool = True) -> bytes:
-    """Chunks as the service sends them: a space after the colon, [DONE] at the end."""
+    """Encode chunks as the service does: with a space after the colon, and `[DONE]` at the end."""
     lines = [
         payload if isinstance(payload, bytes) else f"data: {json.dumps(payload)}\n\n".encode()
         for payload in chunks
@@ -62,7 +66,7 @@ _ANSWER = [
     text_chunk("is 16807."),
     chunk("stop", content="", reasoning_content=None),
 ]
-_ANSWER_MEANS: dict[str, Any] = {
+_ANSWER_MESSAGE: dict[str, Any] = {
     "api": "chat_completions",
     "content": "7 to the power of 5 is 16807.",
     "reasoning": "I need the exact value.",
@@ -74,13 +78,13 @@ _ANSWER_MEANS: dict[str, Any] = {
 }
 
 STREAMS: dict[str, Stream] = {
-    "an answer": Stream(stream(*_ANSWER, usage_chunk(730, 41)), **_ANSWER_MEANS),
-    "no [DONE]": Stream(stream(*_ANSWER, usage_chunk(730, 41), done=False), **_ANSWER_MEANS),
-    "no blank line at the end": Stream(
-        stream(*_ANSWER, usage_chunk(730, 41)).rstrip(b"\n"), **_ANSWER_MEANS
+    "an answer": Stream(stream(*_ANSWER, usage_chunk(730, 41)), **_ANSWER_MESSAGE),
+    "no [DONE]": Stream(stream(*_ANSWER, usage_chunk(730, 41), done=False), **_ANSWER_MESSAGE),
+    "no blank line after the last frame": Stream(
+        stream(*_ANSWER, usage_chunk(730, 41)).rstrip(b"\n"), **_ANSWER_MESSAGE
     ),
     "a chunk after [DONE]": Stream(
-        stream(*_ANSWER, usage_chunk(730, 41)) + stream(text_chunk("ghost")), **_ANSWER_MEANS
+        stream(*_ANSWER, usage_chunk(730, 41)) + stream(text_chunk("ghost")), **_ANSWER_MESSAGE
     ),
     "usage in every chunk": Stream(
         stream(
@@ -90,13 +94,13 @@ STREAMS: dict[str, Stream] = {
             ),
             usage_chunk(730, 41),
         ),
-        **_ANSWER_MEANS,
+        **_ANSWER_MESSAGE,
     ),
-    "counts, should they ever come": Stream(
+    "plugin counts, which are not documented": Stream(
         stream(*_ANSWER, usage_chunk(730, 41, plugins={"code_interpreter": {"count": 2}})),
-        **{**_ANSWER_MEANS, "plugins": {"code_interpreter": {"count": 2}}},
+        **{**_ANSWER_MESSAGE, "plugins": {"code_interpreter": {"count": 2}}},
     ),
-    "cut by length, no usage told": Stream(
+    "cut by length": Stream(
         stream(text_chunk("7 to"), chunk("length", content=""), usage_chunk(9, 2)),
         api="chat_completions",
         content="7 to",
@@ -104,7 +108,7 @@ STREAMS: dict[str, Stream] = {
         usage=(9, 2, 11),
         finish_reason="length",
     ),
-    "parallel function calls in turns": Stream(
+    "pieces of parallel function calls interleaved": Stream(
         stream(
             tool_call_chunk(0, "call_a", "add", '{"a"'),
             tool_call_chunk(1, "call_b", "mul", ""),
@@ -119,7 +123,7 @@ STREAMS: dict[str, Stream] = {
         usage=(90, 12, 102),
         finish_reason="tool_calls",
     ),
-    "a call with broken arguments": Stream(
+    "a function call with invalid arguments": Stream(
         stream(
             text_chunk("Let me add."),
             tool_call_chunk(0, "call_a", "add", "{a = 1}"),

@@ -1,6 +1,6 @@
-"""Streams that no service should send: those of the corpus, spoilt.
+"""Corrupts the streams of the corpus at random, for the property tests and the fuzzer.
 
-The source of chance is given, so that hypothesis and the fuzzer spoil alike and can do it again.
+The random generator is a parameter, so that both can reproduce an input.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from stream_corpus import CORPUS
-from unusual_streams import ERRORS, RICH
+from unusual_streams import ERROR_STREAMS, STREAMS_WITH_OPTIONAL_FIELDS
 
-# JSON as text, since some of it is refused by Python's own writer.
+# JSON text, because Python's JSON encoder rejects some of these values.
 ODD_VALUES = (
     *("null", "true", "false", "0", "1", "-1", "0.5", "-0", "1e999", "-1e999", "NaN", "Infinity"),
     *("1e30", "9223372036854775808", "18446744073709551616", "1" * 400, "1" * 4300, "1" * 5000),
@@ -36,154 +36,163 @@ _ODD_BYTES = (
     *(b"data:", b"data: [DONE]\n\n", b"event:error\n", b":HTTP_STATUS/500\n", b":HTTP_STATUS/"),
     *(b":HTTP_STATUS/" + b"9" * 5000 + b"\n", b"id:1\n", b"\x1b[2J", b": ping\n\n", b"data\n"),
 )
-_DATA = re.compile(rb"^(data: ?)(.*)$", re.MULTILINE)
-_PLACE = "a place for JSON that is written already"
+_DATA_LINE = re.compile(rb"^(data: ?)(.*)$", re.MULTILINE)
+_PLACEHOLDER = "replaced by JSON text after encoding"
+_MAX_COLLECTED_LENGTH = 200
 
 
-def frames(body: bytes) -> list[bytes]:
-    """The frames of a stream, each with its blank line."""
+def split_frames(body: bytes) -> list[bytes]:
+    """Split a stream into its frames, each with its blank line."""
     return re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", body)
 
 
-def _walk(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in a JSON value: what it stands in, and its key or position there."""
+def _positions(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each position in a JSON value, at any depth: the container, and the key or index."""
     keys = (
         value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     )
     for key in keys:
         yield value, key
-        yield from _walk(value[key])
+        yield from _positions(value[key])
 
 
 def _payloads(body: bytes) -> Iterator[Any]:
-    for _, data in _DATA.findall(body) or [(b"", body)]:
+    for _, data in _DATA_LINE.findall(body) or [(b"", body)]:
         try:
             yield json.loads(data)
         except ValueError:  # [DONE]
             continue
 
 
-def _vocabulary() -> tuple[list[str], list[str]]:
-    """The keys and the values of all wires, so that each can turn up anywhere."""
+def _collect_keys_and_values() -> tuple[list[str], list[str]]:
+    """Collect the keys and values of all APIs, so that each can be inserted anywhere."""
     keys: dict[str, None] = {}
     values: dict[str, None] = {}
-    for body in (*(stream.body for stream in CORPUS.values()), *RICH.values(), *ERRORS.values()):
+    bodies = (
+        *(stream.body for stream in CORPUS.values()),
+        *STREAMS_WITH_OPTIONAL_FIELDS.values(),
+        *ERROR_STREAMS.values(),
+    )
+    for body in bodies:
         for payload in _payloads(body):
-            for holder, key in _walk(payload):
+            for container, key in _positions(payload):
                 if isinstance(key, str):
                     keys[key] = None
-                values[json.dumps(holder[key])] = None
-    return list(keys), [value for value in values if len(value) < 200]
+                values[json.dumps(container[key])] = None
+    return list(keys), [value for value in values if len(value) < _MAX_COLLECTED_LENGTH]
 
 
-_KEYS, _VALUES = _vocabulary()
+_KEYS, _VALUES = _collect_keys_and_values()
+# Frames to insert. Errors and optional fields are repeated, so that they are chosen more often.
 _FRAMES = {
     api: [
         *(
             frame
             for stream in CORPUS.values()
             if stream.api == api
-            for frame in frames(stream.body)
+            for frame in split_frames(stream.body)
         ),
         *([error] * 20),
-        *(frames(RICH[api]) * 5),
+        *(split_frames(STREAMS_WITH_OPTIONAL_FIELDS[api]) * 5),
     ]
-    for api, error in ERRORS.items()
+    for api, error in ERROR_STREAMS.items()
 }
 
 
-def mutated(body: bytes, api: str, chance: Random) -> bytes:
-    """A body that is spoilt in one to four places."""
-    for _ in range(chance.randrange(1, 5)):
-        body = chance.choice(_SPOIL)(body, api, chance)
+def corrupt(body: bytes, api: str, random: Random) -> bytes:
+    """Corrupt a body in one to four places."""
+    for _ in range(random.randrange(1, 5)):
+        body = random.choice(_CORRUPTIONS)(body, api, random)
     return body
 
 
-def pieces(body: bytes, chance: Random) -> Iterator[bytes]:
-    """A body cut at a few places, or into single bytes."""
-    if chance.randrange(8) == 0:
+def split_randomly(body: bytes, random: Random) -> Iterator[bytes]:
+    """Split a body at up to five places; every eighth time into single bytes."""
+    if random.randrange(8) == 0:
         places = list(range(len(body)))
     else:
-        places = sorted(chance.randrange(len(body) + 1) for _ in range(chance.randrange(6)))
+        places = sorted(random.randrange(len(body) + 1) for _ in range(random.randrange(6)))
     for start, end in zip([0, *places], [*places, len(body)], strict=True):
         yield body[start:end]
 
 
-def _json(body: bytes, api: str, chance: Random) -> bytes:
-    """One JSON value of one frame is replaced, dropped, added, or moved."""
-    found = list(_DATA.finditer(body))
-    if found:
-        chosen = chance.choice(found)
-        start, end = chosen.span(2)
+def _corrupt_json(body: bytes, api: str, random: Random) -> bytes:
+    """Replace, remove, insert or swap one value in the JSON of one frame."""
+    data_lines = list(_DATA_LINE.finditer(body))
+    if data_lines:
+        start, end = random.choice(data_lines).span(2)
     else:
         start, end = 0, len(body)
     try:
         payload = json.loads(body[start:end])
-        places = list(_walk(payload))
+        positions = list(_positions(payload))
     except (ValueError, RecursionError):
-        return _bytes(body, api, chance)
-    if not places:
-        return body[:start] + chance.choice(ODD_VALUES).encode() + body[end:]
-    text = _spoilt(payload, places, chance)
+        return _corrupt_bytes(body, api, random)
+    if not positions:
+        return body[:start] + random.choice(ODD_VALUES).encode() + body[end:]
+    text = _corrupt_payload(payload, positions, random)
     return body[:start] + text.encode("utf-8", "surrogatepass") + body[end:]
 
 
-def _spoilt(payload: Any, places: list[tuple[Any, Any]], chance: Random) -> str:
-    holder, key = chance.choice(places)
-    new = ""
-    match chance.randrange(7):
+def _corrupt_payload(payload: Any, positions: list[tuple[Any, Any]], random: Random) -> str:
+    container, key = random.choice(positions)
+    replacement = ""
+    match random.randrange(7):
         case 0 | 1 | 2:
-            holder[key] = _PLACE
-            new = chance.choice(ODD_VALUES)
+            container[key] = _PLACEHOLDER
+            replacement = random.choice(ODD_VALUES)
         case 3:
-            holder[key] = _PLACE
-            new = chance.choice(_VALUES)
+            container[key] = _PLACEHOLDER
+            replacement = random.choice(_VALUES)
         case 4:
-            del holder[key]
+            del container[key]
         case 5:
-            other, at = chance.choice(places)
-            holder[key], other[at] = other[at], holder[key]
-        case 6 if isinstance(holder, dict):
-            holder[chance.choice(_KEYS)] = _PLACE
-            new = chance.choice(chance.choice((ODD_VALUES, _VALUES)))
+            other, other_key = random.choice(positions)
+            container[key], other[other_key] = other[other_key], container[key]
+        case 6 if isinstance(container, dict):
+            container[random.choice(_KEYS)] = _PLACEHOLDER
+            replacement = random.choice(random.choice((ODD_VALUES, _VALUES)))
         case _:
-            holder.insert(key, _PLACE)
-            new = chance.choice(_VALUES)
-    spaces = chance.choice([(",", ":"), (", ", ": ")])
+            container.insert(key, _PLACEHOLDER)
+            replacement = random.choice(_VALUES)
+    separators = random.choice([(",", ":"), (", ", ": ")])
     try:
-        text = json.dumps(payload, ensure_ascii=chance.random() < 0.5, separators=spaces)
-    except (ValueError, RecursionError):  # a value has been put into itself
+        text = json.dumps(payload, ensure_ascii=random.random() < 0.5, separators=separators)
+    except (ValueError, RecursionError):  # the swap has put a value into itself
         return "{}"
-    return text.replace(json.dumps(_PLACE), new)
+    return text.replace(json.dumps(_PLACEHOLDER), replacement)
 
 
-def _frame(body: bytes, api: str, chance: Random) -> bytes:
-    """A frame is dropped, repeated, swapped, cut, or one of another stream comes between."""
-    told = frames(body)
-    at, other = chance.randrange(len(told)), chance.randrange(len(told))
-    match chance.randrange(6):
+def _corrupt_frames(body: bytes, api: str, random: Random) -> bytes:
+    """Remove, repeat, swap or cut a frame, or insert a frame of another stream."""
+    frames = split_frames(body)
+    index, other = random.randrange(len(frames)), random.randrange(len(frames))
+    match random.randrange(6):
         case 0:
-            del told[at]
+            del frames[index]
         case 1:
-            told[other:other] = [told[at]] * chance.choice((1, 1, 1, 30))
+            frames[other:other] = [frames[index]] * random.choice((1, 1, 1, 30))
         case 2:
-            told[at], told[other] = told[other], told[at]
+            frames[index], frames[other] = frames[other], frames[index]
         case 3:
-            told[at] = told[at][: chance.randrange(len(told[at]) + 1)]
+            frames[index] = frames[index][: random.randrange(len(frames[index]) + 1)]
         case 4:
-            told.insert(at, chance.choice(_FRAMES[api]))
+            frames.insert(index, random.choice(_FRAMES[api]))
         case _:
-            told.insert(at, chance.choice(_FRAMES[chance.choice(sorted(_FRAMES))]))
-    return b"".join(told)
+            frames.insert(index, random.choice(_FRAMES[random.choice(sorted(_FRAMES))]))
+    return b"".join(frames)
 
 
-def _bytes(body: bytes, api: str, chance: Random) -> bytes:
-    """Some bytes are lost, or others come between."""
+def _corrupt_bytes(body: bytes, api: str, random: Random) -> bytes:
+    """Remove some bytes, and insert others."""
     del api
-    at = chance.randrange(len(body) + 1)
-    lost = chance.choice([0, 0, 1, 3, 20])
-    return body[:at] + chance.choice([b"", *_ODD_BYTES]) + body[at + lost :]
+    start = random.randrange(len(body) + 1)
+    removed = random.choice([0, 0, 1, 3, 20])
+    return body[:start] + random.choice([b"", *_ODD_BYTES]) + body[start + removed :]
 
 
-Spoil = Callable[[bytes, str, Random], bytes]
-_SPOIL: tuple[Spoil, ...] = (_json, _json, _json, _frame, _bytes)
+Corruption = Callable[[bytes, str, Random], bytes]
+_CORRUPTIONS: tuple[Corruption, ...] = (
+    *(_corrupt_json, _corrupt_json, _corrupt_json),
+    *(_corrupt_frames, _corrupt_bytes),
+)

@@ -1,7 +1,4 @@
-"""Streams of the native wire, written by hand from its description, with what each one means.
-
-A fixture is the raw bytes of an answer; beside it stands the message that it must become.
-"""
+"""Streams of the native API, written by hand from its documentation, with the expected messages."""
 
 from __future__ import annotations
 
@@ -11,20 +8,23 @@ from typing import Any
 from stream_fixture import REQUEST_ID, Stream
 
 
-def usage(inputs: int, outputs: int, *, executions: int = 0, **more: Any) -> dict[str, Any]:
-    counted = {"plugins": {"code_interpreter": {"count": executions}}} if executions else {}
+def usage(
+    input_tokens: int, output_tokens: int, /, *, executions: int = 0, **more: Any
+) -> dict[str, Any]:
+    """The `usage` object of a frame."""
+    plugins = {"plugins": {"code_interpreter": {"count": executions}}} if executions else {}
     return {
-        "total_tokens": inputs + outputs,
-        "output_tokens": outputs,
-        "input_tokens": inputs,
-        **counted,
+        "total_tokens": input_tokens + output_tokens,
+        "output_tokens": output_tokens,
+        "input_tokens": input_tokens,
+        **plugins,
         **more,
     }
 
 
 def tool_info(*programs: str) -> list[dict[str, Any]]:
-    """`tool_info` that shows these programs."""
-    return [{"code_interpreter": {"code": text}, "type": "code_interpreter"} for text in programs]
+    """The `tool_info` list of a frame, with one entry for each program."""
+    return [{"code_interpreter": {"code": code}, "type": "code_interpreter"} for code in programs]
 
 
 def frame(
@@ -37,6 +37,7 @@ def frame(
     tool_calls: list[Any] | None = None,
     **output: Any,
 ) -> dict[str, Any]:
+    """The data of a frame; `output` are further fields of its `output`."""
     message: dict[str, Any] = {
         "role": "assistant",
         "content": content,
@@ -56,7 +57,10 @@ def frame(
 
 
 def stream(*frames: dict[str, Any] | bytes, newline: str = "\n") -> bytes:
-    """Frames as the service sends them: no space after the colons, no [DONE]."""
+    """Encode frames as the service does: without spaces after colons, without `[DONE]`.
+
+    Frames that are bytes are inserted unchanged.
+    """
     lines: list[bytes] = []
     for number, payload in enumerate(frames, start=1):
         if isinstance(payload, bytes):
@@ -74,24 +78,27 @@ def error_frame(status: int, code: str, message: str) -> bytes:
 
 
 def tool_call(index: int, call_id: str, name: str | None, arguments: str) -> dict[str, Any]:
+    """An entry of `tool_calls`; later pieces of a call have an empty id and no name."""
     function = {"arguments": arguments} | ({"name": name} if name else {})
     return {"index": index, "id": call_id, "type": "function", "function": function}
 
 
-_ONE = tool_info("7**5")
-_TWO = tool_info("7**5", "7**5 % 11")
+_ONE_PROGRAM = tool_info("7**5")
+_TWO_PROGRAMS = tool_info("7**5", "7**5 % 11")
 
 ONE_RUN = [
     frame(reasoning="I need", usage=usage(290, 2)),
     frame(reasoning=" the exact value.", usage=usage(290, 6)),
     frame(usage=usage(290, 20)),
-    frame(tool_info=_ONE, usage=usage(290, 24, executions=1)),
-    frame(reasoning="It is 16807.", tool_info=_ONE, usage=usage(730, 30, executions=1)),
-    frame(content="7 to the power of 5 ", tool_info=_ONE, usage=usage(730, 36, executions=1)),
-    frame(content="is 16807.", tool_info=_ONE, usage=usage(730, 41, executions=1)),
-    frame(finish_reason="stop", tool_info=_ONE, usage=usage(730, 41, executions=1)),
+    frame(tool_info=_ONE_PROGRAM, usage=usage(290, 24, executions=1)),
+    frame(reasoning="It is 16807.", tool_info=_ONE_PROGRAM, usage=usage(730, 30, executions=1)),
+    frame(
+        content="7 to the power of 5 ", tool_info=_ONE_PROGRAM, usage=usage(730, 36, executions=1)
+    ),
+    frame(content="is 16807.", tool_info=_ONE_PROGRAM, usage=usage(730, 41, executions=1)),
+    frame(finish_reason="stop", tool_info=_ONE_PROGRAM, usage=usage(730, 41, executions=1)),
 ]
-_ONE_RUN_MEANS: dict[str, Any] = {
+_ONE_RUN_MESSAGE: dict[str, Any] = {
     "content": "7 to the power of 5 is 16807.",
     "reasoning": "I need the exact value.It is 16807.",
     "codes": ["7**5"],
@@ -106,14 +113,16 @@ _ONE_RUN_MEANS: dict[str, Any] = {
 }
 
 STREAMS: dict[str, Stream] = {
-    "one run": Stream(stream(*ONE_RUN), **_ONE_RUN_MEANS),
-    "carriage returns": Stream(stream(*ONE_RUN, newline="\r\n"), **_ONE_RUN_MEANS),
-    "byte order mark": Stream(b"\xef\xbb\xbf" + stream(*ONE_RUN), **_ONE_RUN_MEANS),
-    "no blank line at the end": Stream(stream(*ONE_RUN).rstrip(b"\n"), **_ONE_RUN_MEANS),
-    "comments and unknown fields": Stream(
-        b": ping\n\nretry:3000\n\n" + stream(*ONE_RUN), **_ONE_RUN_MEANS
+    "one run": Stream(stream(*ONE_RUN), **_ONE_RUN_MESSAGE),
+    "carriage returns": Stream(stream(*ONE_RUN, newline="\r\n"), **_ONE_RUN_MESSAGE),
+    "byte order mark": Stream(b"\xef\xbb\xbf" + stream(*ONE_RUN), **_ONE_RUN_MESSAGE),
+    "no blank line after the last frame": Stream(
+        stream(*ONE_RUN).rstrip(b"\n"), **_ONE_RUN_MESSAGE
     ),
-    "code first empty, then in pieces": Stream(
+    "comments and unknown SSE fields": Stream(
+        b": ping\n\nretry:3000\n\n" + stream(*ONE_RUN), **_ONE_RUN_MESSAGE
+    ),
+    "code that is empty at first, then grows": Stream(
         stream(
             frame(reasoning="Hm.", usage=usage(290, 2)),
             frame(tool_info=tool_info(""), usage=usage(290, 4)),
@@ -146,11 +155,13 @@ STREAMS: dict[str, Stream] = {
     "two runs in a row": Stream(
         stream(
             frame(reasoning="First.", usage=usage(300, 3)),
-            frame(tool_info=_ONE, usage=usage(300, 9, executions=1)),
-            frame(tool_info=_TWO, usage=usage(750, 20, executions=2)),
-            frame(reasoning="Done.", tool_info=_TWO, usage=usage(1230, 24, executions=2)),
-            frame(content="10", tool_info=_TWO, usage=usage(1230, 26, executions=2)),
-            frame(finish_reason="stop", tool_info=_TWO, usage=usage(1230, 26, executions=2)),
+            frame(tool_info=_ONE_PROGRAM, usage=usage(300, 9, executions=1)),
+            frame(tool_info=_TWO_PROGRAMS, usage=usage(750, 20, executions=2)),
+            frame(reasoning="Done.", tool_info=_TWO_PROGRAMS, usage=usage(1230, 24, executions=2)),
+            frame(content="10", tool_info=_TWO_PROGRAMS, usage=usage(1230, 26, executions=2)),
+            frame(
+                finish_reason="stop", tool_info=_TWO_PROGRAMS, usage=usage(1230, 26, executions=2)
+            ),
         ),
         content="10",
         reasoning="First.Done.",
@@ -165,19 +176,21 @@ STREAMS: dict[str, Stream] = {
         plugins={"code_interpreter": {"count": 2}},
         usage=(1230, 26, 1256),
     ),
-    "speaks between two runs and thinks after speaking": Stream(
+    "text between two runs, and reasoning after text": Stream(
         stream(
             frame(reasoning="A.", usage=usage(300, 3)),
             frame(content="Let me see. ", usage=usage(300, 6)),
-            frame(tool_info=_ONE, usage=usage(300, 9, executions=1)),
-            frame(content="So far 16807. ", tool_info=_ONE, usage=usage(750, 12, executions=1)),
-            frame(reasoning="B.", tool_info=_ONE, usage=usage(750, 14, executions=1)),
-            frame(tool_info=_TWO, usage=usage(750, 20, executions=2)),
-            frame(reasoning="C.", tool_info=_TWO, usage=usage(1200, 22, executions=2)),
+            frame(tool_info=_ONE_PROGRAM, usage=usage(300, 9, executions=1)),
+            frame(
+                content="So far 16807. ", tool_info=_ONE_PROGRAM, usage=usage(750, 12, executions=1)
+            ),
+            frame(reasoning="B.", tool_info=_ONE_PROGRAM, usage=usage(750, 14, executions=1)),
+            frame(tool_info=_TWO_PROGRAMS, usage=usage(750, 20, executions=2)),
+            frame(reasoning="C.", tool_info=_TWO_PROGRAMS, usage=usage(1200, 22, executions=2)),
             frame(
                 content="10.",
                 finish_reason="stop",
-                tool_info=_TWO,
+                tool_info=_TWO_PROGRAMS,
                 usage=usage(1200, 24, executions=2),
             ),
         ),
@@ -197,10 +210,15 @@ STREAMS: dict[str, Stream] = {
         plugins={"code_interpreter": {"count": 2}},
         usage=(1200, 24, 1224),
     ),
-    "several stages in one frame": Stream(
+    "reasoning, code and text in one frame": Stream(
         stream(
-            frame(reasoning="A.", content="10.", tool_info=_ONE, usage=usage(700, 9, executions=1)),
-            frame(finish_reason="stop", tool_info=_ONE, usage=usage(700, 9, executions=1)),
+            frame(
+                reasoning="A.",
+                content="10.",
+                tool_info=_ONE_PROGRAM,
+                usage=usage(700, 9, executions=1),
+            ),
+            frame(finish_reason="stop", tool_info=_ONE_PROGRAM, usage=usage(700, 9, executions=1)),
         ),
         content="10.",
         reasoning="A.",
@@ -209,24 +227,26 @@ STREAMS: dict[str, Stream] = {
         plugins={"code_interpreter": {"count": 1}},
         usage=(700, 9, 709),
     ),
-    "multimodal, list content": Stream(
+    "multimodal content in parts": Stream(
         stream(
             frame(
                 reasoning="看。",
                 content=[],
                 usage=usage(300, 2, input_tokens_details={"text_tokens": 3}),
             ),
-            frame(reasoning="", content=[], tool_info=_ONE, usage=usage(300, 5, executions=1)),
+            frame(
+                reasoning="", content=[], tool_info=_ONE_PROGRAM, usage=usage(300, 5, executions=1)
+            ),
             frame(
                 reasoning=None,
                 content=[{"text": "它是"}],
-                tool_info=_ONE,
+                tool_info=_ONE_PROGRAM,
                 usage=usage(760, 8, executions=1),
             ),
             frame(
                 reasoning=None,
                 content=[{"text": "16807"}, {"text": "。"}],
-                tool_info=_ONE,
+                tool_info=_ONE_PROGRAM,
                 usage=usage(760, 9, executions=1),
                 finish_reason="stop",
             ),
@@ -250,10 +270,10 @@ STREAMS: dict[str, Stream] = {
         blocks=[("text", "Hello")],
         usage=(20, 2, 22),
     ),
-    "cut by length, in the middle of code": Stream(
+    "cut by length during an execution": Stream(
         stream(
             frame(reasoning="A.", usage=usage(300, 3)),
-            frame(tool_info=_ONE, finish_reason="length", usage=usage(300, 9)),
+            frame(tool_info=_ONE_PROGRAM, finish_reason="length", usage=usage(300, 9)),
         ),
         reasoning="A.",
         codes=["7**5"],
@@ -265,13 +285,13 @@ STREAMS: dict[str, Stream] = {
         stream(
             frame(reasoning="A.", usage=usage(300, 3)),
             frame(
-                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
+                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE_PROGRAM],
                 usage=usage(300, 9, executions=1),
             ),
             frame(
                 content="x",
                 finish_reason="stop",
-                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE],
+                tool_info=[{"type": "telescope", "telescope": {"star": "Vega"}}, *_ONE_PROGRAM],
                 usage=usage(300, 9, executions=1),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Bytes to events, by the decoder of a wire."""
+"""Decodes bytes with the decoder of an API."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from langchain_qwen_ci.wire.events import Event
 from langchain_qwen_ci.wire.responses import ResponsesWire
 
 REQUEST = WireRequest(model="qwen3-max", path="/", body=b"")
-
-
 WIRES: dict[str, Wire] = {
     "dashscope": DashScopeWire(),
     "responses": ResponsesWire(),
@@ -18,7 +16,8 @@ WIRES: dict[str, Wire] = {
 }
 
 
-def decoded(*pieces: bytes, api: str = "dashscope") -> list[Event]:
+def decode(*pieces: bytes, api: str = "dashscope") -> list[Event]:
+    """Return the events of a complete response that arrives in these pieces."""
     decoder = WIRES[api].decoder(REQUEST)
     events = [event for piece in pieces for event in decoder.feed(piece)]
     return [*events, *decoder.close()]

@@ -1,6 +1,6 @@
-"""The whole way from bytes to messages, and what must hold on it whatever the bytes are.
+"""Decodes any bytes to messages, and checks the guarantees that hold for every input.
 
-Property tests and the fuzzer ask the same of it: `check` raises where a promise is broken.
+The property tests and the fuzzer share `check_stream`, which raises if a guarantee does not hold.
 """
 
 from __future__ import annotations
@@ -48,108 +48,117 @@ from langchain_qwen_ci.wire.events import (
 _REQUEST = WireRequest(model="qwen3-max", path="/multimodal-generation/", body=b"")
 _MODEL = "qwen3-max"
 _STATUS_CODES = (400, 429, 500)
-_MOST_GROWTH = 16  # a program stands in a message and its blocks four times, escaped
-_OF_NOTHING = 200
-_MAKE_BLOCKS = (
+# Largest ratio of message JSON to body: a message and its blocks hold code four times, escaped.
+_MAX_GROWTH = 16
+_EMPTY_MESSAGE_BYTES = 200
+_GENERATED_ID_LENGTH = 32  # `uuid4().hex`, used where the service sends no id
+_BLOCK_EVENTS = (
     *(TextDelta, ReasoningDelta, CodeDelta, CodeFinished),
     *(ServerToolCalled, ServerToolReturned, ToolCallDelta),
 )
 
 
 @dataclass
-class Outcome:
-    """What came of some bytes: events, and the message or the error at their end."""
+class StreamResult:
+    """The events of a body, the message built from them, and the error, if there is one."""
 
     events: list[Event]
     message: AIMessage
     error: QwenError | None = None
 
 
-def outcome(api: str, pieces: Iterable[bytes]) -> Outcome:
-    """Read an answer as a call does. What is no `QwenError` passes."""
+def read_stream(api: str, pieces: Iterable[bytes]) -> StreamResult:
+    """Decode a body as a call does. Exceptions other than `QwenError` are not caught."""
     decoder = WIRES[api].decoder(_REQUEST)
-    answer = MessageBuilder(_MODEL)
+    builder = MessageBuilder(_MODEL)
     events: list[Event] = []
 
-    def take(event: Event) -> None:
+    def add(event: Event) -> None:
         events.append(event)
-        answer.add(event)
+        builder.add(event)
 
     try:
-        with answer.attach_partial_to_errors():
+        with builder.attach_partial_to_errors():
             for piece in pieces:
                 for event in decoder.feed(piece):
-                    take(event)
+                    add(event)
             for event in decoder.close():
-                take(event)
+                add(event)
     except QwenError as error:
-        return Outcome(events, answer.message(), error)
+        return StreamResult(events, builder.message(), error)
     assert decoder.finished
-    return Outcome(events, answer.message())
+    return StreamResult(events, builder.message())
 
 
-def check(api: str, body: bytes, cut: Callable[[bytes], Iterable[bytes]]) -> Outcome:
-    """Read a body whole and in pieces; encode what it tells in every way.
+def check_stream(
+    api: str, body: bytes, split: Callable[[bytes], Iterable[bytes]] = lambda body: [body]
+) -> StreamResult:
+    """Decode a body at once and in pieces, build every form of message, and check the guarantees.
 
     Raises:
-        Exception: a promise does not hold.
+        Exception: a guarantee does not hold.
     """
-    whole = outcome(api, [body])
-    pieces = outcome(api, cut(body))
-    _check_order(whole)
-    assert _without_made_up_ids(pieces.events) == _without_made_up_ids(whole.events)
-    assert (type(pieces.error), str(pieces.error)) == (type(whole.error), str(whole.error))
-    if whole.error is not None:
-        _check_error(whole.error)
-        assert whole.error.partial == (whole.message if whole.events else None)
-    _check_message(whole.message)
-    _check_encodings(whole)
-    # What is made of an answer does not grow by more than what it says.
-    assert len(_written(whole.message)) <= _MOST_GROWTH * (len(body) + _OF_NOTHING)
+    result = read_stream(api, [body])
+    from_pieces = read_stream(api, split(body))
+    _check_event_order(result)
+    assert _without_generated_ids(from_pieces.events) == _without_generated_ids(result.events)
+    assert type(from_pieces.error) is type(result.error)
+    assert str(from_pieces.error) == str(result.error)
+    if result.error is not None:
+        _check_error(result.error)
+        assert result.error.partial == (result.message if result.events else None)
+    _check_message(result.message)
+    _check_message_forms(result)
+    # A small body must not result in a huge message.
+    size = len(_message_json(result.message))
+    assert size <= _MAX_GROWTH * (len(body) + _EMPTY_MESSAGE_BYTES)
     for status_code in _STATUS_CODES:
-        refused = WIRES[api].error(_REQUEST, status_code, body)
-        assert isinstance(refused, QwenAPIError)
-        _check_error(refused)
-    return whole
+        http_error = WIRES[api].error(_REQUEST, status_code, body)
+        assert isinstance(http_error, QwenAPIError)
+        _check_error(http_error)
+    return result
 
 
-def _check_order(told: Outcome) -> None:
-    kinds = [type(event) for event in told.events]
-    assert kinds.count(Finished) == (told.error is None)
-    assert told.error is not None or kinds[-1] is Finished
-    assert kinds.count(ResponseStarted) <= 1
+def _check_event_order(result: StreamResult) -> None:
+    types = [type(event) for event in result.events]
+    assert types.count(Finished) == (result.error is None)
+    assert result.error is not None or types[-1] is Finished
+    assert types.count(ResponseStarted) <= 1
 
 
-def _without_made_up_ids(events: list[Event]) -> str:
-    """Events as text. Where the service names no request, its id is made up, and code's from it."""
-    told = repr(events)
+def _without_generated_ids(events: list[Event]) -> str:
+    """Return the events as text, without the random id that replaces a missing request id.
+
+    Ids of executions are derived from it.
+    """
+    text = repr(events)
     for event in events:
-        if isinstance(event, ResponseStarted) and len(event.request_id) == len("0" * 32):
-            return told.replace(event.request_id, "…")
-    return told
+        if isinstance(event, ResponseStarted) and len(event.request_id) == _GENERATED_ID_LENGTH:
+            return text.replace(event.request_id, "…")
+    return text
 
 
 def _check_error(error: QwenError) -> None:
-    """An error can be shown on a terminal and in a log, and can go to another process."""
-    shown = str(error)
-    assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]
-    shown.encode()
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is type(error)
+    """Check that an error can be shown in a terminal and a log, and be pickled."""
+    text = str(error)
+    assert not [char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]
+    text.encode()
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert type(unpickled) is type(error)
     if error.partial is not None:
         json.dumps(error.response.json())
 
 
 def _check_message(message: AIMessage) -> None:
-    """A message can be stored, in both ways that LangChain and LangGraph store it.
+    """Check that LangChain and LangGraph can store a message.
 
-    Without what LangChain reads out of a call's arguments: they are the model's words, and may say
-    what cannot be stored.
+    The parsed arguments of function calls are left out: LangChain parses them from text that the
+    model wrote, and they may contain numbers or strings that cannot be stored.
     """
     calls = [{**call, "args": {}} for call in message.tool_calls]
     message = message.model_copy(update={"tool_calls": calls})
-    (again,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
-    assert again == message
+    (restored,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
+    assert restored == message
     json.loads(message.model_dump_json())
     json.loads(dumps(message))
     serializer = JsonPlusSerializer()
@@ -160,27 +169,29 @@ def _check_message(message: AIMessage) -> None:
     assert all(usage[name] >= 0 for name in usage if name.endswith("_tokens"))
 
 
-def _check_encodings(told: Outcome) -> None:
-    texts, blocks = MessageBuilder(_MODEL), MessageBuilder(_MODEL)
-    text = summed(chunk_encoder(texts, None), told.events)
-    block = summed(chunk_encoder(blocks, "v1"), told.events)
-    v1 = blocks.message("v1")
-    v3 = _protocol_blocks(told)
-    if told.error is not None:
+def _check_message_forms(result: StreamResult) -> None:
+    """Check that chunks, `output_version="v1"` and protocol events have the same content."""
+    text_builder, v1_builder = MessageBuilder(_MODEL), MessageBuilder(_MODEL)
+    text_chunk = merge_chunks(chunk_encoder(text_builder, None), result.events)
+    v1_chunk = merge_chunks(chunk_encoder(v1_builder, "v1"), result.events)
+    v1_message = v1_builder.message("v1")
+    v3_blocks = _protocol_blocks(result)
+    if result.error is not None:
         return
-    assert text is not None
-    assert block is not None
-    assert _written(text) == _written(told.message)
-    assert to_text_message(v1).content == told.message.content
-    assert v1.text == told.message.text == block.text
-    assert _outline(v3) == _outline(v1.content)
-    if _blocks_stay(told):
-        assert _sorted_json(v3) == _sorted_json([_without_index(one) for one in v1.content])
-        assert _written(block) == _written(v1)
+    assert text_chunk is not None
+    assert v1_chunk is not None
+    assert _message_json(text_chunk) == _message_json(result.message)
+    assert to_text_message(v1_message).content == result.message.content
+    assert v1_message.text == result.message.text == v1_chunk.text
+    assert _content_summary(v3_blocks) == _content_summary(v1_message.content)
+    if _has_stable_blocks(result):
+        v1_blocks = [_without_index(block) for block in v1_message.content]
+        assert _sorted_json(v3_blocks) == _sorted_json(v1_blocks)
+        assert _message_json(v1_chunk) == _message_json(v1_message)
 
 
-def summed(encoder: Any, events: list[Event]) -> AIMessageChunk | None:
-    """The chunks of some events, added up as a caller does."""
+def merge_chunks(encoder: Any, events: list[Event]) -> AIMessageChunk | None:
+    """Encode events as chunks and add these up, as a caller does; None without chunks."""
     total: AIMessageChunk | None = None
     for event in events:
         if chunk := encoder.feed(event):
@@ -189,8 +200,8 @@ def summed(encoder: Any, events: list[Event]) -> AIMessageChunk | None:
     return total
 
 
-def _outline(blocks: Iterable[Any]) -> tuple[str, str, list[str]]:
-    """All text, all reasoning, and which other blocks there are, wherever each of them stands."""
+def _content_summary(blocks: Iterable[Any]) -> tuple[str, str, list[str]]:
+    """Return all text, all reasoning, and the types of all other blocks, whatever their order."""
     blocks = list(blocks)
     return (
         "".join(block["text"] for block in blocks if block["type"] == "text"),
@@ -199,51 +210,55 @@ def _outline(blocks: Iterable[Any]) -> tuple[str, str, list[str]]:
     )
 
 
-def _blocks_stay(told: Outcome) -> bool:
-    """Whether each block can stand where it began, as it was shown.
+def _has_stable_blocks(result: StreamResult) -> bool:
+    """Return whether each block keeps its position and content from when it was streamed.
 
-    Function calls stand at the end of a message, those that cannot be read after the others;
-    LangChain tells them apart by their ids; and code that is corrected was shown before.
+    It does not if code was replaced after it was streamed, and in three cases of function calls: a
+    message has its function calls last, and invalid calls after the valid ones; and LangChain
+    identifies calls by their ids.
     """
-    kinds = [type(event) for event in told.events if isinstance(event, _MAKE_BLOCKS)]
-    calls = told.message.tool_calls
+    types = [type(event) for event in result.events if isinstance(event, _BLOCK_EVENTS)]
+    calls = result.message.tool_calls
     return (
-        CodeReplaced not in map(type, told.events)
-        and kinds == sorted(kinds, key=lambda kind: kind is ToolCallDelta)
-        and not told.message.invalid_tool_calls
+        CodeReplaced not in map(type, result.events)
+        and types == sorted(types, key=lambda event_type: event_type is ToolCallDelta)
+        and not result.message.invalid_tool_calls
         and len({call["id"] for call in calls} - {None}) == len(calls)
     )
 
 
-def _protocol_blocks(told: Outcome) -> list[dict[str, Any]]:
-    """Blocks of protocol events: each is opened before it grows, and ends once."""
+def _protocol_blocks(result: StreamResult) -> list[dict[str, Any]]:
+    """Encode events as protocol events and return the finished blocks.
+
+    Each block must be started before its deltas, and finished once.
+    """
     encoder = ProtocolEvents(MessageBuilder(_MODEL), None)
-    events = [one for event in told.events for one in encoder.feed(event)]
-    if told.error is None:
-        events.extend(encoder.end())
+    protocol_events = [encoded for event in result.events for encoded in encoder.feed(event)]
+    if result.error is None:
+        protocol_events.extend(encoder.end())
     open_blocks: set[int] = set()
-    opened = 0
-    ended: dict[int, dict[str, Any]] = {}
-    for event in events:
+    started = 0
+    finished_blocks: dict[int, dict[str, Any]] = {}
+    for event in protocol_events:
         match event["event"]:
             case "content-block-start":
-                assert event["index"] == opened
+                assert event["index"] == started
                 open_blocks.add(event["index"])
-                opened += 1
+                started += 1
             case "content-block-delta":
                 assert event["index"] in open_blocks
             case "content-block-finish":
                 open_blocks.remove(event["index"])
-                ended[event["index"]] = event["content"]
-    if told.error is None:
+                finished_blocks[event["index"]] = event["content"]
+    if result.error is None:
         assert not open_blocks
-        assert_valid_event_stream(events)
-    json.dumps(events)
-    return [ended[index] for index in sorted(ended)]
+        assert_valid_event_stream(protocol_events)
+    json.dumps(protocol_events)
+    return [finished_blocks[index] for index in sorted(finished_blocks)]
 
 
-def _written(message: AIMessage) -> str:
-    """All of a message, but for its id and what makes it a chunk."""
+def _message_json(message: AIMessage) -> str:
+    """Return a message or chunk as JSON, without its id."""
     if isinstance(message, AIMessageChunk):
         message = message_chunk_to_message(message)
     fields = messages_to_dict([message])[0]["data"]
@@ -251,7 +266,7 @@ def _written(message: AIMessage) -> str:
 
 
 def _sorted_json(value: Any) -> str:
-    """As text NaN is NaN; and no order of keys tells two values apart."""
+    """Return text to compare: NaN is equal to NaN, and the order of keys does not matter."""
     return json.dumps(value, sort_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""Streams of the Responses API, written by hand from its description, with what each one means."""
+"""Streams of the Responses API, written by hand from its documentation, with expected messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ Event = dict[str, Any]
 
 
 def event(kind: str, **fields: Any) -> Event:
+    """The data of a frame; `kind` is the event type without "response."."""
     return {"type": f"response.{kind}", **fields}
 
 
 def response(status: str, **fields: Any) -> Event:
+    """A response object, as in the first and last frames."""
     return {"object": "response", "id": REQUEST_ID, "status": status, "output": [], **fields}
 
 
@@ -23,19 +25,20 @@ IN_PROGRESS = event("in_progress", response=response("in_progress", model=""))
 
 
 def reasoning(item_id: str, *pieces: str, kind: str = "reasoning_text") -> list[Event]:
-    whole = "".join(pieces)
+    """The events of a reasoning item; `kind` is one of the two names of its deltas."""
+    text = "".join(pieces)
     item = {"type": "reasoning", "id": item_id}
-    summary = [{"type": "summary_text", "text": whole}]
+    summary = [{"type": "summary_text", "text": text}]
     return [
         event("output_item.added", item={**item, "summary": []}, output_index=0),
         *(event(f"{kind}.delta", delta=piece, item_id=item_id) for piece in pieces),
-        event(f"{kind}.done", text=whole, item_id=item_id),
+        event(f"{kind}.done", text=text, item_id=item_id),
         event("output_item.done", item={**item, "summary": summary}, output_index=1),
     ]
 
 
 def code_interpreter_call(item_id: str, code: str, logs: str | None, **done: Any) -> list[Event]:
-    """A run: its code comes with the item that opens it, its output with the one that ends it."""
+    """The events of an execution: the added item has the code, the complete one also the output."""
     item = {"type": "code_interpreter_call", "id": item_id, "code": code, "container_id": ""}
     outputs = None if logs is None else [{"type": "logs", "logs": logs}]
     stages = ("in_progress", "interpreting", "completed")
@@ -49,48 +52,60 @@ def code_interpreter_call(item_id: str, code: str, logs: str | None, **done: Any
     ]
 
 
-def message(item_id: str, *pieces: str, part: str = "output_text") -> list[Event]:
-    whole = "".join(pieces)
+def message(item_id: str, *pieces: str, part_type: str = "output_text") -> list[Event]:
+    """The events of a message item with one content part."""
+    text = "".join(pieces)
     item = {"type": "message", "id": item_id, "role": "assistant"}
-    about = {"content_index": 0, "item_id": item_id}
-    text = {"annotations": [], "text": whole, "type": part}
+    position = {"content_index": 0, "item_id": item_id}
+    part = {"annotations": [], "text": text, "type": part_type}
     return [
         event("output_item.added", item={**item, "content": [], "status": "in_progress"}),
-        event("content_part.added", part={**text, "text": ""}, **about),
-        *(event("output_text.delta", delta=piece, **about) for piece in pieces),
-        event("output_text.done", text=whole, **about),
-        event("content_part.done", part=text, **about),
-        event("output_item.done", item={**item, "content": [text], "status": "completed"}),
+        event("content_part.added", part={**part, "text": ""}, **position),
+        *(event("output_text.delta", delta=piece, **position) for piece in pieces),
+        event("output_text.done", text=text, **position),
+        event("content_part.done", part=part, **position),
+        event("output_item.done", item={**item, "content": [part], "status": "completed"}),
     ]
 
 
 def function_call(item_id: str, call_id: str, name: str, *pieces: str) -> list[Event]:
-    whole = "".join(pieces)
+    """The events of a function call; the pieces are its arguments."""
+    arguments = "".join(pieces)
     item = {"type": "function_call", "id": item_id, "call_id": call_id, "name": name}
     return [
         event("output_item.added", item={**item, "arguments": ""}),
         *(event("function_call_arguments.delta", delta=piece, item_id=item_id) for piece in pieces),
-        event("function_call_arguments.done", arguments=whole, item_id=item_id),
-        event("output_item.done", item={**item, "arguments": whole}),
+        event("function_call_arguments.done", arguments=arguments, item_id=item_id),
+        event("output_item.done", item={**item, "arguments": arguments}),
     ]
 
 
-def usage(inputs: int, outputs: int, **tools: int) -> dict[str, Any]:
+def usage(input_tokens: int, output_tokens: int, /, **tools: int) -> dict[str, Any]:
+    """The `usage` object; `tools` are the call counts, by the name of the tool."""
     counts = {"x_tools": {name: {"count": count} for name, count in tools.items()}}
-    tokens = {"input_tokens": inputs, "output_tokens": outputs, "total_tokens": inputs + outputs}
+    tokens = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
     return {**tokens, **(counts if tools else {})}
 
 
 def completed_event(usage: dict[str, Any], *items: list[Event], **fields: Any) -> Event:
-    """The last frame, which repeats every item as it ended."""
-    output = [told["item"] for item in items for told in item if told["type"].endswith("item.done")]
-    whole = response("completed", output=output, usage=usage, **fields)
-    return event("completed", response=whole)
+    """The last event, which repeats the complete items."""
+    output = [
+        payload["item"]
+        for item in items
+        for payload in item
+        if payload["type"].endswith("item.done")
+    ]
+    complete = response("completed", output=output, usage=usage, **fields)
+    return event("completed", response=complete)
 
 
 def stream(*events: Event | list[Event]) -> bytes:
-    """Events as the service sends them: named twice, without spaces, no [DONE]."""
-    flat = [one for given in events for one in (given if isinstance(given, list) else [given])]
+    """Encode events as the service does: type as SSE event and in the data, without `[DONE]`."""
+    flat = [payload for item in events for payload in (item if isinstance(item, list) else [item])]
     frames = []
     for number, payload in enumerate(flat):
         data = json.dumps({**payload, "sequence_number": number}, separators=(",", ":"))
@@ -100,15 +115,16 @@ def stream(*events: Event | list[Event]) -> bytes:
 
 
 def complete_stream(*items: list[Event], usage: dict[str, Any]) -> bytes:
+    """Encode a complete answer with these items."""
     return stream(CREATED, IN_PROGRESS, *items, completed_event(usage, *items))
 
 
-_THOUGHT = reasoning("msg_1", "I need", " the exact value.")
+_REASONING = reasoning("msg_1", "I need", " the exact value.")
 _RUN = code_interpreter_call("msg_2", "7**5", "```\n16807\n```")
-_THOUGHT_AGAIN = reasoning("msg_3", "It is 16807.")
-_SAID = message("msg_4", "7 to the power of 5 ", "is 16807.")
-_USED = usage(1160, 195, code_interpreter=1)
-_ONE_RUN_MEANS: dict[str, Any] = {
+_SECOND_REASONING = reasoning("msg_3", "It is 16807.")
+_MESSAGE_ITEM = message("msg_4", "7 to the power of 5 ", "is 16807.")
+_USAGE = usage(1160, 195, code_interpreter=1)
+_ONE_RUN_MESSAGE: dict[str, Any] = {
     "api": "responses",
     "content": "7 to the power of 5 is 16807.",
     "reasoning": "I need the exact value.It is 16807.",
@@ -124,11 +140,11 @@ _ONE_RUN_MEANS: dict[str, Any] = {
     "plugins": {"code_interpreter": {"count": 1}},
     "usage": (1160, 195, 1355),
 }
-_CALLED_TWICE = [
+_TWO_FUNCTION_CALLS = [
     function_call("msg_1", "call_a", "add", '{"a"', ": 1}"),
     function_call("msg_2", "call_b", "mul", '{"b": 2}'),
 ]
-_TRACE = "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero"
+_TRACEBACK = "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero"
 _PLOT = "https://oss.example/plot.png?Expires=1&Signature=x"
 _SEARCH = [
     event(
@@ -156,72 +172,77 @@ _SEARCH = [
         },
     ),
 ]
-_PAGE = {"type": "web_extractor_call", "id": "msg_2", "urls": ["https://qwen.example"]}
-_EXTRACT = [
-    event("output_item.added", item={**_PAGE, "status": "in_progress"}),
-    event("output_item.done", item={**_PAGE, "output": "A model.", "status": "completed"}),
+_EXTRACTOR = {"type": "web_extractor_call", "id": "msg_2", "urls": ["https://qwen.example"]}
+_EXTRACTION = [
+    event("output_item.added", item={**_EXTRACTOR, "status": "in_progress"}),
+    event("output_item.done", item={**_EXTRACTOR, "output": "A model.", "status": "completed"}),
 ]
 
 STREAMS: dict[str, Stream] = {
     "one run": Stream(
-        complete_stream(_THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID, usage=_USED), **_ONE_RUN_MEANS
+        complete_stream(_REASONING, _RUN, _SECOND_REASONING, _MESSAGE_ITEM, usage=_USAGE),
+        **_ONE_RUN_MESSAGE,
     ),
-    "the older name of reasoning": Stream(
+    "reasoning under its older name": Stream(
         complete_stream(
             reasoning("msg_1", "I need", " the exact value.", kind="reasoning_summary_text"),
             _RUN,
             reasoning("msg_3", "It is 16807.", kind="reasoning_summary_text"),
-            _SAID,
-            usage=_USED,
+            _MESSAGE_ITEM,
+            usage=_USAGE,
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "both names of reasoning": Stream(
+    "reasoning under both names": Stream(
         complete_stream(
             [
-                *_THOUGHT[:-1],
+                *_REASONING[:-1],
                 event("reasoning_summary_text.delta", delta="I need", item_id="msg_1"),
-                _THOUGHT[-1],
+                _REASONING[-1],
             ],
             _RUN,
-            _THOUGHT_AGAIN,
-            _SAID,
-            usage=_USED,
+            _SECOND_REASONING,
+            _MESSAGE_ITEM,
+            usage=_USAGE,
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "no deltas, only whole items": Stream(
-        stream(CREATED, completed_event(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)),
-        **_ONE_RUN_MEANS,
-    ),
-    "deltas that stop early": Stream(
-        complete_stream(
-            [_THOUGHT[0], _THOUGHT[1], _THOUGHT[-1]],
-            _RUN,
-            _THOUGHT_AGAIN,
-            [*_SAID[:3], *_SAID[4:]],
-            usage=_USED,
+    "only complete items, no deltas": Stream(
+        stream(
+            CREATED, completed_event(_USAGE, _REASONING, _RUN, _SECOND_REASONING, _MESSAGE_ITEM)
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "text deltas without the id of their message": Stream(
+    "missing deltas": Stream(
         complete_stream(
-            _THOUGHT,
+            [_REASONING[0], _REASONING[1], _REASONING[-1]],
             _RUN,
-            _THOUGHT_AGAIN,
+            _SECOND_REASONING,
+            [*_MESSAGE_ITEM[:3], *_MESSAGE_ITEM[4:]],
+            usage=_USAGE,
+        ),
+        **_ONE_RUN_MESSAGE,
+    ),
+    "text deltas without an item id": Stream(
+        complete_stream(
+            _REASONING,
+            _RUN,
+            _SECOND_REASONING,
             [
-                {key: value for key, value in told.items() if key != "item_id"}
-                if "text.delta" in told["type"]
-                else told
-                for told in message("msg_4", "7 to the power of 5 ", "is 16807.", part="text")
+                {key: value for key, value in payload.items() if key != "item_id"}
+                if "text.delta" in payload["type"]
+                else payload
+                for payload in message(
+                    "msg_4", "7 to the power of 5 ", "is 16807.", part_type="text"
+                )
             ],
-            usage=_USED,
+            usage=_USAGE,
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
     "code in pieces": Stream(
         complete_stream(
-            _THOUGHT,
+            _REASONING,
             [
                 event(
                     "output_item.added",
@@ -232,31 +253,31 @@ STREAMS: dict[str, Stream] = {
                 event("code_interpreter_call_code.done", item_id="msg_2", code="7**5"),
                 _RUN[-1],
             ],
-            _THOUGHT_AGAIN,
-            _SAID,
-            usage=_USED,
+            _SECOND_REASONING,
+            _MESSAGE_ITEM,
+            usage=_USAGE,
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "events that are not known": Stream(
+    "unknown events and items": Stream(
         complete_stream(
-            [*_THOUGHT, event("telescope.turned", star="Vega")],
+            [*_REASONING, event("telescope.turned", star="Vega")],
             [event("output_item.added", item={"type": "telescope", "id": "msg_9"}), *_RUN],
-            _THOUGHT_AGAIN,
-            _SAID,
-            usage=_USED,
+            _SECOND_REASONING,
+            _MESSAGE_ITEM,
+            usage=_USAGE,
         ),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "a document and no stream": Stream(
+    "one JSON document": Stream(
         json.dumps(
-            completed_event(_USED, _THOUGHT, _RUN, _THOUGHT_AGAIN, _SAID)["response"]
+            completed_event(_USAGE, _REASONING, _RUN, _SECOND_REASONING, _MESSAGE_ITEM)["response"]
         ).encode(),
-        **_ONE_RUN_MEANS,
+        **_ONE_RUN_MESSAGE,
     ),
-    "an exception, and a plot": Stream(
+    "an exception, a plot, and no output": Stream(
         complete_stream(
-            code_interpreter_call("msg_1", "1/0", f"```\n{_TRACE}\n```"),
+            code_interpreter_call("msg_1", "1/0", f"```\n{_TRACEBACK}\n```"),
             code_interpreter_call("msg_2", "plot()", f"```\nDone.\n![plot]({_PLOT})\n```"),
             code_interpreter_call("msg_3", "pass", None),
             message("msg_4", "Here."),
@@ -266,7 +287,7 @@ STREAMS: dict[str, Stream] = {
         content="Here.",
         codes=["1/0", "plot()", "pass"],
         execution_records=[
-            {"code": "1/0", "status": "failed", "output": _TRACE},
+            {"code": "1/0", "status": "failed", "output": _TRACEBACK},
             {
                 "code": "plot()",
                 "status": "completed",
@@ -277,7 +298,7 @@ STREAMS: dict[str, Stream] = {
         ],
         blocks=[
             ("server_tool_call", "1/0"),
-            ("server_tool_result", _TRACE),
+            ("server_tool_result", _TRACEBACK),
             ("server_tool_call", "plot()"),
             ("server_tool_result", f"Done.\n![plot]({_PLOT})"),
             ("server_tool_call", "pass"),
@@ -286,10 +307,10 @@ STREAMS: dict[str, Stream] = {
         plugins={"code_interpreter": {"count": 3}},
         usage=(900, 30, 930),
     ),
-    "a search and a page": Stream(
+    "other tools of the service": Stream(
         complete_stream(
             _SEARCH,
-            _EXTRACT,
+            _EXTRACTION,
             message("msg_3", "Found."),
             usage=usage(900, 30, web_search=1, web_extractor=1),
         ),
@@ -314,10 +335,10 @@ STREAMS: dict[str, Stream] = {
         plugins={"web_search": {"count": 1}, "web_extractor": {"count": 1}},
         usage=(900, 30, 930),
     ),
-    "cut by length, in the middle of code": Stream(
+    "cut by length during an execution": Stream(
         stream(
             CREATED,
-            _THOUGHT,
+            _REASONING,
             _RUN[0],
             event(
                 "incomplete",
@@ -336,7 +357,7 @@ STREAMS: dict[str, Stream] = {
         finish_reason="length",
     ),
     "parallel function calls": Stream(
-        complete_stream(*_CALLED_TWICE, usage=usage(90, 12)),
+        complete_stream(*_TWO_FUNCTION_CALLS, usage=usage(90, 12)),
         api="responses",
         tool_calls=[("add", {"a": 1}, "call_a"), ("mul", {"b": 2}, "call_b")],
         blocks=[("tool_call", "add"), ("tool_call", "mul")],

@@ -1,4 +1,4 @@
-"""Every stream of every wire, by a name that says which."""
+"""All stream fixtures, by name: `CORPUS["dashscope: one run"]`."""
 
 from __future__ import annotations
 

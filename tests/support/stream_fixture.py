@@ -1,4 +1,4 @@
-"""What a fixture is: the raw bytes of an answer, and beside them the message they must become."""
+"""A stream fixture: the raw bytes of an answer, and the message that they must result in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ REQUEST_ID = "5f0c7d5e-0001"
 
 @dataclass(frozen=True)
 class Stream:
-    """Raw bytes and their meaning. `execution_records` overrides `codes` where an API shows
-    more."""
+    """The bytes of an answer and the fields of the expected message.
+
+    Attributes:
+        codes: the executed code, where the API returns nothing else of an execution.
+        execution_records: the records of executions, where it returns more; overrides `codes`.
+        blocks: type and main value of each content block.
+        usage: input, output and total tokens.
+        tool_calls: name, arguments and id of each function call.
+        invalid_tool_calls: name and arguments of each function call with invalid arguments.
+    """
 
     body: bytes
     api: str = "dashscope"
@@ -28,7 +36,7 @@ class Stream:
 
     @property
     def executions(self) -> list[dict[str, Any]]:
-        """Records of the executions, without their ids."""
+        """The expected records of executions, without ids."""
         if self.execution_records is not None:
             return self.execution_records
         return [{"code": code, "status": "completed"} for code in self.codes]

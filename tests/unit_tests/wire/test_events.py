@@ -1,4 +1,4 @@
-"""What each wire tells, event by event; Responses has more in `test_responses_events.py`."""
+"""Events of each API; `test_responses_events.py` has those of Responses' items."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import chat_completions_streams
 import pytest
-import responses_streams
-from dashscope_streams import frame, stream, tool_info
-from decode import WIRES, decoded
+from chat_completions_streams import chunk, text_chunk, usage_chunk
+from chat_completions_streams import stream as chat_stream
+from dashscope_streams import frame, tool_info
+from dashscope_streams import stream as native_stream
+from decode import WIRES, decode
+from responses_streams import complete_stream, completed_event, message
+from responses_streams import stream as responses_stream
 from stream_corpus import CORPUS, REQUEST_ID
 
 from langchain_qwen_ci.errors import QwenError, QwenServerError
@@ -29,16 +32,18 @@ from langchain_qwen_ci.wire.events import (
     ToolCallDelta,
 )
 
-NAMES = {"dashscope": ("input", "output", "plugins"), "responses": ("input", "output", "x_tools")}
+# Prefixes of the input and output counts, and the key of the plugin counts.
+USAGE_NAMES = {
+    "dashscope": ("input", "output", "plugins"),
+    "responses": ("input", "output", "x_tools"),
+    "chat_completions": ("prompt", "completion", "plugins"),
+}
 
 
-NAMES["chat_completions"] = ("prompt", "completion", "plugins")
-
-
-@pytest.mark.parametrize("api", NAMES)
-def test_tokens_are_counted_as_each_api_names_them(api):
-    inputs, outputs, plugins = NAMES[api]
-    told = {
+@pytest.mark.parametrize("api", USAGE_NAMES)
+def test_usage_is_read_under_the_names_of_each_api(api):
+    inputs, outputs, plugins = USAGE_NAMES[api]
+    usage = {
         f"{inputs}_tokens": 3,
         f"{outputs}_tokens": 4,
         "total_tokens": 9,
@@ -47,62 +52,61 @@ def test_tokens_are_counted_as_each_api_names_them(api):
         plugins: {"code_interpreter": {"count": 1, "seconds": 2.5}, "none": 1},
     }
     bodies = {
-        "dashscope": stream(frame(finish_reason="stop", usage=told)),
-        "responses": responses_streams.complete_stream(usage=told),
-        "chat_completions": chat_completions_streams.stream(
-            chat_completions_streams.chunk("stop"),
-            chat_completions_streams.usage_chunk(0, 0, **told),
-        ),
+        "dashscope": native_stream(frame(finish_reason="stop", usage=usage)),
+        "responses": complete_stream(usage=usage),
+        "chat_completions": chat_stream(chunk("stop"), usage_chunk(0, 0, **usage)),
     }
     input_details = {"cache_read": 0, "text": 2**53}
-    counts = {"code_interpreter": {"count": 1, "seconds": 2.5}}
-    used = TokensUsed(3, 4, 9, input_details, {"reasoning": 2}, counts)
-    assert used in decoded(bodies[api], api=api)
+    plugin_counts = {"code_interpreter": {"count": 1, "seconds": 2.5}}
+    expected = TokensUsed(3, 4, 9, input_details, {"reasoning": 2}, plugin_counts)
+    assert expected in decode(bodies[api], api=api)
 
 
-def test_tokens_that_are_told_without_their_sum_or_wrongly():
-    def used(**told: Any) -> TokensUsed:
-        events = decoded(stream(frame(finish_reason="stop", usage=told)))
+def test_missing_and_malformed_counts_are_zero():
+    def tokens_used(**usage: Any) -> TokensUsed:
+        events = decode(native_stream(frame(finish_reason="stop", usage=usage)))
         return next(event for event in events if isinstance(event, TokensUsed))
 
-    assert used(input_tokens=3, output_tokens=4) == TokensUsed(3, 4, 7)
-    assert used(input_tokens=3, output_tokens="4", total_tokens=True) == TokensUsed(3, 0, 3)
-    assert used(input_tokens=3, output_tokens_details=[1], plugins=[1]) == TokensUsed(3, 0, 3)
-    assert used(input_tokens=3, plugins={"a": 1}) == TokensUsed(3, 0, 3)
+    assert tokens_used(input_tokens=3, output_tokens=4) == TokensUsed(3, 4, 7)
+    assert tokens_used(input_tokens=3, output_tokens="4", total_tokens=True) == TokensUsed(3, 0, 3)
+    assert tokens_used(input_tokens=3, output_tokens_details=[1], plugins=[1]) == TokensUsed(
+        3, 0, 3
+    )
+    assert tokens_used(input_tokens=3, plugins={"a": 1}) == TokensUsed(3, 0, 3)
 
 
-def call(**fields: Any) -> dict[str, Any]:
+def piece(**fields: Any) -> dict[str, Any]:
+    """An entry of `tool_calls`."""
     return {"type": "function", "function": {"arguments": ""}, **fields}
 
 
-CALLS = {
-    "dashscope": lambda *calls: stream(
-        *(frame(tool_calls=[one]) for one in calls), frame(finish_reason="tool_calls")
+TOOL_CALL_STREAMS = {
+    "dashscope": lambda *pieces: native_stream(
+        *(frame(tool_calls=[piece]) for piece in pieces), frame(finish_reason="tool_calls")
     ),
-    "chat_completions": lambda *calls: chat_completions_streams.stream(
-        *(chat_completions_streams.chunk(tool_calls=[one]) for one in calls),
-        chat_completions_streams.chunk("tool_calls"),
+    "chat_completions": lambda *pieces: chat_stream(
+        *(chunk(tool_calls=[piece]) for piece in pieces), chunk("tool_calls")
     ),
 }
 
 
-def calls_in(api: str, *pieces: dict[str, Any]) -> list[ToolCallDelta]:
-    events = decoded(CALLS[api](*pieces), api=api)
+def tool_call_deltas(api: str, *pieces: dict[str, Any]) -> list[ToolCallDelta]:
+    events = decode(TOOL_CALL_STREAMS[api](*pieces), api=api)
     return [event for event in events if isinstance(event, ToolCallDelta)]
 
 
-@pytest.mark.parametrize("api", CALLS)
-def test_calls_are_numbered_as_they_begin_and_named_once(api):
-    named, more = {"name": "f", "arguments": "{"}, {"name": "f", "arguments": "}"}
-    assert calls_in(
+@pytest.mark.parametrize("api", TOOL_CALL_STREAMS)
+def test_function_calls_are_numbered_by_start_and_named_once(api):
+    opening, closing = {"name": "f", "arguments": "{"}, {"name": "f", "arguments": "}"}
+    assert tool_call_deltas(
         api,
-        call(index=5, id="a", function=named),
-        call(index=5, id="", function=more),
-        call(index=5, id="a", function=more),
-        call(index=2, id="b", function=named),
-        call(index=5, id=None, function={"arguments": "!"}),
-        call(index=5, id="a", function=more),
-        call(index=2, id="c", function=named),
+        piece(index=5, id="a", function=opening),
+        piece(index=5, id="", function=closing),
+        piece(index=5, id="a", function=closing),
+        piece(index=2, id="b", function=opening),
+        piece(index=5, id=None, function={"arguments": "!"}),
+        piece(index=5, id="a", function=closing),
+        piece(index=2, id="c", function=opening),
     ) == [
         ToolCallDelta(0, "a", "f", "{"),
         ToolCallDelta(0, None, None, "}"),
@@ -114,15 +118,15 @@ def test_calls_are_numbered_as_they_begin_and_named_once(api):
     ]
 
 
-@pytest.mark.parametrize("api", CALLS)
-def test_what_is_missing_in_a_piece_of_a_call_may_come_later(api):
-    assert calls_in(
+@pytest.mark.parametrize("api", TOOL_CALL_STREAMS)
+def test_id_and_name_of_a_function_call_may_come_in_later_pieces(api):
+    assert tool_call_deltas(
         api,
-        call(function=None),
-        call(index=None, id="a"),
-        call(index=0, id="", function={"name": None, "arguments": None}),
-        call(index=0, function={"name": "f", "arguments": "{}"}),
-        call(index=0, id="a", function={"name": "f"}),
+        piece(function=None),
+        piece(index=None, id="a"),
+        piece(index=0, id="", function={"name": None, "arguments": None}),
+        piece(index=0, function={"name": "f", "arguments": "{}"}),
+        piece(index=0, id="a", function={"name": "f"}),
     ) == [
         ToolCallDelta(0, None, None, ""),
         ToolCallDelta(0, "a", None, ""),
@@ -132,17 +136,15 @@ def test_what_is_missing_in_a_piece_of_a_call_may_come_later(api):
     ]
 
 
-FINISHES = {
-    "dashscope": lambda reason: stream(frame(content="Hi", finish_reason=reason)),
-    "chat_completions": lambda reason: chat_completions_streams.stream(
-        chat_completions_streams.chunk(reason, content="Hi")
-    ),
+FINISHED_STREAMS = {
+    "dashscope": lambda reason: native_stream(frame(content="Hi", finish_reason=reason)),
+    "chat_completions": lambda reason: chat_stream(chunk(reason, content="Hi")),
 }
 
 
-@pytest.mark.parametrize("api", FINISHES)
+@pytest.mark.parametrize("api", FINISHED_STREAMS)
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("received", "expected"),
     [
         ("stop", "stop"),
         ("length", "length"),
@@ -151,18 +153,16 @@ FINISHES = {
         ("function_call", "stop"),
     ],
 )
-def test_reasons_to_finish(api, told, meant):
-    assert decoded(FINISHES[api](told), api=api)[-1] == Finished(meant)
+def test_finish_reasons(api, received, expected):
+    assert decode(FINISHED_STREAMS[api](received), api=api)[-1] == Finished(expected)
 
 
-@pytest.mark.parametrize("api", FINISHES)
-def test_log_probabilities_are_told_together_and_may_be_missing(api):
-    def with_logprobs(told: Any, finish: str | None = None) -> dict[str, Any]:
-        payload = (
-            frame(content="Hi") if api == "dashscope" else chat_completions_streams.text_chunk("Hi")
-        )
+@pytest.mark.parametrize("api", FINISHED_STREAMS)
+def test_logprobs_are_emitted_together_and_may_be_missing(api):
+    def with_logprobs(logprobs: Any, reason: str | None = None) -> dict[str, Any]:
+        payload = frame(content="Hi") if api == "dashscope" else text_chunk("Hi")
         (choice,) = payload.get("output", payload)["choices"]
-        choice.update(logprobs=told, finish_reason=finish or choice["finish_reason"])
+        choice.update(logprobs=logprobs, finish_reason=reason or choice["finish_reason"])
         return payload
 
     first, second = {"token": "H", "logprob": -0.5}, {"token": "i", "logprob": -1}
@@ -173,33 +173,33 @@ def test_log_probabilities_are_told_together_and_may_be_missing(api):
         with_logprobs({}),
         with_logprobs({"content": [second]}, "stop"),
     )
-    write = stream if api == "dashscope" else chat_completions_streams.stream
-    assert decoded(write(*payloads), api=api)[-2:] == [
+    encode = native_stream if api == "dashscope" else chat_stream
+    assert decode(encode(*payloads), api=api)[-2:] == [
         Extra("logprobs", {"content": [first, second]}),
         Finished("stop"),
     ]
 
 
 @pytest.mark.parametrize("number", [-(2**63), 0, 7, 2**64 - 1, 0.5, True])
-def test_numbers_that_can_be_stored_are_kept(number):
-    events = decoded(
-        stream(frame(finish_reason="stop", search_info={"found": [{"index": number}]}))
-    )
+def test_storable_numbers_are_kept(number):
+    search_info = {"found": [{"index": number}]}
+    events = decode(native_stream(frame(finish_reason="stop", search_info=search_info)))
     assert Extra("search_info", {"found": [{"index": number}]}) in events
 
 
 @pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, float("inf")])
-def test_numbers_that_cannot_be_stored_are_an_error(number):
+def test_number_that_cannot_be_stored_raises(number):
+    search_info = {"found": [{"index": number}]}
     with pytest.raises(QwenError, match="a number is too large"):
-        decoded(stream(frame(finish_reason="stop", search_info={"found": [{"index": number}]})))
+        decode(native_stream(frame(finish_reason="stop", search_info=search_info)))
 
 
-def test_an_entry_may_come_before_its_code():
-    empty = [{"type": "code_interpreter", "code_interpreter": {"code": None}}]
-    none = [{"type": "code_interpreter", "code_interpreter": None}]
-    events = decoded(
-        stream(
-            *(frame(tool_info=runs) for runs in (none, empty, tool_info("1"))),
+def test_tool_info_entry_may_come_before_its_code():
+    null_code = [{"type": "code_interpreter", "code_interpreter": {"code": None}}]
+    null_entry = [{"type": "code_interpreter", "code_interpreter": None}]
+    events = decode(
+        native_stream(
+            *(frame(tool_info=entries) for entries in (null_entry, null_code, tool_info("1"))),
             frame(finish_reason="stop"),
         )
     )
@@ -211,10 +211,10 @@ def test_an_entry_may_come_before_its_code():
     ]
 
 
-def test_search_results_are_told_at_the_end_as_they_last_were():
+def test_latest_search_info_is_emitted_at_the_end():
     first, last = {"found": [1]}, {"found": [1, 2], "tool_info": [{"type": "telescope"}]}
-    events = decoded(
-        stream(
+    events = decode(
+        native_stream(
             frame(content="a", tool_info=tool_info("1"), search_info=first),
             frame(content="b", tool_info=tool_info("1"), search_info=last),
             frame(content="c", tool_info=tool_info("1", "2"), search_info=last),
@@ -227,86 +227,85 @@ def test_search_results_are_told_at_the_end_as_they_last_were():
 
 
 @pytest.mark.parametrize(
-    ("api", "key", "say"),
+    ("api", "key", "make_payload"),
     [
         ("dashscope", "request_id", lambda: frame(content="Hi", finish_reason="stop")),
-        ("chat_completions", "id", lambda: chat_completions_streams.chunk("stop", content="Hi")),
-        ("responses", "id", lambda: responses_streams.completed_event({})["response"]),
+        ("chat_completions", "id", lambda: chunk("stop", content="Hi")),
+        ("responses", "id", lambda: completed_event({})["response"]),
     ],
 )
-def test_the_id_of_a_request_is_a_string_and_there_always_is_one(api, key, say):
+def test_request_id_is_a_string_and_random_if_missing(api, key, make_payload):
     def request_id(**fields: Any) -> str:
-        payload = {name: one for name, one in {**say(), **fields}.items() if one is not None}
-        first = decoded(json.dumps(payload).encode(), api=api)[0]
+        payload = {**make_payload(), **fields}
+        payload = {name: value for name, value in payload.items() if value is not None}
+        first = decode(json.dumps(payload).encode(), api=api)[0]
         assert isinstance(first, ResponseStarted)
         return first.request_id
 
     assert request_id() == REQUEST_ID
     assert request_id(**{key: 7}) == "7"
-    made_up = request_id(**{key: None}), request_id(**{key: ""})
-    assert made_up[0] != made_up[1]
-    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in made_up)
+    random_ids = request_id(**{key: None}), request_id(**{key: ""})
+    assert random_ids[0] != random_ids[1]
+    assert all(re.fullmatch("[0-9a-f]{32}", random_id) for random_id in random_ids)
 
 
 def test_only_the_first_choice_is_read():
-    first, second = (frame(content=said)["output"]["choices"][0] for said in ("first", "second"))
+    first, second = (frame(content=text)["output"]["choices"][0] for text in ("first", "second"))
     both = {"output": {"choices": [first, second]}, "request_id": REQUEST_ID}
-    assert TextDelta("first") in decoded(stream(both, frame(finish_reason="stop")))
-    chunk = chat_completions_streams.text_chunk("first")
-    chunk["choices"] += chat_completions_streams.text_chunk("second")["choices"]
-    events = decoded(
-        chat_completions_streams.stream(chunk, chat_completions_streams.chunk("stop")),
-        api="chat_completions",
-    )
+    assert TextDelta("first") in decode(native_stream(both, frame(finish_reason="stop")))
+    chunk_with_both = text_chunk("first")
+    chunk_with_both["choices"] += text_chunk("second")["choices"]
+    events = decode(chat_stream(chunk_with_both, chunk("stop")), api="chat_completions")
     assert events[1:] == [TextDelta("first"), Finished("stop")]
 
 
-def test_a_code_beside_an_answer_is_no_error():
-    events = decoded(stream({**frame(content="Hi", finish_reason="stop"), "code": "200"}))
+def test_code_field_of_an_answer_is_not_an_error():
+    events = decode(native_stream({**frame(content="Hi", finish_reason="stop"), "code": "200"}))
     assert events[1:] == [TextDelta("Hi"), Finished("stop")]
-    chunk = {**chat_completions_streams.chunk("stop", content="Hi"), "code": "200"}
-    events = decoded(chat_completions_streams.stream(chunk), api="chat_completions")
+    chunk_with_code = {**chunk("stop", content="Hi"), "code": "200"}
+    events = decode(chat_stream(chunk_with_code), api="chat_completions")
     assert events[1:] == [TextDelta("Hi"), Finished("stop")]
 
 
 @pytest.mark.parametrize("api", WIRES)
 @pytest.mark.parametrize("payload", [{}, {"message": "No."}, {"output": {"choices": []}}])
-def test_a_frame_named_error_is_one_whatever_is_in_it(api, payload):
+def test_frame_with_event_error_raises(api, payload):
     body = b"event:error\n:HTTP_STATUS/503\ndata:" + json.dumps(payload).encode() + b"\n\n"
     with pytest.raises(QwenServerError, match=payload.get("message", "gives no reason")):
-        decoded(body, api=api)
+        decode(body, api=api)
 
 
-RUN = f"ci_{REQUEST_ID}_0"
+CALL_ID = f"ci_{REQUEST_ID}_0"
 
 
-def test_what_a_native_stream_tells_event_by_event():
-    ran = {"code_interpreter": {"count": 1}}
-    assert decoded(CORPUS["dashscope: one run"].body) == [
+def test_native_events():
+    plugins = {"code_interpreter": {"count": 1}}
+    assert decode(CORPUS["dashscope: one run"].body) == [
         ResponseStarted(REQUEST_ID),
         TokensUsed(290, 2, 292),
         ReasoningDelta("I need"),
         ReasoningDelta(" the exact value."),
-        CodeDelta(RUN, "7**5"),
+        CodeDelta(CALL_ID, "7**5"),
         InferenceEnded(290, 24),
-        TokensUsed(730, 30, 760, plugins=ran),
-        CodeFinished(RUN, "completed"),
+        TokensUsed(730, 30, 760, plugins=plugins),
+        CodeFinished(CALL_ID, "completed"),
         ReasoningDelta("It is 16807."),
         TextDelta("7 to the power of 5 "),
         TextDelta("is 16807."),
         InferenceEnded(440, 17),
-        TokensUsed(730, 41, 771, plugins=ran),
+        TokensUsed(730, 41, 771, plugins=plugins),
         Finished("stop"),
     ]
 
 
-def test_parts_of_a_native_message_that_are_no_text_are_passed_over():
+def test_native_content_parts_without_text_are_ignored():
     parts = [{"image": "https://plot.example"}, {"text": "a"}, {"text": None}, {"text": "b"}]
-    assert decoded(stream(frame(content=parts, finish_reason="stop")))[1] == TextDelta("ab")
+    events = decode(native_stream(frame(content=parts, finish_reason="stop")))
+    assert events[1] == TextDelta("ab")
 
 
-def test_what_chat_completions_tells_event_by_event():
-    assert decoded(CORPUS["chat_completions: an answer"].body, api="chat_completions") == [
+def test_chat_completions_events():
+    assert decode(CORPUS["chat_completions: an answer"].body, api="chat_completions") == [
         ResponseStarted(REQUEST_ID),
         ReasoningDelta("I need"),
         ReasoningDelta(" the exact value."),
@@ -317,19 +316,16 @@ def test_what_chat_completions_tells_event_by_event():
     ]
 
 
-def test_what_stands_beside_the_choices_is_told_once_as_it_last_was():
+def test_latest_extra_fields_of_chunks_are_emitted_once():
     sources = {"search_results": [{"url": "https://qwen.example"}]}
-    early = {
-        **chat_completions_streams.text_chunk("a"),
+    first = {
+        **text_chunk("a"),
         "system_fingerprint": "fp",
         "search_info": {"search_results": []},
     }
-    late = {**chat_completions_streams.chunk("stop"), "search_info": sources}
-    body = chat_completions_streams.stream(
-        early, late, {**chat_completions_streams.chunk(), "search_info": None, "choices": []}
-    )
-    told = decoded(body, api="chat_completions")[2:]
-    assert told == [
+    second = {**chunk("stop"), "search_info": sources}
+    third = {**chunk(), "search_info": None, "choices": []}
+    assert decode(chat_stream(first, second, third), api="chat_completions")[2:] == [
         Extra("search_info", sources),
         Extra("system_fingerprint", "fp"),
         Finished("stop"),
@@ -339,103 +335,92 @@ def test_what_stands_beside_the_choices_is_told_once_as_it_last_was():
 @pytest.mark.parametrize(
     "chunks",
     [
-        (
-            chat_completions_streams.text_chunk("Hi"),
-            {"id": REQUEST_ID},
-            {"choices": [{"finish_reason": "stop"}]},
-        ),
-        (
-            chat_completions_streams.text_chunk("Hi"),
-            {"choices": [{"delta": None}]},
-            chat_completions_streams.chunk("stop"),
-        ),
-        (
-            chat_completions_streams.text_chunk("Hi"),
-            {"choices": None, "code": "200"},
-            chat_completions_streams.chunk("stop"),
-        ),
-        (
-            chat_completions_streams.text_chunk("Hi"),
-            chat_completions_streams.chunk("stop"),
-            b"data:  [DONE] \n\n",
-        ),
+        (text_chunk("Hi"), {"id": REQUEST_ID}, {"choices": [{"finish_reason": "stop"}]}),
+        (text_chunk("Hi"), {"choices": [{"delta": None}]}, chunk("stop")),
+        (text_chunk("Hi"), {"choices": None, "code": "200"}, chunk("stop")),
+        (text_chunk("Hi"), chunk("stop"), b"data:  [DONE] \n\n"),
     ],
 )
-def test_chunks_without_what_most_have(chunks):
-    events = decoded(chat_completions_streams.stream(*chunks), api="chat_completions")
+def test_chunks_may_lack_fields(chunks):
+    events = decode(chat_stream(*chunks), api="chat_completions")
     assert events == [ResponseStarted(REQUEST_ID), TextDelta("Hi"), Finished("stop")]
 
 
-GHOSTS = {
-    "dashscope": stream(frame(content="ghost")),
-    "responses": responses_streams.stream(responses_streams.message("msg_9", "ghost")),
-    "chat_completions": chat_completions_streams.stream(
-        chat_completions_streams.text_chunk("ghost")
-    ),
+LATE_TEXT = {
+    "dashscope": native_stream(frame(content="late")),
+    "responses": responses_stream(message("msg_9", "late")),
+    "chat_completions": chat_stream(text_chunk("late")),
 }
 
 
 @pytest.mark.parametrize("name", [name for name in CORPUS if "document" not in name])
-def test_what_comes_after_the_end_means_nothing(name):
+def test_frames_after_the_end_are_ignored(name):
     body, api = CORPUS[name].body, CORPUS[name].api
     if b"[DONE]" not in body and api == "chat_completions":
         body += b"\n\ndata: [DONE]"
-    for ghost in (GHOSTS[api], b"data:{\n\n", b"event:error\ndata:{}\n\n"):
-        assert decoded(body + b"\n\n" + ghost, api=api) == decoded(body, api=api)
+    for late_frame in (LATE_TEXT[api], b"data:{\n\n", b"event:error\ndata:{}\n\n"):
+        assert decode(body + b"\n\n" + late_frame, api=api) == decode(body, api=api)
 
 
-GROWN = {
-    "while it is written": ([["1"], ["1+"], ["1+1"]], ["1", "+", "1", "ended"]),
-    "after it has run": ([["1"], "said", ["1+1"]], ["1", "ended", "= 1+1"]),
-    "into another one": ([["1+1"], ["2"], ["2+2"]], ["1+1", "= 2", "+2", "ended"]),
-    "into another one, too late": ([["1"], "said", ["2"], "said"], ["1", "ended", "= 2"]),
-    "from nothing, after more was said": ([[""], "said", ["1"]], ["", "1", "ended"]),
-    "to nothing and back": ([["1"], [""], "said", ["2"]], ["1", "= ", "2", "ended"]),
-    "not at all": ([[""], "said"], ["", "ended"]),
+TEXT = "a frame with text"
+CODE_CHANGES: dict[str, tuple[list[Any], list[str]]] = {
+    "grows while it is open": ([["1"], ["1+"], ["1+1"]], ["1", "+", "1", "finished"]),
+    "grows after it has finished": ([["1"], TEXT, ["1+1"]], ["1", "finished", "= 1+1"]),
+    "is replaced while it is open": ([["1+1"], ["2"], ["2+2"]], ["1+1", "= 2", "+2", "finished"]),
+    "is replaced after it has finished": (
+        [["1"], TEXT, ["2"], TEXT],
+        ["1", "finished", "= 2"],
+    ),
+    "is empty until after text": ([[""], TEXT, ["1"]], ["", "1", "finished"]),
+    "becomes empty and is filled again": ([["1"], [""], TEXT, ["2"]], ["1", "= ", "2", "finished"]),
+    "stays empty": ([[""], TEXT], ["", "finished"]),
 }
 
 
-@pytest.mark.parametrize(("shown", "told"), GROWN.values(), ids=GROWN)
-def test_how_code_grows(shown, told):
+@pytest.mark.parametrize(("steps", "expected"), CODE_CHANGES.values(), ids=CODE_CHANGES)
+def test_changes_of_code(steps, expected):
     def frames() -> Iterator[dict[str, Any]]:
-        runs: list[Any] = []
-        for one in shown:
-            runs = runs if one == "said" else tool_info(*one)
-            yield frame(content="x" if one == "said" else "", tool_info=runs)
+        entries: list[Any] = []
+        for step in steps:
+            if step != TEXT:
+                entries = tool_info(*step)
+            yield frame(content="x" if step == TEXT else "", tool_info=entries)
 
-    names = {
+    descriptions = {
         CodeDelta: lambda event: event.code,
         CodeReplaced: lambda event: f"= {event.code}",
-        CodeFinished: lambda event: "ended",
+        CodeFinished: lambda event: "finished",
     }
-    events = [
-        e for e in decoded(stream(*frames(), frame(finish_reason="stop"))) if type(e) in names
-    ]
-    assert [names[type(event)](event) for event in events] == told
-    assert {event.call_id for event in events} == {RUN}
+    events = decode(native_stream(*frames(), frame(finish_reason="stop")))
+    code_events = [event for event in events if type(event) in descriptions]
+    assert [descriptions[type(event)](event) for event in code_events] == expected
+    assert {event.call_id for event in code_events} == {CALL_ID}
 
 
-def test_code_of_a_wrong_type_is_an_error_even_after_it_has_run():
-    ran = (frame(tool_info=tool_info("1")), frame(content="x", tool_info=tool_info("1")))
+def test_code_of_wrong_type_raises_even_after_the_execution_has_finished():
+    frames = (frame(tool_info=tool_info("1")), frame(content="x", tool_info=tool_info("1")))
+    malformed = [{**tool_info("1")[0], "code_interpreter": {"code": 7}}]
     with pytest.raises(QwenError, match="a string was expected"):
-        decoded(
-            stream(*ran, frame(tool_info=[{**tool_info("1")[0], "code_interpreter": {"code": 7}}]))
+        decode(native_stream(*frames, frame(tool_info=malformed)))
+
+
+def test_executions_that_finish_together_finish_in_order():
+    entries = [{"type": "telescope"}] * 9
+    entries[1], entries[8] = tool_info("first", "second")
+    events = decode(
+        native_stream(
+            frame(tool_info=entries), frame(content="x", tool_info=entries, finish_reason="stop")
         )
-
-
-def test_programs_that_end_together_end_in_their_order():
-    runs = [{"type": "telescope"}] * 9
-    runs[1], runs[8] = tool_info("first", "second")
-    events = decoded(
-        stream(frame(tool_info=runs), frame(content="x", tool_info=runs, finish_reason="stop"))
     )
-    ended = [event.call_id for event in events if isinstance(event, CodeFinished)]
-    assert ended == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
+    finished = [event.call_id for event in events if isinstance(event, CodeFinished)]
+    assert finished == [f"ci_{REQUEST_ID}_1", f"ci_{REQUEST_ID}_8"]
 
 
-def test_code_is_found_in_whatever_order_and_with_whatever_spaces_a_frame_is_written():
-    frames = [frame(content=said, tool_info=tool_info("1")) for said in ("a", "b")]
+def test_order_of_keys_and_spaces_in_frames_do_not_matter():
+    frames = [frame(content=text, tool_info=tool_info("1")) for text in ("a", "b")]
     frames.append(frame(tool_info=tool_info("1", "2"), finish_reason="stop"))
     reordered = [{"request_id": one["request_id"], "output": one["output"]} for one in frames]
-    spaced = b"".join(b"data:" + json.dumps(one).encode() + b"\n\n" for one in reordered)
-    assert decoded(spaced) == decoded(stream(*reordered)) == decoded(stream(*frames))
+    with_spaces = b"".join(b"data:" + json.dumps(one).encode() + b"\n\n" for one in reordered)
+    events = decode(native_stream(*frames))
+    assert decode(with_spaces) == events
+    assert decode(native_stream(*reordered)) == events

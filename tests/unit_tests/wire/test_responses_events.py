@@ -41,7 +41,7 @@ ONE_RUN_OF_RESPONSES = [
 
 
 @pytest.mark.parametrize(
-    "name", ["one run", "the older name of reasoning", "both names of reasoning"]
+    "name", ["one run", "reasoning under its older name", "reasoning under both names"]
 )
 def test_what_responses_tells_event_by_event(name):
     assert decoded(CORPUS[f"responses: {name}"].body, api="responses") == ONE_RUN_OF_RESPONSES
@@ -58,7 +58,7 @@ def test_what_responses_tells_of_calls_and_of_tools_of_the_service():
         TokensUsed(90, 12, 102),
         Finished("tool_calls"),
     ]
-    searched = decoded(CORPUS["responses: a search and a page"].body, api="responses")
+    searched = decoded(CORPUS["responses: other tools of the service"].body, api="responses")
     search = {"type": "search", "query": "Qwen"}
     found = [{"type": "url", "url": "https://qwen.example"}]
     assert searched[1:6] == [

@@ -1,4 +1,4 @@
-"""Bytes, cut anywhere, to frames."""
+"""Parsing of server-sent events from bytes that are split anywhere."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ import pytest
 from langchain_qwen_ci.wire.sse import Frame, SSEParser
 
 
-def frames_of(*pieces: bytes) -> list[Frame]:
-    reader = SSEParser()
-    return [*(frame for piece in pieces for frame in reader.feed(piece)), *reader.close()]
+def parse(*pieces: bytes) -> list[Frame]:
+    parser = SSEParser()
+    return [*(frame for piece in pieces for frame in parser.feed(piece)), *parser.close()]
+
+
+def single_bytes(body: bytes) -> list[bytes]:
+    return [body[at : at + 1] for at in range(len(body))]
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
-@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf\n \n"])
-def test_frames_however_lines_end_and_wherever_bytes_are_cut(before, newline):
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf\n \n"])
+def test_frames_do_not_depend_on_line_ends_and_splits(prefix, newline):
     stream = (
         b"data:first\n\nevent: error \nid:7\n:HTTP_STATUS/400\n:ping\ndata: one\n"
         b"data:  two\n\nid:8\n\nevent:dropped\n:HTTP_STATUS/500\n\ndata:\n\ndata:last"
     )
-    body = (before + stream).replace(b"\n", newline)
+    body = (prefix + stream).replace(b"\n", newline)
     frames = [Frame(b"first"), Frame(b"one\n two", "error", 400), Frame(b""), Frame(b"last")]
-    assert frames_of(body) == frames
-    assert frames_of(*(body[at : at + 1] for at in range(len(body)))) == frames
+    assert parse(body) == frames
+    assert parse(*single_bytes(body)) == frames
     for at in range(len(body)):
-        assert frames_of(body[:at], body[at:]) == frames
-        assert frames_of(body[:at], b"", body[at : at + 1], body[at + 1 :]) == frames
+        assert parse(body[:at], body[at:]) == frames
+        assert parse(body[:at], b"", body[at : at + 1], body[at + 1 :]) == frames
 
 
 @pytest.mark.parametrize(
     "body", [b"data:1\r\n\ndata:2\n\n", b"id:1\rdata:1\n\ndata:2\n\n", b"data:1\n\r\rdata:2\r\r"]
 )
-def test_lines_may_end_in_every_way_within_one_stream(body):
-    assert frames_of(body) == [Frame(b"1"), Frame(b"2")]
-    assert frames_of(*(body[at : at + 1] for at in range(len(body)))) == [Frame(b"1"), Frame(b"2")]
+def test_line_ends_may_be_mixed(body):
+    assert parse(body) == [Frame(b"1"), Frame(b"2")]
+    assert parse(*single_bytes(body)) == [Frame(b"1"), Frame(b"2")]
 
 
 @pytest.mark.parametrize(
@@ -49,25 +53,25 @@ def test_lines_may_end_in_every_way_within_one_stream(body):
         (b"HTTP_STATUS/429", None),
     ],
 )
-def test_the_status_of_a_frame(line, status):
-    assert frames_of(line + b"\ndata:1\n\n") == [Frame(b"1", "", status)]
+def test_status_comment(line, status):
+    assert parse(line + b"\ndata:1\n\n") == [Frame(b"1", "", status)]
 
 
-@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n\t ", b"\xef\xbb\xbf\n"])
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\r\n\t ", b"\xef\xbb\xbf\n"])
 @pytest.mark.parametrize("document", [b'{\n "a": 1,\n\n "data": 2\n}\n', b"[\n\n1]", b"{}"])
-def test_a_document_is_one_frame_however_it_is_written(before, document):
-    body = before + document
-    assert frames_of(body) == [Frame(document)]
-    (frame,) = frames_of(*(body[at : at + 1] for at in range(len(body))))
+def test_json_document_is_one_frame(prefix, document):
+    body = prefix + document
+    assert parse(body) == [Frame(document)]
+    (frame,) = parse(*single_bytes(body))
     assert frame.data.strip() == document.strip()
 
 
-def test_the_name_of_a_frame_may_be_no_utf8():
-    assert frames_of(b"event:\xff\ndata:1\n\n") == [Frame(b"1", "\ufffd")]
+def test_invalid_utf8_in_event_name_is_replaced():
+    assert parse(b"event:\xff\ndata:1\n\n") == [Frame(b"1", "\ufffd")]
 
 
-def test_a_mark_of_byte_order_stands_at_the_beginning_or_is_none():
-    assert frames_of(b"\n\xef\xbb\xbfdata:1\n\n") == []
-    assert frames_of(b"\n", b"\xef\xbb\xbfdata:1\n\n") == []
-    assert frames_of(b"\xef\xbb") == []
-    assert frames_of() == []
+def test_byte_order_mark_is_removed_only_at_the_beginning():
+    assert parse(b"\n\xef\xbb\xbfdata:1\n\n") == []
+    assert parse(b"\n", b"\xef\xbb\xbfdata:1\n\n") == []
+    assert parse(b"\xef\xbb") == []
+    assert parse() == []
