@@ -1,13 +1,19 @@
 # Each target sets up what it needs in .venv; nothing but Python 3.11 or newer is taken for granted.
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+OLDEST_PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 $(PYTHON); do \
+	$$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+# Only errors: pip's warnings are about the machine and not about this project.
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check
+# What every installation of a user could have, and what tests of all of it need.
+EXTRAS := emulator,cli,agents
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
 # How long each wire is fuzzed.
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test check bench faults load fuzz mutants clean postgresql
+.PHONY: demo test check package smoke pythons lock bench faults load fuzz mutants clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
@@ -26,6 +32,35 @@ check: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The wheel is built from the source distribution, which shows that the latter is complete.
+package: .venv/package.installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . >/dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/packaging/check_distributions.py dist
+
+# The wheel, with the oldest dependencies that pyproject.toml allows. They are older than some newer
+# Pythons, so the oldest Python takes them.
+smoke: package
+	$(OLDEST_PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python $(PIP_INSTALL) --requirement tests/smoke/lowest.txt \
+		"$$(ls dist/*.whl)[$(EXTRAS)]"
+	.venv-lowest/bin/python -m pip check
+	.venv-lowest/bin/pytest tests/smoke
+
+# The wheel, with the pinned dependencies, on every supported Python that this machine has.
+pythons: package
+	sh tests/smoke/pythons.sh dist/*.whl
+
+# Writes the newest versions that fit together, and the oldest ones that are allowed.
+lock: .venv/lock.installed
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --group dev --group bench --group fuzz --group package --group lock \
+		--custom-compile-command "make lock" --output-file requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --group smoke --resolution lowest-direct \
+		--custom-compile-command "make lock" --output-file tests/smoke/lowest.txt
 
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
@@ -50,14 +85,21 @@ mutants: .venv/dev.installed
 	$(BIN)/python tests/mutation $(FILES)
 
 clean:
-	rm -rf .venv .fuzz
+	rm -rf .venv .venv-lowest .venv-pythons .fuzz dist
 
-.venv/demo.installed: EXTRAS = emulator,cli
-.venv/dev.installed: EXTRAS = dev
-.venv/bench.installed: EXTRAS = bench
-.venv/fuzz.installed: EXTRAS = fuzz
-.venv/%.installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+.venv/demo.installed: WHAT = --editable ".[emulator,cli]"
+.venv/dev.installed: WHAT = --editable ".[$(EXTRAS)]" --group dev
+.venv/bench.installed: WHAT = --editable ".[$(EXTRAS)]" --group bench
+.venv/fuzz.installed: WHAT = --editable ".[$(EXTRAS)]" --group fuzz
+.venv/package.installed: WHAT = --group package
+.venv/lock.installed: WHAT = --group lock
+.venv/%.installed: pyproject.toml requirements/dev.txt | .venv/pip.upgraded
+	$(BIN)/python $(PIP_INSTALL) --constraint requirements/dev.txt $(WHAT)
+	@touch $@
+
+# pip knows groups of dependencies since 25.1, which is newer than what Python 3.11 comes with.
+.venv/pip.upgraded: | .venv/bin/python
+	$(BIN)/python $(PIP_INSTALL) --upgrade "pip>=25.1"
 	@touch $@
 
 .venv/bin/python:

@@ -1,0 +1,46 @@
+"""The pinned lowest versions are those that pyproject.toml allows."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pins(path: Path) -> dict[str, Version]:
+    lines = [line for line in path.read_text().splitlines() if line and line[0] not in " #"]
+    pinned = {}
+    for requirement in map(Requirement, lines):
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "=="
+        pinned[canonicalize_name(requirement.name)] = Version(specifier.version)
+    return pinned
+
+
+def test_each_lower_bound_is_the_version_that_the_smoke_tests_run_with():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    pinned = pins(ROOT / "tests/smoke/lowest.txt")
+    for requirement in map(Requirement, wanted):
+        (bound,) = (s.version for s in requirement.specifier if s.operator == ">=")
+        assert pinned[canonicalize_name(requirement.name)] == Version(bound), requirement.name
+
+
+def test_development_is_pinned_to_versions_that_pyproject_allows():
+    parsed = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = parsed["project"], parsed["dependency-groups"]
+    wanted = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+        *(one for group in groups.values() for one in group if isinstance(one, str)),
+    ]
+    pinned = pins(ROOT / "requirements/dev.txt")
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        assert pinned[name] in requirement.specifier, f"run `make lock`: {name}"
