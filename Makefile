@@ -10,23 +10,30 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 EXTRAS := emulator,cli,agents
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
-# How long each wire is fuzzed.
+# Seconds for each API.
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test check package smoke pythons lock bench faults load fuzz mutants clean postgresql
+.PHONY: demo test unit_tests integration_tests check package smoke pythons lock bench faults load fuzz clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
 
+# `make test TEST=tests/unit_tests/wire` runs a part of the tests.
 test: .venv/dev.installed postgresql
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto $(TEST)
 
-# Some tests want a PostgreSQL server to start. Without one they are skipped, and say so.
+unit_tests: .venv/dev.installed
+	$(BIN)/python -m pytest -n auto tests/unit_tests
+
+integration_tests: .venv/dev.installed postgresql
+	$(BIN)/python -m pytest -n auto tests/integration_tests
+
+# Some tests start a PostgreSQL server. Without it they are skipped.
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
 	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update >/dev/null \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; } \
-	|| echo "PostgreSQL is not here and could not be installed: its tests will be skipped."
+	|| echo "PostgreSQL is not installed and could not be installed: its tests are skipped."
 
 check: .venv/dev.installed
 	$(BIN)/ruff check .
@@ -65,24 +72,20 @@ lock: .venv/lock.installed
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
 
-# UPDATE_DOCS=1 also writes what it prints into docs/faults.md.
+# UPDATE_DOCS=1 also writes the table into docs/fault-handling.md.
 faults: .venv/dev.installed
 	@$(BIN)/python tests/support/fault_matrix.py
 
 load: .venv/dev.installed
 	$(BIN)/python tests/load/load.py $(SIZE)
 
-# All three wires, even after a finding. What was found and what reached something new is in .fuzz.
+# All three APIs, also after a finding. Findings and the corpus are in .fuzz.
 fuzz: .venv/fuzz.installed
 	@found=0; for wire in dashscope responses chat_completions; do \
 		nice $(BIN)/python tests/fuzz/fuzz_decoders.py $$wire -max_total_time=$(FUZZ_SECONDS) || { \
-			found=1; echo "Failed. To see it again: $(BIN)/python tests/fuzz/fuzz_decoders.py" \
+			found=1; echo "Failed. To reproduce: $(BIN)/python tests/fuzz/fuzz_decoders.py" \
 				"$$wire $$(ls -t .fuzz/$$wire-* 2>/dev/null | head -n 1)"; }; \
 	done; exit $$found
-
-# FILES="flow.py wire/sse.py" damages these only. All of them take about half an hour.
-mutants: .venv/dev.installed
-	$(BIN)/python tests/mutation $(FILES)
 
 clean:
 	rm -rf .venv .venv-lowest .venv-pythons .fuzz dist

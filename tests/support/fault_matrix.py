@@ -1,6 +1,6 @@
 """Lets every fault happen on every wire, by every way of asking, and tells what came of it.
 
-`make faults` prints the table of docs/faults.md; with `UPDATE_DOCS=1` it also writes it.
+`make faults` prints the table of docs/fault-handling.md; with `UPDATE_DOCS=1` it also writes it.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ def stage() -> Iterator[None]:
         yield
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+PAGE = Path(__file__).parents[2] / "docs" / "fault-handling.md"
 _OBSERVED = re.compile(r"(?<=<!-- observed -->\n).*", re.DOTALL)
 
 
