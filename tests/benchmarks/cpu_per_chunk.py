@@ -64,13 +64,15 @@ def native_frames(size: Size) -> list[bytes]:
     frames = []
     for number in range(size.chunks - 1):
         runs = size.programs[: number // every]
-        shown = {
+        displayed = {
             "tool_info": dashscope_streams.tool_info(*runs) if runs else None,
             "usage": dashscope_streams.usage(300 + 450 * len(runs), number, executions=len(runs)),
         }
         thinks = number < size.chunks // 2
         frames.append(
-            dashscope_streams.frame(**{"reasoning" if thinks else "content": " a word"}, **shown)
+            dashscope_streams.frame(
+                **{"reasoning" if thinks else "content": " a word"}, **displayed
+            )
         )
     used = dashscope_streams.usage(9000, size.chunks, executions=size.executions)
     end = dashscope_streams.frame(
@@ -183,14 +185,14 @@ def ours(url: str, api: str, model: str) -> dict[str, Read]:
 
 def others(url: str, api: str, model: str) -> dict[str, Read]:
     compatible = {"model": model, "base_url": f"{url}/compatible-mode/v1", "api_key": "any"}
-    asked = [{"role": "user", "content": "?"}]
+    sent = [{"role": "user", "content": "?"}]
     if api == "dashscope":
         dashscope.base_http_api_url = f"{url}/api/v1"
         how = {"stream": True, "incremental_output": True, "result_format": "message"}
         tongyi = ChatTongyi(model=model, api_key="any", streaming=True)
         return {
             "dashscope SDK": drained(
-                lambda: dashscope.Generation.call(model=model, messages=asked, api_key="any", **how)
+                lambda: dashscope.Generation.call(model=model, messages=sent, api_key="any", **how)
             ),
             "ChatTongyi stream": drained(lambda: tongyi.stream("?")),
         }
@@ -202,7 +204,7 @@ def others(url: str, api: str, model: str) -> dict[str, Read]:
     else:
         chat = ChatOpenAI(**compatible)
         sdk = drained(
-            lambda: client.chat.completions.create(model=model, messages=asked, stream=True)
+            lambda: client.chat.completions.create(model=model, messages=sent, stream=True)
         )
         qwq = ChatQwen(model=model, api_base=compatible["base_url"], api_key="any")
         more = {"ChatQwen stream": drained(lambda: qwq.stream("?"))}

@@ -55,13 +55,13 @@ def exclusive(requests: list[tuple[list[str], bool]]) -> bool:
     return all(bool(names) != on for names, on in requests)
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda agent, given: agent.invoke(given),
     "ainvoke": lambda agent, given: asyncio.run(agent.ainvoke(given)),
     "stream": lambda agent, given: list(agent.stream(given, stream_mode="values"))[-1],
     "v3": lambda agent, given: agent.stream_events(given, version="v3").output,
 }
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
 QUESTION = {"messages": [("user", "What is the mean of the orders of 2025?")]}
 PROGRAM = "(12.5 + 30.0 + 17.25) / 3"
 
@@ -81,35 +81,35 @@ BY_TURNS = [
 
 
 @every_api
-@every_way
-def test_agent_uses_the_interpreter_as_a_tool(way, api: str):
+@every_entry_point
+def test_agent_uses_the_interpreter_as_a_tool(entry_point, api: str):
     with EmulatorServer(responder=Script(*AS_A_TOOL)) as server:
         agent = create_agent(
             qwen(server, api, enable_code_interpreter=False),
             [orders, code_interpreter_tool(qwen(server, api))],
             middleware=[CodeExecutionsMiddleware()],
         )
-        state = way(agent, QUESTION)
+        state = entry_point(agent, QUESTION)
         requests = sent(server)
     both = ["orders", "code_interpreter"]
     assert requests == [(both, False), (both, False), ([], True), (both, False)]
     assert exclusive(requests)
     answer = state["messages"][-1]
     assert answer.text == "The mean of 2025 is about 19.92."
-    told = next(m for m in state["messages"] if getattr(m, "name", "") == "code_interpreter")
-    assert told.text == "The mean is 19.916666666666668."
+    result = next(m for m in state["messages"] if getattr(m, "name", "") == "code_interpreter")
+    assert result.text == "The mean is 19.916666666666668."
     if api != "chat_completions":
         assert [run["code"] for run in state["code_executions"]] == [PROGRAM]
-        assert told.artifact["code_executions"] == state["code_executions"]
+        assert result.artifact["code_executions"] == state["code_executions"]
         assert state["plugin_counts"] == {"code_interpreter": 1}
 
 
 @every_api
-@every_way
-def test_middleware_switches_between_tools_and_interpreter(way, api: str):
+@every_entry_point
+def test_middleware_switches_between_tools_and_interpreter(entry_point, api: str):
     with EmulatorServer(responder=Script(*BY_TURNS)) as server:
         agent = create_agent(qwen(server, api), [orders], middleware=[CodeInterpreterMiddleware()])
-        state = way(agent, QUESTION)
+        state = entry_point(agent, QUESTION)
         requests = sent(server)
         conversation = _conversation(server.requests[-1].body)
     both = ["use_code_interpreter", "orders"]

@@ -34,12 +34,12 @@ def test_command_line_uses_the_emulator_without_a_key():
     done = run(QUESTION)
     assert done.returncode == 0
     assert done.stderr == "DASHSCOPE_API_KEY is not set: asking the emulator.\n"
-    shown = done.stdout
-    thinking, code = shown.index("should compute"), shown.index("123**21")
-    again, answer = shown.index("The code has run"), shown.index(RESULT)
+    displayed = done.stdout
+    thinking, code = displayed.index("should compute"), displayed.index("123**21")
+    again, answer = displayed.index("The code has run"), displayed.index(RESULT)
     assert thinking < code < again < answer
     assert re.search(
-        r"code_interpreter \u00d7 1 · \d+ tokens in, \d+ out, \d+ of them reasoning", shown
+        r"code_interpreter \u00d7 1 · \d+ tokens in, \d+ out, \d+ of them reasoning", displayed
     )
 
 
@@ -128,10 +128,10 @@ def test_control_characters_are_escaped(api: str):
         document = against(server, "--api", api, "--json", "?").stdout
     assert "done" in done.stdout
     assert "\\u001b]0;owned\\u0007" in done.stdout
-    for shown in (done.stdout, document):
-        assert not {"\x07", "\x9b", "\u202e"} & set(shown)
-        assert "\x1b]" not in shown
-        assert "\x1b[2J" not in shown
+    for displayed in (done.stdout, document):
+        assert not {"\x07", "\x9b", "\u202e"} & set(displayed)
+        assert "\x1b]" not in displayed
+        assert "\x1b[2J" not in displayed
     assert json.loads(document)["answer"] == f"{evil}done"  # for a program it is what it was
 
 

@@ -74,7 +74,7 @@ class Round:
     """What one round has come to."""
 
     api: str
-    asked: int = 0
+    sent: int = 0
     with_fault: int = 0
     left: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Load:
     async def _answer(self, outcomes: dict[int, Any]) -> None:
         number = next(self._numbers)
         try:
-            chunks = [chunk async for chunk in self.model.astream(plan.asked(number))]
+            chunks = [chunk async for chunk in self.model.astream(plan.sent(number))]
             outcomes[number] = add_ai_message_chunks(*chunks)
         except Exception as error:  # noqa: BLE001  # whether it is the right one is seen later
             outcomes[number] = error
@@ -151,14 +151,14 @@ class Load:
                 outcomes[number] = self._called(number)
             except Exception as error:  # noqa: BLE001  # as above
                 outcomes[number] = error
-        ways = itertools.cycle(LEAVE_IN_THREAD)
-        for leave in itertools.islice(ways, _some(self._size.calls)):
+        entry_points = itertools.cycle(LEAVE_IN_THREAD)
+        for leave in itertools.islice(entry_points, _some(self._size.calls)):
             leave(self.model, next(self._numbers))
 
     def _called(self, number: int) -> Any:
         if number % 2:
-            return self.model.invoke(plan.asked(number))
-        return add_ai_message_chunks(*self.model.stream(plan.asked(number)))
+            return self.model.invoke(plan.sent(number))
+        return add_ai_message_chunks(*self.model.stream(plan.sent(number)))
 
     async def _check_that_readers_are_gone(self, this: Round) -> None:
         """An answer that is read no more ends; those that have no end would go on for ever."""
@@ -170,11 +170,11 @@ class Load:
         this.wrong += _differs("answers that nobody reads", still, 0)
 
     def _check(self, this: Round, outcomes: dict[int, Any]) -> None:
-        seen = self._service.seen()
-        this.asked, this.as_single_chunk = len(outcomes), seen.most_answering
+        observed = self._service.observed()
+        this.sent, this.as_single_chunk = len(outcomes), observed.most_answering
         for number, outcome in outcomes.items():
-            this.with_fault += plan.spoiling(number) is not None
-            this.wrong += plan.wrong(this.api, number, outcome, seen.requests[number])
+            this.with_fault += plan.fault_plan(number) is not None
+            this.wrong += plan.wrong(this.api, number, outcome, observed.requests[number])
 
     async def _close(self, this: Round) -> None:
         """So that memory can be compared, too: what a connection holds is much."""
@@ -329,7 +329,7 @@ def _grown(rounds: list[Round]) -> list[str]:
     if len(rounds) <= _WARM:
         return []
     first, last = rounds[_WARM - 1], rounds[-1]
-    calls = sum(this.asked + this.left for this in rounds[_WARM:])
+    calls = sum(this.sent + this.left for this in rounds[_WARM:])
     size, blocks = last.memory - first.memory, last.blocks - first.blocks
     _say(
         f"Memory from round {_WARM} to round {len(rounds)}, after {calls} calls: "
@@ -348,7 +348,7 @@ HEAD = (
 
 def _line(number: int, this: Round) -> str:
     return (
-        f"{number:5}  {this.api:16} {this.asked:6} {this.with_fault:7} {this.left:5} "
+        f"{number:5}  {this.api:16} {this.sent:6} {this.with_fault:7} {this.left:5} "
         f"{this.as_single_chunk:8} {len(this.wrong):6} {this.seconds:5.1f} {this.memory / 1e6:6.1f} "
         f"{this.blocks:8} {this.files:6} {this.sockets:8}"
     )

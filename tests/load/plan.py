@@ -44,7 +44,7 @@ _LATE_PIECES = 2  # of the text
 _FOR_EVER = 600.0
 
 
-def asked(number: int) -> str:
+def sent(number: int) -> str:
     return f"Answer {number:07d}"
 
 
@@ -67,7 +67,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Told:
+class AnswerParts:
     """What has been told of an answer: all of it, or what came before it broke off."""
 
     thoughts: tuple[str, ...]
@@ -96,34 +96,34 @@ def text(number: int, outputs: tuple[str, ...]) -> str:
     return f"{number:07d} gives {' and '.join(outputs) or 'nothing'}" + " at all" * (number % 5)
 
 
-def whole(api: Api, number: int) -> Told:
+def whole(api: Api, number: int) -> AnswerParts:
     """The answer to a question."""
     ran = programs(number)
     tokens = _tokens(number, ran, text_pieces=None)
     counts = {} if api == "chat_completions" or not ran else {"code_interpreter": len(ran)}
-    said = text(number, tuple(program.output for program in ran))
-    return Told(_thoughts(number, ran), _shown(api, ran), said, _usage(tokens), counts)
+    content = text(number, tuple(program.output for program in ran))
+    return AnswerParts(_thoughts(number, ran), _shown(api, ran), content, _usage(tokens), counts)
 
 
-def early(api: Api, number: int) -> Told:
+def early(api: Api, number: int) -> AnswerParts:
     """What has been told three pieces into the first thought."""
-    begun = "".join(pieces(first_thought(number))[:_EARLY_PIECES])
-    tokens = TokenUsage(asked(number), interpreter=True)
+    started = "".join(pieces(first_thought(number))[:_EARLY_PIECES])
+    tokens = TokenUsage(sent(number), interpreter=True)
     for _ in range(_EARLY_PIECES):
         tokens.count_reasoning()
-    return Told((begun,), (), "", _usage(tokens) if api == "dashscope" else None, {})
+    return AnswerParts((started,), (), "", _usage(tokens) if api == "dashscope" else None, {})
 
 
-def late(api: Api, number: int) -> Told:
+def late(api: Api, number: int) -> AnswerParts:
     """What has been told two pieces into the text: only the native wire counts all along."""
     ran = programs(number)
     all_of_it = whole(api, number)
-    begun = "".join(pieces(all_of_it.text)[:_LATE_PIECES])
+    started = "".join(pieces(all_of_it.text)[:_LATE_PIECES])
     counts, usage = {}, None
     if api == "dashscope":
         counts = all_of_it.plugins
         usage = _usage(_tokens(number, ran, text_pieces=_LATE_PIECES))
-    return Told(all_of_it.thoughts, all_of_it.programs, begun, usage, counts)
+    return AnswerParts(all_of_it.thoughts, all_of_it.programs, started, usage, counts)
 
 
 def nothing(api: Api, number: int) -> None:
@@ -147,7 +147,7 @@ def _shown(api: Api, ran: tuple[Program, ...]) -> tuple[Program, ...]:
 
 def _tokens(number: int, ran: tuple[Program, ...], text_pieces: int | None) -> TokenUsage:
     """What an answer costs until so many pieces of its text."""
-    tokens = TokenUsage(asked(number), interpreter=True)
+    tokens = TokenUsage(sent(number), interpreter=True)
     for _ in pieces(first_thought(number)):
         tokens.count_reasoning()
     for program in ran:
@@ -155,8 +155,8 @@ def _tokens(number: int, ran: tuple[Program, ...], text_pieces: int | None) -> T
         tokens.start_inference(program.output)
         for _ in pieces(thought_after(number, program)):
             tokens.count_reasoning()
-    said = text(number, tuple(program.output for program in ran))
-    for _ in pieces(said)[:text_pieces]:
+    content = text(number, tuple(program.output for program in ran))
+    for _ in pieces(content)[:text_pieces]:
         tokens.count_text()
     return tokens
 
@@ -167,7 +167,7 @@ def _usage(tokens: TokenUsage) -> tuple[int, int, int]:
 
 # What is spoilt.
 
-Partial = Callable[[Api, int], Told | None]
+Partial = Callable[[Api, int], AnswerParts | None]
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _early_frames(api: Api) -> int:
 
 def _late_frames(api: Api, number: int) -> int:
     """How many frames tell what `late` says."""
-    first, *others = (len(pieces(thought)) for thought in _thoughts(number, programs(number)))
+    first, *others = (len(pieces(reasoning)) for reasoning in _thoughts(number, programs(number)))
     # Before the first thought; of a program, with what it takes to end and begin thoughts; and
     # between the last thought and the text.
     begin, program, text_begins = {
@@ -262,7 +262,7 @@ SPOILINGS = (
 )
 
 
-def spoiling(number: int) -> Spoiling | None:
+def fault_plan(number: int) -> Spoiling | None:
     """How a question is spoilt; None if it is not."""
     if number % ONE_OF != SPOILT:
         return None
@@ -274,7 +274,7 @@ def spoiling(number: int) -> Spoiling | None:
 
 def wrong(api: Api, number: int, outcome: Any, requests: int) -> list[str]:
     """What is wrong with the message or the error that a question has got."""
-    with_fault = spoiling(number)
+    with_fault = fault_plan(number)
     must_be = with_fault.requests if with_fault else 1
     found = [] if requests == must_be else [f"{requests} requests, not {must_be}"]
     if with_fault is None or with_fault.error is None:
@@ -287,30 +287,30 @@ def wrong(api: Api, number: int, outcome: Any, requests: int) -> list[str]:
     return [f"{api} {number} ({name}): {difference}" for difference in found]
 
 
-def _wrong_partial(partial: Any, told: Told | None) -> list[str]:
-    if told is None:
+def _wrong_partial(partial: Any, result: AnswerParts | None) -> list[str]:
+    if result is None:
         return [] if partial is None else [f"a partial: {partial!r:.200}"]
-    return [f"partial: {difference}" for difference in _differences(partial, told)]
+    return [f"partial: {difference}" for difference in _differences(partial, result)]
 
 
-def _differences(message: Any, told: Told) -> list[str]:
+def _differences(message: Any, result: AnswerParts) -> list[str]:
     if not hasattr(message, "usage_metadata"):
         return [f"{message!r:.200} in place of a message"]
     ran = tuple(Program(one["code"], one.get("output", "")) for one in code_executions(message))
     usage = message.usage_metadata
     pairs = {
-        "text": (message.text, told.text),
+        "text": (message.text, result.text),
         "reasoning": (
             message.additional_kwargs.get("reasoning_content", ""),
-            "".join(told.thoughts),
+            "".join(result.thoughts),
         ),
-        "code": (ran, told.programs),
-        "counts": (plugin_counts(message), told.plugins),
-        "usage": (_numbers(usage) if usage else None, told.usage),
+        "code": (ran, result.programs),
+        "counts": (plugin_counts(message), result.plugins),
+        "usage": (_numbers(usage) if usage else None, result.usage),
     }
     return [f"{name} {is_!r}, not {must!r}" for name, (is_, must) in pairs.items() if is_ != must]
 
 
 def _numbers(usage: Any) -> tuple[int, int, int]:
-    thought = usage.get("output_token_details", {}).get("reasoning", 0)
-    return usage["input_tokens"], usage["output_tokens"], thought
+    reasoning = usage.get("output_token_details", {}).get("reasoning", 0)
+    return usage["input_tokens"], usage["output_tokens"], reasoning

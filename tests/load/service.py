@@ -51,7 +51,7 @@ class Service:
         self._pipe = pipe
         self.url: str = pipe.recv()
 
-    def seen(self) -> Seen:
+    def observed(self) -> Seen:
         self._pipe.send("seen")
         return self._pipe.recv()
 
@@ -79,15 +79,15 @@ def service(pace: float) -> Iterator[Service]:
 
 
 def _serve(pipe: Connection, pace: float) -> None:
-    mind = Responder()
-    with EmulatorServer(responder=mind, faults=Spoiler(mind), pace=pace) as server:
+    responder = Responder()
+    with EmulatorServer(responder=responder, faults=FaultInjector(responder), pace=pace) as server:
         pipe.send(server.url)
         while True:
             try:
-                asked = pipe.recv()
+                sent = pipe.recv()
             except EOFError:
                 return
-            pipe.send(mind.seen() if asked == "seen" else mind.answering)
+            pipe.send(responder.observed() if sent == "seen" else responder.answering)
             server.requests.clear()
 
 
@@ -99,10 +99,10 @@ class Responder:
         self.answering = 0
         self._most_answering = 0
 
-    def seen(self) -> Seen:
-        seen = Seen(self.requests, self.answering, self._most_answering)
+    def observed(self) -> Seen:
+        observed = Seen(self.requests, self.answering, self._most_answering)
         self.requests, self._most_answering = Counter(), self.answering
-        return seen
+        return observed
 
     def respond(self, request: Any) -> Any:
         self.answering += 1
@@ -129,22 +129,22 @@ def _steps(number: int) -> Any:
     yield Say(plan.text(number, tuple(outputs)))
 
 
-class Spoiler:
+class FaultInjector:
     """Says of each request how it is spoilt."""
 
-    def __init__(self, mind: Responder) -> None:
-        self._mind = mind
+    def __init__(self, responder: Responder) -> None:
+        self._mind = responder
 
     def __call__(self, received: RecordedRequest) -> Fault | None:
         word, number = _read(str(received.body))
         self._mind.requests[number] += 1
         if word == "Wait":
             return Stall(0, _FOR_EVER)
-        spoiling = plan.spoiling(number) if word == "Answer" else None
-        if spoiling is None:
+        fault_plan = plan.fault_plan(number) if word == "Answer" else None
+        if fault_plan is None:
             return None
         api = next(api for part, api in _APIS.items() if part in received.path)
-        return spoiling.fault(api, number, self._mind.requests[number])
+        return fault_plan.fault(api, number, self._mind.requests[number])
 
 
 def _read(text: str) -> tuple[str, int]:

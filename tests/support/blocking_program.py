@@ -62,10 +62,10 @@ def main() -> None:
     with EmulatorServer() as server:
         model = ChatQwenCodeInterpreter(api=sys.argv[1], base_url=server.url, api_key="any")
         detection = observe()
-        seen = asyncio.run(blocks_are_seen())
-        said = asyncio.run(answers(model))
+        observed = asyncio.run(blocks_are_seen())
+        text = asyncio.run(answers(model))
         detection.deactivate()
-    json.dump({"blocks are seen": seen, "said": said, "built": sorted(built)}, sys.stdout)
+    json.dump({"blocks are seen": observed, "said": text, "built": sorted(built)}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def comparable(values: dict[str, Any]) -> dict[str, Any]:
     """A state whose random ids are numbered as they first appear, to compare it with another's."""
-    seen: dict[str, str] = {}
+    observed: dict[str, str] = {}
     text = json.dumps(plain(values), sort_keys=True)
-    numbered = RANDOM_ID.sub(lambda found: seen.setdefault(found[0], f"id {len(seen)}"), text)
+    numbered = RANDOM_ID.sub(
+        lambda found: observed.setdefault(found[0], f"id {len(observed)}"), text
+    )
     return json.loads(numbered)

@@ -36,8 +36,8 @@ def ask_and_wait(state: CodeInterpreterState) -> dict[str, Any]:
 
 
 def ask_again(state: CodeInterpreterState) -> str:
-    answered = sum(message.type == "ai" for message in state["messages"])
-    return "ask" if answered < len(QUESTIONS) else END
+    responded = sum(message.type == "ai" for message in state["messages"])
+    return "ask" if responded < len(QUESTIONS) else END
 
 
 def _asked(state: CodeInterpreterState) -> int:

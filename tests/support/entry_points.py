@@ -12,10 +12,10 @@ async def _astream(model: Any) -> list[Any]:
     return [chunk async for chunk in model.astream("?")]
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "stream": lambda model: list(model.stream("?")),
     "astream": lambda model: asyncio.run(_astream(model)),
 }
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)

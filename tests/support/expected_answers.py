@@ -23,7 +23,7 @@ _OUTPUT = "3.141592653589793"
 
 
 @dataclass(frozen=True)
-class Told:
+class AnswerParts:
     """What a message tells."""
 
     reasoning: str = ""
@@ -36,7 +36,7 @@ class Told:
     finish_reason: str = ""
 
     @classmethod
-    def by(cls, message: AIMessage) -> Told:
+    def by(cls, message: AIMessage) -> AnswerParts:
         usage = message.usage_metadata
         runs = code_executions(message)
         return cls(
@@ -50,7 +50,7 @@ class Told:
             finish_reason=message.response_metadata.get("finish_reason", ""),
         )
 
-    def plus(self, *, reasoning: str = "", text: str = "", **fields: Any) -> Told:
+    def plus(self, *, reasoning: str = "", text: str = "", **fields: Any) -> AnswerParts:
         """And then this: texts grow, the rest is as last told."""
         return replace(self, reasoning=self.reasoning + reasoning, text=self.text + text, **fields)
 
@@ -60,17 +60,17 @@ class Frame:
     """A frame, and all that has been told with it; None if that is nothing yet."""
 
     data: bytes
-    told: Told | None
+    result: AnswerParts | None
 
 
 def _frames(body: bytes, growth: Iterable[dict[str, Any] | None]) -> tuple[Frame, ...]:
     """The frames of a body, each with what it adds; None for one that tells nothing at all."""
     frames: list[Frame] = []
-    told: Told | None = None
+    result: AnswerParts | None = None
     for data, added in zip(body.split(b"\n\n")[:-1], growth, strict=True):
         if added is not None:
-            told = (told or Told()).plus(**added)
-        frames.append(Frame(_as_characters(data) + b"\n\n", told))
+            result = (result or AnswerParts()).plus(**added)
+        frames.append(Frame(_as_characters(data) + b"\n\n", result))
     return tuple(frames)
 
 
@@ -139,11 +139,11 @@ def _native() -> tuple[Frame, ...]:
 
 
 def _responses() -> tuple[Frame, ...]:
-    thought = responses_streams.reasoning("msg_1", _THOUGHT)
+    reasoning = responses_streams.reasoning("msg_1", _THOUGHT)
     program = responses_streams.code_interpreter_call("msg_2", _CODE, f"```\n{_OUTPUT}\n```")
     again = responses_streams.reasoning("msg_3", _THOUGHT_AGAIN)
-    said = responses_streams.message("msg_4", *_SAID)
-    items = (thought, program, again, said)
+    text = responses_streams.message("msg_4", *_SAID)
+    items = (reasoning, program, again, text)
     body = responses_streams.complete_stream(
         *items, usage=responses_streams.usage(1160, 195, code_interpreter=1)
     )
@@ -211,13 +211,13 @@ class Story:
     def until(self, count: int) -> bytes:
         return b"".join(frame.data for frame in self.frames[:count])
 
-    def told_by(self, count: int) -> Told | None:
+    def told_by(self, count: int) -> AnswerParts | None:
         """What the first so many frames tell."""
-        told = [frame.told for frame in self.frames[:count] if frame.told]
-        return told[-1] if told else None
+        result = [frame.result for frame in self.frames[:count] if frame.result]
+        return result[-1] if result else None
 
     @property
-    def told(self) -> Told:
+    def result(self) -> AnswerParts:
         whole = self.told_by(len(self.frames))
         assert whole
         return whole

@@ -14,7 +14,7 @@ from typing import Any
 import chat_completions_streams
 import dashscope_streams
 import responses_streams
-from expected_answers import STORIES, Told
+from expected_answers import STORIES, AnswerParts
 from fault_server import (
     KEEP,
     RESET,
@@ -46,7 +46,7 @@ class Outcome:
     """
 
     error: str = ""
-    told: Told | None = None
+    result: AnswerParts | None = None
     requests: int = 1
     status: int | None = None
     code: str | None = None
@@ -70,7 +70,7 @@ class Case:
     outcome: Outcome | None
     streamed: Outcome | None = None
     in_threads: Outcome | None = None
-    seen: Callable[[Told], Told] = lambda told: told
+    observed: Callable[[AnswerParts], AnswerParts] = lambda result: result
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,15 @@ def refusal(wire: str, status: int, code: str, **headers: str | int) -> Play:
 
 
 def document(body: bytes, status: int = 200, **headers: str | int) -> Play:
-    told = head(status, Content_Type="application/json", Content_Length=len(body), **headers)
-    return (told + body, KEEP)
+    result = head(status, Content_Type="application/json", Content_Length=len(body), **headers)
+    return (result + body, KEEP)
 
 
 def error_body(wire: str, code: str) -> bytes:
-    told = {"message": "No.", "code": code}
+    result = {"message": "No.", "code": code}
     if wire == "chat_completions":
-        return json.dumps({"error": told, "request_id": REQUEST_ID}).encode()
-    return json.dumps({**told, "request_id": REQUEST_ID}).encode()
+        return json.dumps({"error": result, "request_id": REQUEST_ID}).encode()
+    return json.dumps({**result, "request_id": REQUEST_ID}).encode()
 
 
 def error_frame(wire: str, status: int, code: str) -> bytes:
@@ -163,17 +163,17 @@ def error_frame(wire: str, status: int, code: str) -> bytes:
 # What must come of it.
 
 
-def answer(wire: str, requests: int = 1, told: Told | None = None) -> Outcome:
-    return Outcome(told=told or STORIES[wire].told, requests=requests)
+def answer(wire: str, requests: int = 1, result: AnswerParts | None = None) -> Outcome:
+    return Outcome(result=result or STORIES[wire].result, requests=requests)
 
 
-def broken(told: Told | None, requests: int = 1) -> Outcome:
+def broken(result: AnswerParts | None, requests: int = 1) -> Outcome:
     """The answer broke off, with this."""
-    return Outcome("QwenStreamError", told, requests, retryable=True)
+    return Outcome("QwenStreamError", result, requests, retryable=True)
 
 
-def silent(told: Told | None, requests: int = 1) -> Outcome:
-    return Outcome("QwenTimeoutError", told, requests, retryable=True)
+def silent(result: AnswerParts | None, requests: int = 1) -> Outcome:
+    return Outcome("QwenTimeoutError", result, requests, retryable=True)
 
 
 def unreached(requests: int = 3) -> Outcome:
@@ -315,8 +315,8 @@ def _limit_frames(wire: str) -> bytes:
     """On Responses it is documented with these words, and no code of its own."""
     if wire != "responses":
         return error_frame(wire, 429, in_words_of(wire, "Throttling"))
-    said = "Operation model request rate limit exceeded, please try again later."
-    error = {"code": "server_error", "message": said}
+    text = "Operation model request rate limit exceeded, please try again later."
+    error = {"code": "server_error", "message": text}
     failed = responses_streams.event(
         "failed", response=responses_streams.response("failed", error=error)
     )
@@ -332,7 +332,7 @@ def _(wire: str) -> Iterable[Case]:
     play = open_chunks(story.until(story.text) + error_frame(wire, 500, code), Silence())
     status = None if wire == "chat_completions" else 500
     failed = refused("QwenServerError", status, code)
-    yield Case((play,), replace(failed, told=story.told_by(story.text)))
+    yield Case((play,), replace(failed, result=story.told_by(story.text)))
 
 
 @fault("an error frame that names no status", "The service refuses")
@@ -341,7 +341,7 @@ def _(wire: str) -> Iterable[Case]:
     frame, code = _statusless(wire)
     play = open_chunks(story.until(story.text) + frame, Silence())
     failed = refused("QwenServerError", None, code)
-    yield Case((play,), replace(failed, told=story.told_by(story.text)))
+    yield Case((play,), replace(failed, result=story.told_by(story.text)))
 
 
 def _statusless(wire: str) -> tuple[bytes, str]:
@@ -464,8 +464,8 @@ def _(wire: str) -> Iterable[Case]:
 
 @fault("closed in the head", "The connection")
 def _(wire: str) -> Iterable[Case]:
-    for said in (b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n", stream_head()[:-2]):
-        yield Case(((said,),), unreached())
+    for text in (b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n", stream_head()[:-2]):
+        yield Case(((text,),), unreached())
 
 
 @fault("reset in the head", "The connection")
@@ -475,8 +475,8 @@ def _(wire: str) -> Iterable[Case]:
 
 @fault("a head that is none, or of another protocol", "The connection")
 def _(wire: str) -> Iterable[Case]:
-    for said in (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n", head(101)):
-        yield Case(((said, Silence()),), unreached())
+    for text in (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n", head(101)):
+        yield Case(((text, Silence()),), unreached())
 
 
 @fault("a head without end", "The connection")
@@ -498,16 +498,16 @@ def _(wire: str) -> Iterable[Case]:
 
 @fault("a kept connection that closes as the request comes", "The connection", warm=True)
 def _(wire: str) -> Iterable[Case]:
-    kept = whole(STORIES[wire].body)
+    stored = whole(STORIES[wire].body)
     for end in ((), (RESET,)):
-        yield Case((kept, end, kept), answer(wire, requests=2))
+        yield Case((stored, end, stored), answer(wire, requests=2))
 
 
 @fault("100 and 103 before the answer", "The connection")
 def _(wire: str) -> Iterable[Case]:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-    said, keep = whole(STORIES[wire].body)
-    yield Case(((early + said, keep),), answer(wire))
+    text, keep = whole(STORIES[wire].body)
+    yield Case(((early + text, keep),), answer(wire))
 
 
 # Silence.
@@ -557,9 +557,9 @@ def _(wire: str) -> Iterable[Case]:
 @fault("a pause that is shorter than the timeout", "Silence")
 def _(wire: str) -> Iterable[Case]:
     story = STORIES[wire]
-    begun = story.until(story.code)
+    started = story.until(story.code)
     pause = Drip(b"\n\n", SHORT / 2)
-    yield Case((until_the_end(begun, pause, story.body[len(begun) :]),), answer(wire))
+    yield Case((until_the_end(started, pause, story.body[len(started) :]),), answer(wire))
 
 
 _DEADLINE = {"total_timeout": ENOUGH}
@@ -578,8 +578,8 @@ def _(wire: str) -> Iterable[Case]:
 @fault("byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
 def _(wire: str) -> Iterable[Case]:
     story = STORIES[wire]
-    begun = story.until(story.text)
-    play = until_the_end(begun + b":", _SLOWLY, b"\n" + story.body[len(begun) :])
+    started = story.until(story.text)
+    play = until_the_end(started + b":", _SLOWLY, b"\n" + story.body[len(started) :])
     yield Case((play,), silent(story.told_by(story.text)))
 
 
@@ -590,8 +590,8 @@ def _(wire: str) -> Iterable[Case]:
     fields=_DEADLINE,
 )
 def _(wire: str) -> Iterable[Case]:
-    said = b"\r\nConnection: close\r\n\r\n" + STORIES[wire].body
-    play = (b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, said)
+    text = b"\r\nConnection: close\r\n\r\n" + STORIES[wire].body
+    play = (b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, text)
     yield Case((play,), silent(None), in_threads=answer(wire))
 
 
@@ -614,9 +614,11 @@ def _boundaries(wire: str, cut: Callable[[bytes], Play]) -> Iterable[Case]:
     """Cut after each number of frames."""
     story = STORIES[wire]
     for count in range(len(story.frames) + 1):
-        told = story.told_by(count)
+        result = story.told_by(count)
         ended = count >= story.finish
-        yield Case((cut(story.until(count)),), answer(wire, told=told) if ended else broken(told))
+        yield Case(
+            (cut(story.until(count)),), answer(wire, result=result) if ended else broken(result)
+        )
 
 
 def _inside(wire: str, cut: Callable[[bytes], Play]) -> Iterable[Case]:
@@ -626,10 +628,10 @@ def _inside(wire: str, cut: Callable[[bytes], Play]) -> Iterable[Case]:
         last = len(frame.data.rstrip(b"\n"))
         characters = [at for at, byte in enumerate(frame.data) if byte >= 0x80]
         for at in sorted({1, 5, last // 2, last - 9, last - 1, last, *characters[1:4:2]}):
-            told = story.told_by(count + (at >= last))
+            result = story.told_by(count + (at >= last))
             ended = count + (at >= last) >= story.finish
             body = story.until(count) + frame.data[:at]
-            yield Case((cut(body),), answer(wire, told=told) if ended else broken(told))
+            yield Case((cut(body),), answer(wire, result=result) if ended else broken(result))
 
 
 @fault("ended at every boundary of frames", "Cuts")
@@ -672,17 +674,17 @@ def _(wire: str) -> Iterable[Case]:
 
 @fault("HTTP/1.0: the answer ends with the connection", "Cuts")
 def _(wire: str) -> Iterable[Case]:
-    said = b"HTTP/1.0 200 OK\r\n\r\n"
-    return _boundaries(wire, lambda body: (said + body,))
+    text = b"HTTP/1.0 200 OK\r\n\r\n"
+    return _boundaries(wire, lambda body: (text + body,))
 
 
 @fault("chunks that are none", "Cuts")
 def _(wire: str) -> Iterable[Case]:
     story = STORIES[wire]
-    told = story.told_by(story.text)
+    result = story.told_by(story.text)
     for garbage in (b"zz\r\n", b"-5\r\nabcde\r\n", b"5\r\nabcdeXX", b"\r\n\r\n"):
         play = open_chunks(story.until(story.text))[0] + garbage
-        yield Case(((play, Silence()),), broken(told))
+        yield Case(((play, Silence()),), broken(result))
 
 
 # Garbage.
@@ -850,8 +852,8 @@ _LIMITS = {"max_frame_bytes": 2**16, "max_answer_bytes": 2**20}
 _ONLY_FRAMES = {"max_frame_bytes": 2**30, "max_answer_bytes": 2**16}
 
 
-def too_much(told: Told | None, requests: int = 1) -> Outcome:
-    return Outcome("QwenAnswerLimitError", told, requests)
+def too_much(result: AnswerParts | None, requests: int = 1) -> Outcome:
+    return Outcome("QwenAnswerLimitError", result, requests)
 
 
 def _endless(wire: str, piece: bytes, begin: bytes = b"") -> Case:
@@ -913,18 +915,18 @@ _LAUGHS = {
 }
 
 
-def _laughed(told: Told) -> Told:
+def _laughed(result: AnswerParts) -> AnswerParts:
     """It is chance how often, before the limit was seen."""
-    return replace(told, text=re.sub("(ha)+$", "haha…", told.text))
+    return replace(result, text=re.sub("(ha)+$", "haha…", result.text))
 
 
 @fault("a text without end", "Too much", fields={"max_answer_bytes": 2**18})
 def _(wire: str) -> Iterable[Case]:
     frame = b"data:" + json.dumps(_LAUGHS[wire]).encode() + b"\n\n"
-    told = STORIES[wire].told_by(STORIES[wire].text)
-    assert told
-    outcome = too_much(told.plus(text="haha…"))
-    yield replace(_endless(wire, frame), outcome=outcome, seen=_laughed)
+    result = STORIES[wire].told_by(STORIES[wire].text)
+    assert result
+    outcome = too_much(result.plus(text="haha…"))
+    yield replace(_endless(wire, frame), outcome=outcome, observed=_laughed)
 
 
 @functools.cache
@@ -986,12 +988,12 @@ def _(wire: str) -> Iterable[Case]:
 def _(wire: str) -> Iterable[Case]:
     story = STORIES[wire]
     code = in_words_of(wire, "InvalidParameter")
-    told = story.told_by(story.text)
+    result = story.told_by(story.text)
     failed = refused("QwenInvalidRequestError", 400, code, requests=2)
     yield Case(
         (_cut(wire, story.text), refusal(wire, 400, code)),
-        replace(failed, told=told),
-        streamed=broken(told),
+        replace(failed, result=result),
+        streamed=broken(result),
     )
 
 
@@ -1002,7 +1004,7 @@ def _(wire: str) -> Iterable[Case]:
     with_fault = open_chunks(story.until(story.text) + error_frame(wire, 500, code), Silence())
     status = None if wire == "chat_completions" else 500
     failed = refused("QwenServerError", status, code)
-    yield _again(wire, with_fault, replace(failed, told=story.told_by(story.text)))
+    yield _again(wire, with_fault, replace(failed, result=story.told_by(story.text)))
 
 
 @fault("an error frame that no retry can cure", _PATIENTLY, fields=_AGAIN)
@@ -1012,7 +1014,7 @@ def _(wire: str) -> Iterable[Case]:
     with_fault = open_chunks(story.until(story.text) + error_frame(wire, 400, code), Silence())
     status = None if wire == "chat_completions" else 400
     failed = refused("QwenInvalidRequestError", status, code)
-    yield Case((with_fault,), replace(failed, told=story.told_by(story.text)))
+    yield Case((with_fault,), replace(failed, result=story.told_by(story.text)))
 
 
 @fault(

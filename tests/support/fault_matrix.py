@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from expected_answers import STORIES, Told
+from expected_answers import STORIES, AnswerParts
 from fault_cases import FAULTS, KEY, WIRES, Case, Fault, Outcome
 from fault_server import FaultServer, head
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -47,35 +47,35 @@ def _graph(model: ChatQwenCodeInterpreter) -> Any:
     return builder.compile()
 
 
-def _stream(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+def _stream(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     for chunk in model.stream(QUESTION):
-        heard.append(chunk)  # what was heard before an error counts
-    return reduce(add, heard)
+        received.append(chunk)  # what was heard before an error counts
+    return reduce(add, received)
 
 
-async def _astream(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+async def _astream(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     async for chunk in model.astream(QUESTION):
-        heard.append(chunk)
-    return reduce(add, heard)
+        received.append(chunk)
+    return reduce(add, received)
 
 
-def _node(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+def _node(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     return _graph(model).invoke({"messages": [("user", QUESTION)]})["messages"][-1]
 
 
-async def _anode(model: ChatQwenCodeInterpreter, heard: Chunks) -> AIMessage:
+async def _anode(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     state = await _graph(model).ainvoke({"messages": [("user", QUESTION)]})
     return state["messages"][-1]
 
 
-def _in_a_thread(way: Callable[..., AIMessage]) -> Callable[..., Any]:
+def _in_a_thread(entry_point: Callable[..., AIMessage]) -> Callable[..., Any]:
     """A way without asyncio, asked from a loop that sees to the server."""
-    return lambda model, heard: asyncio.to_thread(way, model, heard)
+    return lambda model, received: asyncio.to_thread(entry_point, model, received)
 
 
-WAYS: dict[str, Callable[[ChatQwenCodeInterpreter, Chunks], Any]] = {
-    "invoke": _in_a_thread(lambda model, heard: model.invoke(QUESTION)),
-    "ainvoke": lambda model, heard: model.ainvoke(QUESTION),
+ENTRY_POINTS: dict[str, Callable[[ChatQwenCodeInterpreter, Chunks], Any]] = {
+    "invoke": _in_a_thread(lambda model, received: model.invoke(QUESTION)),
+    "ainvoke": lambda model, received: model.ainvoke(QUESTION),
     "stream": _in_a_thread(_stream),
     "astream": _astream,
     "node": _in_a_thread(_node),
@@ -86,10 +86,10 @@ WAYS: dict[str, Callable[[ChatQwenCodeInterpreter, Chunks], Any]] = {
 Row = dict[tuple[str, str], list[Outcome]]
 
 
-def expected(case: Case, way: str) -> Outcome | None:
-    if case.in_threads and not way.startswith("a"):
+def expected(case: Case, entry_point: str) -> Outcome | None:
+    if case.in_threads and not entry_point.startswith("a"):
         return case.in_threads
-    return case.streamed if case.streamed and "stream" in way else case.outcome
+    return case.streamed if case.streamed and "stream" in entry_point else case.outcome
 
 
 def observe(fault: Fault) -> Row:
@@ -99,12 +99,12 @@ def observe(fault: Fault) -> Row:
 
 async def _observe(fault: Fault) -> Row:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
-    cells = [(wire, way) for wire in WIRES for way in WAYS]
-    seen = await asyncio.gather(*(_observe_cell(fault, *cell) for cell in cells))
-    return dict(zip(cells, seen, strict=True))
+    cells = [(wire, entry_point) for wire in WIRES for entry_point in ENTRY_POINTS]
+    observed = await asyncio.gather(*(_observe_cell(fault, *cell) for cell in cells))
+    return dict(zip(cells, observed, strict=True))
 
 
-async def _observe_cell(fault: Fault, wire: str, way: str) -> list[Outcome]:
+async def _observe_cell(fault: Fault, wire: str, entry_point: str) -> list[Outcome]:
     async with _servers(fault) as (server, elsewhere):
         try:
             model = ChatQwenCodeInterpreter(
@@ -112,23 +112,23 @@ async def _observe_cell(fault: Fault, wire: str, way: str) -> list[Outcome]:
             )
         except ValueError:
             return [Outcome("ValueError", requests=0)]
-        seen = []
+        observed = []
         for case in fault.cases(wire):
             server.play(*case.plays)
             if fault.warm:
-                await WAYS[way](model, [])
+                await ENTRY_POINTS[entry_point](model, [])
             before = len(server.requests)
-            outcome = await _to_update(model, way)
+            outcome = await _to_update(model, entry_point)
             direct = fault.secure or fault.greeting
             requests = server.connections if direct else len(server.requests) - before
             assert not await asyncio.to_thread(server.busy), "the client holds a connection"
             assert all(f"Bearer {KEY}".encode() in request for request in server.requests)
-            if outcome.told:
-                outcome = replace(outcome, told=case.seen(outcome.told))
-            seen.append(replace(outcome, requests=requests, elsewhere=elsewhere.connections))
+            if outcome.result:
+                outcome = replace(outcome, result=case.observed(outcome.result))
+            observed.append(replace(outcome, requests=requests, elsewhere=elsewhere.connections))
         await model.aclose()
         assert not await asyncio.to_thread(server.open), "a closed model holds a connection"
-        return seen
+        return observed
 
 
 @contextlib.asynccontextmanager
@@ -139,20 +139,20 @@ async def _servers(fault: Fault) -> AsyncIterator[tuple[FaultServer, FaultServer
             yield server, elsewhere
 
 
-async def _to_update(model: ChatQwenCodeInterpreter, way: str) -> Outcome:
-    heard: Chunks = []
+async def _to_update(model: ChatQwenCodeInterpreter, entry_point: str) -> Outcome:
+    received: Chunks = []
     try:
-        message = await WAYS[way](model, heard)
+        message = await ENTRY_POINTS[entry_point](model, received)
     except QwenError as error:
-        _check(error, heard)
+        _check(error, received)
         return _failed(error)
-    return Outcome(told=Told.by(message))
+    return Outcome(result=AnswerParts.by(message))
 
 
 def _failed(error: QwenError) -> Outcome:
     failed = Outcome(
         type(error).__name__,
-        Told.by(error.partial) if error.partial else None,
+        AnswerParts.by(error.partial) if error.partial else None,
         retryable=error.is_retryable,
     )
     if not isinstance(error, QwenAPIError):
@@ -160,16 +160,16 @@ def _failed(error: QwenError) -> Outcome:
     return replace(failed, status=error.status_code, code=error.code, request_id=error.request_id)
 
 
-def _check(error: QwenError, heard: Chunks) -> None:
+def _check(error: QwenError, received: Chunks) -> None:
     """What holds for every error: it keeps the secret, survives a pickle, and what a stream has
     told is what it holds."""
     assert KEY not in "".join(traceback.format_exception(error))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    if heard:
+    if received:
         assert error.partial
-        streamed, kept = Told.by(reduce(add, heard)), Told.by(error.partial)
-        assert (streamed.reasoning, streamed.code) == (kept.reasoning, kept.code)
-        assert streamed.text == kept.text
+        streamed, stored = AnswerParts.by(reduce(add, received)), AnswerParts.by(error.partial)
+        assert (streamed.reasoning, streamed.code) == (stored.reasoning, stored.code)
+        assert streamed.text == stored.text
 
 
 # The table.
@@ -177,12 +177,12 @@ def _check(error: QwenError, heard: Chunks) -> None:
 
 def cell(fault: Fault, wire: str, row: Row) -> str:
     """What was observed on a wire: once where all ways agree, else way by way."""
-    said: dict[str, list[str]] = {}
-    for way in WAYS:
-        said.setdefault(_summary(fault, wire, row[wire, way]), []).append(way)
-    if len(said) == 1:
-        return next(iter(said))
-    return "<br>".join(f"{', '.join(ways)}: {one}" for one, ways in said.items())
+    text: dict[str, list[str]] = {}
+    for entry_point in ENTRY_POINTS:
+        text.setdefault(_summary(fault, wire, row[wire, entry_point]), []).append(entry_point)
+    if len(text) == 1:
+        return next(iter(text))
+    return "<br>".join(f"{', '.join(entry_points)}: {one}" for one, entry_points in text.items())
 
 
 def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
@@ -190,19 +190,19 @@ def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
     alike: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault(_ended(fault, wire, outcome), []).append(outcome)
-    told = {
-        f"{_with_statuses(ended, these)}{_client_disconnected(STORIES[wire].told, these)}": len(
+    result = {
+        f"{_with_statuses(ended, these)}{_client_disconnected(STORIES[wire].result, these)}": len(
             these
         )
         for ended, these in alike.items()
     }
-    if len(told) == 1:
-        return next(iter(told))
-    return "; ".join(f"{count} of {len(outcomes)}: {one}" for one, count in told.items())
+    if len(result) == 1:
+        return next(iter(result))
+    return "; ".join(f"{count} of {len(outcomes)}: {one}" for one, count in result.items())
 
 
 def _ended(fault: Fault, wire: str, outcome: Outcome) -> str:
-    ended = f"`{outcome.error}`" if outcome.error else _answer(wire, outcome.told)
+    ended = f"`{outcome.error}`" if outcome.error else _answer(wire, outcome.result)
     unit = "connection" if fault.secure or fault.greeting else "request"
     count = {0: f"no {unit}", 1: f"1 {unit}"}.get(outcome.requests, f"{outcome.requests} {unit}s")
     return f"{ended} · {count}"
@@ -213,34 +213,34 @@ def _with_statuses(ended: str, outcomes: list[Outcome]) -> str:
     return ended.replace(" · ", f" {statuses} · ") if statuses else ended
 
 
-def _answer(wire: str, told: Told | None) -> str:
-    whole = STORIES[wire].told
-    if told == whole:
+def _answer(wire: str, result: AnswerParts | None) -> str:
+    whole = STORIES[wire].result
+    if result == whole:
         return "the answer"
-    if told == replace(whole, usage=None):
+    if result == replace(whole, usage=None):
         return "the answer, without usage"
     return "an answer, not as it was meant"
 
 
-def _client_disconnected(whole: Told, outcomes: list[Outcome]) -> str:
+def _client_disconnected(whole: AnswerParts, outcomes: list[Outcome]) -> str:
     """What was left of the answers that broke off; of the first and the last, where they differ."""
-    first, last = (_partial(whole, one.told) for one in (outcomes[0], outcomes[-1]))
+    first, last = (_partial(whole, one.result) for one in (outcomes[0], outcomes[-1]))
     if not outcomes[0].error:
         return ""
     if first == last:
-        return f" · partial: {first}" if outcomes[0].told else " · no partial"
+        return f" · partial: {first}" if outcomes[0].result else " · no partial"
     return f" · partial: from {first} to {last}"
 
 
-def _partial(whole: Told, told: Told | None) -> str:
-    if told is None:
+def _partial(whole: AnswerParts, result: AnswerParts | None) -> str:
+    if result is None:
         return "none"
     parts = [
         name if value == getattr(whole, name) else f"part of the {name}"
         for name in ("reasoning", "code", "output", "text")
-        if (value := getattr(told, name))
+        if (value := getattr(result, name))
     ]
-    parts += ["usage"] if told.usage else []
+    parts += ["usage"] if result.usage else []
     return ", ".join(parts) or "an empty one"
 
 
@@ -261,13 +261,13 @@ def _lines(rows: dict[str, Row]) -> Iterator[str]:
 
 def line(fault: Fault, row: Row) -> str:
     """A row of the table: what is the same on several wires is said once."""
-    said: dict[str, list[str]] = {}
+    text: dict[str, list[str]] = {}
     for wire in WIRES:
-        said.setdefault(cell(fault, wire, row), []).append(wire)
-    if len(said) == 1:
-        return f"| {titled(fault)} | {next(iter(said))} |"
-    told = "<br>".join(f"*{', '.join(wires)}:* {one}" for one, wires in said.items())
-    return f"| {titled(fault)} | {told} |"
+        text.setdefault(cell(fault, wire, row), []).append(wire)
+    if len(text) == 1:
+        return f"| {titled(fault)} | {next(iter(text))} |"
+    result = "<br>".join(f"*{', '.join(wires)}:* {one}" for one, wires in text.items())
+    return f"| {titled(fault)} | {result} |"
 
 
 def titled(fault: Fault) -> str:
@@ -277,12 +277,12 @@ def titled(fault: Fault) -> str:
 def unexpected(fault: Fault, row: Row) -> list[str]:
     """The cells of a row that are not as they must be."""
     return [
-        f"{fault.name}, {wire}, {way}"
-        for (wire, way), outcomes in row.items()
+        f"{fault.name}, {wire}, {entry_point}"
+        for (wire, entry_point), outcomes in row.items()
         if any(
             wanted and wanted != outcome
             for case, outcome in zip(fault.cases(wire), outcomes, strict=True)
-            for wanted in [expected(case, way)]
+            for wanted in [expected(case, entry_point)]
         )
     ]
 

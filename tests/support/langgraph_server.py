@@ -118,8 +118,8 @@ def _add_a_graph_that_blocks(folder: Path) -> None:
 
 def _clean_environment(folder: Path) -> dict[str, str]:
     foreign = ("DASHSCOPE_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {
+    stored = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return stored | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "stay"),
         "LOG_JSON": "true",

@@ -91,8 +91,8 @@ class LangSmith:
                 outer.take(self.path, self.headers, body, encoding)
                 self._answer({})
 
-            def _answer(self, said: dict[str, Any]) -> None:
-                body = json.dumps(said).encode()
+            def _answer(self, text: dict[str, Any]) -> None:
+                body = json.dumps(text).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -128,9 +128,9 @@ class LangSmith:
     def _part(self, name: str, content: bytes) -> None:
         """A part is named `post.<id>` or `patch.<id>`, and `.<field>` after it."""
         _, run_id, *rest = name.split(".")
-        told = json.loads(content)
+        result = json.loads(content)
         run = self._runs.setdefault(run_id, {"id": run_id})
-        run.update({rest[0]: told} if rest else told)
+        run.update({rest[0]: result} if rest else result)
 
     def roots(self) -> list[Run]:
         """The trees that have arrived, once everything has."""

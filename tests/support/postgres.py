@@ -67,10 +67,10 @@ def _owner(folder: Path) -> dict[str, Any]:
 
 def _run(*command: str | Path, **how: Any) -> None:
     # The server inherits what its starter has: a pipe would stay open as long as it lives.
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as text:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/", check=False, **how
+            command, stdin=subprocess.DEVNULL, stdout=text, stderr=text, cwd="/", check=False, **how
         )
         if done.returncode:
-            said.seek(0)
-            raise UnavailableError(f"{command[0]} failed: {said.read().decode()}")
+            text.seek(0)
+            raise UnavailableError(f"{command[0]} failed: {text.read().decode()}")

@@ -114,7 +114,7 @@ def usage_of(wire: str, response: httpx.Response) -> tuple[int, int, int]:
     last = data(response)[-1]
     usage = last["response"]["usage"] if wire == "responses" else last["usage"]
     if wire == "chat_completions":
-        thought = usage["completion_tokens_details"]["reasoning_tokens"]
-        return usage["prompt_tokens"], usage["completion_tokens"], thought
-    thought = usage["output_tokens_details"]["reasoning_tokens"]
-    return usage["input_tokens"], usage["output_tokens"], thought
+        reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
+        return usage["prompt_tokens"], usage["completion_tokens"], reasoning
+    reasoning = usage["output_tokens_details"]["reasoning_tokens"]
+    return usage["input_tokens"], usage["output_tokens"], reasoning

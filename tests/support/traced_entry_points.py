@@ -82,7 +82,7 @@ def _agent(make: Make) -> None:
 
 
 GIVEN = {"messages": [("user", "?")]}
-WAYS: dict[str, Callable[[Make], Any]] = {
+ENTRY_POINTS: dict[str, Callable[[Make], Any]] = {
     "invoke": lambda make: make().invoke("?"),
     "ainvoke": lambda make: asyncio.run(make().ainvoke("?")),
     "stream": lambda make: list(make().stream("?")),
@@ -97,7 +97,7 @@ WAYS: dict[str, Callable[[Make], Any]] = {
     "graph, v3": lambda make: _graph(make).stream_events(GIVEN, version="v3").output,
     "agent": _agent,
 }
-every_way = pytest.mark.parametrize("way", WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 
 MODEL = [
     "llm ChatQwenCodeInterpreter",
@@ -118,7 +118,7 @@ GRAPH = [
     *deeper(deeper(MODEL)),
 ]
 TREES = {
-    **dict.fromkeys(WAYS, MODEL),
+    **dict.fromkeys(ENTRY_POINTS, MODEL),
     "batch": MODEL * 2,
     "chain": ["chain RunnableSequence", "  chain str", *deeper(MODEL)],
     "traceable": ["chain mine", *deeper(MODEL)],

@@ -44,7 +44,7 @@ async def _event_stream(model: Any) -> Any:
     return await (await model.astream_events("?", version="v3"))
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "stream": lambda model: functools.reduce(operator.add, model.stream("?")),
@@ -89,12 +89,12 @@ def reference() -> AIMessage:
     return answer("responses", "invoke", None)
 
 
-def answer(api: str, way: str, version: str | None) -> Any:
+def answer(api: str, entry_point: str, version: str | None) -> Any:
     with EmulatorServer(responder=Script(TURN)) as server:
         model = ChatQwenCodeInterpreter(
             api=api, base_url=server.url, api_key="any", output_version=version
         )
-        return WAYS[way](model)
+        return ENTRY_POINTS[entry_point](model)
 
 
 def test_documented_table_has_every_api_and_feature():
@@ -113,16 +113,18 @@ def test_reference_message_matches_the_script():
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("api", table())
-def test_one_script_gives_equal_messages_on_all_apis(api: str, way: str, version: str | None):
-    message = answer(api, way, version)
+def test_one_script_gives_equal_messages_on_all_apis(
+    api: str, entry_point: str, version: str | None
+):
+    message = answer(api, entry_point, version)
     carried = table()[api]
-    for fact, told in FACTS.items():
+    for fact, result in FACTS.items():
         if fact in carried:
-            assert told(message) == told(reference()), fact
+            assert result(message) == result(reference()), fact
         else:
-            assert told(message) != told(reference()), f"{fact} is carried after all"
+            assert result(message) != result(reference()), f"{fact} is carried after all"
     kinds = [block["type"].removeprefix("server_tool_") for block in message.content_blocks]
     missing = {"call"} - {"call" for _ in carried & {"executed code"}}
     missing |= {"result"} - {"result" for _ in carried & {"output of code"}}
@@ -158,7 +160,7 @@ def test_conversation_across_apis_and_another_provider(first: int):
             model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
             messages.append(model.invoke(messages))
         sent = [_conversation(request.body) for request in server.requests]
-    said = [
+    text = [
         ("user", "Question 0?"),
         ("assistant", "It is two."),
         ("user", "And ChatOpenAI?"),
@@ -169,7 +171,7 @@ def test_conversation_across_apis_and_another_provider(first: int):
         ("assistant", "So does it again."),
         ("user", "Question 2?"),
     ]
-    assert sent == [said[:1], said[:3], said[:5], said[:7], said[:9]]
+    assert sent == [text[:1], text[:3], text[:5], text[:7], text[:9]]
     assert messages[-1].text == "It is eight."
 
 
@@ -196,9 +198,9 @@ def test_previous_response_id_continues_a_stored_response():
     assert second.text == "You asked 3"
 
 
-@pytest.mark.parametrize("way", ["invoke", "v3"])
+@pytest.mark.parametrize("entry_point", ["invoke", "v3"])
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_server_tools_run_together_with_the_interpreter(version: str | None, way: str):
+def test_server_tools_run_together_with_the_interpreter(version: str | None, entry_point: str):
     turn = [
         Think("I search."),
         Search("power of 7", sources=("https://maths.example",)),
@@ -214,7 +216,7 @@ def test_server_tools_run_together_with_the_interpreter(version: str | None, way
             output_version=version,
             builtin_tools=["web_search", "web_extractor"],
         )
-        message = WAYS[way](model)
+        message = ENTRY_POINTS[entry_point](model)
     calls = [block for block in message.content_blocks if block["type"] == "server_tool_call"]
     results = [block for block in message.content_blocks if block["type"] == "server_tool_result"]
     assert [call["name"] for call in calls] == ["web_search", "web_extractor", "code_interpreter"]
@@ -226,17 +228,17 @@ def test_server_tools_run_together_with_the_interpreter(version: str | None, way
     assert plugin_counts(message) == {"web_search": 1, "web_extractor": 1, "code_interpreter": 1}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("api", table())
-def test_every_kind_of_answer_can_be_sent_as_history(api: str, way: str):
+def test_every_kind_of_answer_can_be_sent_as_history(api: str, entry_point: str):
     """Whatever form an earlier answer has, its text goes back, and its calls."""
-    earlier = [answer("responses", way, version) for version in (None, "v1")]
+    earlier = [answer("responses", entry_point, version) for version in (None, "v1")]
     with EmulatorServer(responder=Script([Say("Yes.")])) as server:
         model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
         model.invoke(["One?", earlier[0], "Two?", earlier[1], "Three?"])
-        said = _conversation(server.requests[0].body)
-    told = ("assistant", "It is 42, and half of it 21.")
-    assert said == [("user", "One?"), told, ("user", "Two?"), told, ("user", "Three?")]
+        text = _conversation(server.requests[0].body)
+    result = ("assistant", "It is 42, and half of it 21.")
+    assert text == [("user", "One?"), result, ("user", "Two?"), result, ("user", "Three?")]
 
 
 class Counted(httpx.SyncByteStream):
@@ -265,7 +267,7 @@ def test_protocol_events_of_code_precede_the_next_frame(api: str, body: Any):
         base_url="http://127.0.0.1:9",
         http_client=httpx.Client(transport=transport),
     )
-    shown = next(
+    displayed = next(
         number
         for number, frame in enumerate(body["one run"].body.split(b"\n\n"), start=1)
         if b'"7**5"' in frame
@@ -273,6 +275,6 @@ def test_protocol_events_of_code_precede_the_next_frame(api: str, body: Any):
     for event in model.stream_events("?", version="v3"):
         if "7**5" in str(event):
             assert event["event"] == "content-block-delta"
-            assert stream.given == shown
+            assert stream.given == displayed
             return
     raise AssertionError("the code was never told")

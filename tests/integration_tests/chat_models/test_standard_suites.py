@@ -157,10 +157,10 @@ for api in APIS:
             for suite, bases in SUITES.items():
                 words = "".join(word.title() for word in api.split("_"))
                 name = f"Test{words}{suite}{kind}{version}"
-                said = {
+                text = {
                     "api": api,
                     "interpreter": interpreter,
                     "output_version": output_version,
                     "__test__": True,
                 }
-                globals()[name] = type(name, bases, said)
+                globals()[name] = type(name, bases, text)

@@ -48,18 +48,18 @@ def test_script_gives_the_same_answer_on_every_api():
                 usage_of(wire, response),
             )
     assert read["dashscope"] == read["chat_completions"] == read["responses"]
-    text, finish, (told, written, thought) = read["responses"]
+    text, finish, (result, written, reasoning) = read["responses"]
     assert (text, finish) == ("It is 1728.", "stop")
-    assert thought == 5
-    assert written > thought + 3  # code counts, too
-    assert told > 3 * 270  # three inferences
+    assert reasoning == 5
+    assert written > reasoning + 3  # code counts, too
+    assert result > 3 * 270  # three inferences
 
 
 def test_input_tokens_grow_after_a_run():
     turns = [Run("1")], [Think("a b c"), Run("1")], [Run("'" + "x" * 18 + "'")]
     with EmulatorServer(responder=Script(*turns)) as server:
-        plain, thought, printed = (usage_of("responses", ask(server, "responses")) for _ in turns)
-    assert thought[0] - plain[0] == 3
+        plain, reasoning, printed = (usage_of("responses", ask(server, "responses")) for _ in turns)
+    assert reasoning[0] - plain[0] == 3
     # Five tokens more of code, and five of the output.
     assert (printed[1] - plain[1], printed[0] - plain[0]) == (5, 10)
 
@@ -160,10 +160,10 @@ def test_error_body_fault(wire, stream):
         response = ask(server, wire, stream=stream, interpreter=False)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
-    told = response.json()
+    result = response.json()
     if wire == "responses":
-        assert told["status"] == "failed"
-    error = told if wire == "dashscope" else told["error"]
+        assert result["status"] == "failed"
+    error = result if wire == "dashscope" else result["error"]
     assert error["message"] == "Bad."
     assert error["code"] in ("InvalidParameter", "invalid_parameter_error")
 

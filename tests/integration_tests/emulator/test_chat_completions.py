@@ -32,8 +32,8 @@ def test_stream_bytes():
     assert usage["object"] == "chat.completion.chunk"
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert deltas[0] == {"content": None, "reasoning_content": "", "role": "assistant"}
-    shown = [(delta["reasoning_content"], delta["content"]) for delta in deltas[1:]]
-    assert shown == [
+    displayed = [(delta["reasoning_content"], delta["content"]) for delta in deltas[1:]]
+    assert displayed == [
         ("Let", None),
         (" me", None),
         (" see.", None),
@@ -191,11 +191,11 @@ REFUSALS = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_error_messages(qwen_emulator, name):
-    body, said = REFUSALS[name]
+    body, messages_text = REFUSALS[name]
     response = post(qwen_emulator, CHAT, body)
     assert response.status_code == 400
     error = response.json()["error"]
-    assert said in error["message"]
+    assert messages_text in error["message"]
     assert (error["type"], error["param"], error["code"]) == (
         "invalid_request_error",
         None,
@@ -226,23 +226,23 @@ def test_media_are_passed_to_models_with_vision(qwen_emulator):
     content = [{"type": "text", "text": "What is this?"}, IMAGE, IMAGE, video, audio]
     messages = [{"role": "user", "content": content}]
     body = chat(model="qwen3.5-plus", messages=messages, enable_thinking=False, stream=False, **OFF)
-    said = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
-    assert "2 images and 1 video and 1 audio" in said
+    messages_text = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
+    assert "2 images and 1 video and 1 audio" in messages_text
 
 
 def test_list_of_text_parts_is_text(qwen_emulator):
     content = [{"type": "text", "text": "Compute "}, {"type": "text", "text": "6 times 7."}]
     body = chat(messages=[{"role": "user", "content": content}])
     chunks = data(post(qwen_emulator, CHAT, body))[:-1]
-    said = "".join(chunk["choices"][0]["delta"]["content"] or "" for chunk in chunks)
-    assert said == "6 * 7 = 42."
+    messages_text = "".join(chunk["choices"][0]["delta"]["content"] or "" for chunk in chunks)
+    assert messages_text == "6 * 7 = 42."
 
 
 def test_conversation_with_tool_messages(qwen_emulator):
     result = {"role": "tool", "tool_call_id": "c", "content": "It is sunny."}
     body = chat(messages=[USER, ASSISTANT, result], tools=[FUNCTION], stream=False, **OFF)
-    said = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
-    assert said == "The tool answered: It is sunny."
+    messages_text = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
+    assert messages_text == "The tool answered: It is sunny."
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def test_conversation_with_tool_messages(qwen_emulator):
 )
 def test_json_response_format(qwen_emulator, text, wanted, keys):
     body = chat(text, response_format=wanted, stream=False, **OFF)
-    said = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
-    assert set(json.loads(said)) == (keys or {"setup", "punchline"})
+    messages_text = post(qwen_emulator, CHAT, body).json()["choices"][0]["message"]["content"]
+    assert set(json.loads(messages_text)) == (keys or {"setup", "punchline"})
 
 
 def test_max_completion_tokens():

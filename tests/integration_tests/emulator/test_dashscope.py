@@ -102,8 +102,8 @@ def test_frames_without_incremental_output_are_cumulative():
         content = body(incremental_output=False)
         found = messages(httpx.post(server.url + TEXT, json=content, headers=STREAM))
     assert [message["content"] for message in found] == ["one", *["one two"] * 4]
-    shown = [[call["id"] for call in message.get("tool_calls", [])] for message in found]
-    assert shown == [[], [], ["call_1"], ["call_1", "call_2"], ["call_1", "call_2"]]
+    displayed = [[call["id"] for call in message.get("tool_calls", [])] for message in found]
+    assert displayed == [[], [], ["call_1"], ["call_1", "call_2"], ["call_1", "call_2"]]
 
 
 def test_tool_choice_is_respected(post):
@@ -140,10 +140,10 @@ def test_text_precedes_the_next_step(turn):
     ("model", "path", "thinks"),
     [("qwen3-max", TEXT, False), ("qwen3.5-new", MULTIMODAL, True), ("qwen-plus", TEXT, False)],
 )
-@pytest.mark.parametrize("told", [{}, {"enable_thinking": None}])
-def test_thinking_defaults_of_models(model, path, thinks, told):
+@pytest.mark.parametrize("result", [{}, {"enable_thinking": None}])
+def test_thinking_defaults_of_models(model, path, thinks, result):
     with EmulatorServer(responder=Script([Think("Hm."), Say("Yes.")])) as server:
-        found = messages(httpx.post(server.url + path, json=body(model, **told), headers=STREAM))
+        found = messages(httpx.post(server.url + path, json=body(model, **result), headers=STREAM))
     thoughts = [message.get("reasoning_content") for message in found]
     assert ("Hm." in thoughts) is thinks
 

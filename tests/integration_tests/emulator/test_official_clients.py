@@ -72,8 +72,8 @@ def tokens(*turn: Any) -> tuple[int, int, int]:
 
 
 def chat_usage(usage: Any) -> tuple[int, int, int]:
-    thought = usage.completion_tokens_details.reasoning_tokens
-    return usage.prompt_tokens, usage.completion_tokens, thought
+    reasoning = usage.completion_tokens_details.reasoning_tokens
+    return usage.prompt_tokens, usage.completion_tokens, reasoning
 
 
 def response_usage(usage: Any) -> tuple[int, int, int]:
@@ -159,8 +159,8 @@ def test_openai_sdk_reads_a_response_stream(serve):
     assert [event.sequence_number for event in events] == list(range(len(events)))
     text = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert "".join(text) == "It is 1728."
-    thought = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
-    assert "".join(thought) == THOUGHT
+    reasoning = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+    assert "".join(reasoning) == THOUGHT
     added = [event.item for event in events if event.type == "response.output_item.added"]
     assert [item.code for item in added if item.type == "code_interpreter_call"] == CODES
     check_response(events[-1].response)
@@ -264,8 +264,8 @@ def total(model: ChatOpenAI) -> Any:
 
 def usage_metadata(message: AIMessage) -> tuple[int, int, int]:
     usage: Any = message.usage_metadata
-    thought = usage["output_token_details"]["reasoning"]
-    return usage["input_tokens"], usage["output_tokens"], thought
+    reasoning = usage["output_token_details"]["reasoning"]
+    return usage["input_tokens"], usage["output_tokens"], reasoning
 
 
 def test_langchain_openai_reads_a_chat_stream(serve):
@@ -294,13 +294,13 @@ def test_langchain_openai_reads_responses(serve, streamed):
 def test_langchain_openai_calls_tools_and_answers_them(serve, by_responses):
     server, _ = serve(CALLS, lambda question: [Say(question.text)])
     model: Any = langchain(server, use_responses_api=by_responses).bind_tools(FUNCTIONS)
-    asked = model.invoke("?")
-    assert [(call["name"], call["args"]) for call in asked.tool_calls] == [
+    sent = model.invoke("?")
+    assert [(call["name"], call["args"]) for call in sent.tool_calls] == [
         ("f", {"x": 1}),
         ("g", {"y": "é"}),
     ]
-    results = [ToolMessage(call["name"], tool_call_id=call["id"]) for call in asked.tool_calls]
-    assert model.invoke([HumanMessage("?"), asked, *results]).text == "g"
+    results = [ToolMessage(call["name"], tool_call_id=call["id"]) for call in sent.tool_calls]
+    assert model.invoke([HumanMessage("?"), sent, *results]).text == "g"
 
 
 @pytest.mark.parametrize("events", ["reasoning_text", "reasoning_summary_text"])

@@ -162,8 +162,8 @@ def test_older_reasoning_events():
         "response.reasoning_summary_text.done",
     }
     assert {event["summary_index"] for event in reasoning} == {0}
-    said = [event["text"] for event in reasoning if "text" in event]
-    assert said == ["Let me see.", "So."]
+    text = [event["text"] for event in reasoning if "text" in event]
+    assert text == ["Let me see.", "So."]
 
 
 def test_unknown_reasoning_events_raise_an_error():
@@ -277,12 +277,12 @@ REFUSALS = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_errors_have_the_native_format(qwen_emulator, name):
-    body, said = REFUSALS[name]
+    body, text = REFUSALS[name]
     response = post(qwen_emulator, RESPONSES, body)
     assert response.status_code == 400
     assert set(response.json()) == {"code", "message", "request_id"}
     assert response.json()["code"] == "InvalidParameter"
-    assert said in response.json()["message"]
+    assert text in response.json()["message"]
 
 
 def test_unknown_keys_and_models():
@@ -343,20 +343,20 @@ def test_rate_limit_is_a_failed_response(stream):
 
 
 def said_by(question):
-    return [Say(" | ".join(f"{said.role}: {said.text}" for said in question.messages))]
+    return [Say(" | ".join(f"{text.role}: {text.text}" for text in question.messages))]
 
 
-def heard(server: EmulatorServer, **more: Any) -> tuple[str, str]:
+def received(server: EmulatorServer, **more: Any) -> tuple[str, str]:
     answer = post(server, RESPONSES, responses(stream=False, **more)).json()
     return answer["id"], answer["output"][-1]["content"][0]["text"]
 
 
 def test_conversation_is_stored_without_instructions():
     with EmulatorServer(responder=Script(*[said_by] * 3)) as server:
-        first, _ = heard(server, input="One?", instructions="Be brief.")
-        second, text = heard(server, input="Two?", previous_response_id=first)
+        first, _ = received(server, input="One?", instructions="Be brief.")
+        second, text = received(server, input="Two?", previous_response_id=first)
         assert text == "user: One? | assistant: system: Be brief. | user: One? | user: Two?"
-        _, third = heard(
+        _, third = received(
             server, input="Three?", previous_response_id=second, instructions="Be long."
         )
         assert third.startswith("system: Be long. | user: One? |")
@@ -365,7 +365,7 @@ def test_conversation_is_stored_without_instructions():
 
 def test_conversation_is_not_stored_with_store_false():
     with EmulatorServer(responder=Script(said_by)) as server:
-        first, _ = heard(server, input="One?", store=False)
+        first, _ = received(server, input="One?", store=False)
         refused = post(server, RESPONSES, responses(previous_response_id=first))
     assert refused.status_code == 400
 
@@ -375,7 +375,7 @@ def test_stored_call_can_be_answered():
         off = {"interpreter": False, "tools": [FUNCTION]}
         first = post(server, RESPONSES, responses(stream=False, **off)).json()["id"]
         result = {"type": "function_call_output", "call_id": "c", "output": "42"}
-        _, text = heard(server, input=[result], previous_response_id=first, **off)
+        _, text = received(server, input=[result], previous_response_id=first, **off)
     assert text == "user: ? | assistant:  | tool: 42"
 
 
@@ -395,7 +395,7 @@ def test_every_kind_of_input_item_is_accepted():
         {"role": "user", "content": "Two?"},
     ]
     with EmulatorServer(responder=Script(said_by)) as server:
-        _, text = heard(server, input=items)
+        _, text = received(server, input=items)
     assert text == (
         "system: Be exact. | user: One? | assistant: 1. | assistant:  | tool: 42 | user: Two?"
     )
@@ -403,10 +403,10 @@ def test_every_kind_of_input_item_is_accepted():
 
 def test_media_are_passed_to_models_with_vision(qwen_emulator):
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
-    asked = [{"role": "user", "content": [{"type": "input_text", "text": "What?"}, image]}]
-    _, text = heard(qwen_emulator, model="qwen3.5-plus", input=asked, **OFF)
+    sent = [{"role": "user", "content": [{"type": "input_text", "text": "What?"}, image]}]
+    _, text = received(qwen_emulator, model="qwen3.5-plus", input=sent, **OFF)
     assert "1 image." in text
-    refused = post(qwen_emulator, RESPONSES, responses(input=asked))
+    refused = post(qwen_emulator, RESPONSES, responses(input=sent))
     assert "takes text only" in refused.json()["message"]
 
 
@@ -420,7 +420,7 @@ def test_tool_choice_is_respected(qwen_emulator, choice):
 def test_json_response_format(qwen_emulator):
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     wanted = {"format": {"type": "json_schema", "name": "a", "schema": schema, "strict": True}}
-    _, text = heard(qwen_emulator, input="The number is 7.", text=wanted, **OFF)
+    _, text = received(qwen_emulator, input="The number is 7.", text=wanted, **OFF)
     assert json.loads(text) == {"n": 7}
 
 

@@ -111,10 +111,10 @@ def test_text_generation_frames(qwen_emulator):
 
 def test_tool_info_and_usage_are_cumulative(qwen_emulator):
     frames = payloads(post(qwen_emulator, payload("first 2**5, then divide that by 7")))
-    shown = [frame["output"].get("tool_info") for frame in frames]
+    displayed = [frame["output"].get("tool_info") for frame in frames]
     entry = {"code_interpreter": {"code": "2**5"}, "type": "code_interpreter"}
     second = {"code_interpreter": {"code": "2**5 / 7"}, "type": "code_interpreter"}
-    steps = [next(iter(group)) for _, group in itertools.groupby(shown)]
+    steps = [next(iter(group)) for _, group in itertools.groupby(displayed)]
     assert steps == [None, [entry], [entry, second]]
     counts = [frame["usage"].get("plugins") for frame in frames]
     expected = {
@@ -122,13 +122,13 @@ def test_tool_info_and_usage_are_cumulative(qwen_emulator):
         1: {"code_interpreter": {"count": 1}},
         2: {"code_interpreter": {"count": 2}},
     }
-    assert counts == [expected[len(info) if info else None] for info in shown]
+    assert counts == [expected[len(info) if info else None] for info in displayed]
     inputs = [frame["usage"]["input_tokens"] for frame in frames]
     assert inputs == sorted(inputs)
     assert len(set(inputs)) == 3
     outputs = [frame["usage"]["output_tokens"] for frame in frames]
     assert outputs == sorted(outputs)
-    empty_before_code = frames[shown.index([entry]) - 1]["output"]["choices"][0]["message"]
+    empty_before_code = frames[displayed.index([entry]) - 1]["output"]["choices"][0]["message"]
     assert empty_before_code["content"] == empty_before_code["reasoning_content"] == ""
 
 
@@ -182,10 +182,10 @@ REFUSALS = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_error_messages(qwen_emulator, name):
-    body, headers, said = REFUSALS[name]
+    body, headers, text = REFUSALS[name]
     response = post(qwen_emulator, body, **headers)
     assert response.status_code == 400
-    assert said in response.json()["message"]
+    assert text in response.json()["message"]
     assert response.json()["request_id"] == response.headers["x-request-id"]
     assert response.json()["code"] in ("InvalidParameter", "BadRequest")
 
@@ -293,12 +293,12 @@ def multiply(a: int, b: int) -> int:
 
 def test_planner_calls_functions_without_the_interpreter(qwen_emulator):
     model = model_of(qwen_emulator, enable_code_interpreter=False).bind_tools([multiply])
-    asked = model.invoke("multiply 6 by 7")
-    (call,) = asked.tool_calls
+    sent = model.invoke("multiply 6 by 7")
+    (call,) = sent.tool_calls
     assert (call["name"], call["args"]) == ("multiply", {"a": 6, "b": 7})
-    assert asked.response_metadata["finish_reason"] == "tool_calls"
-    assert code_executions(asked) == []
-    answer = model.invoke(["multiply 6 by 7", asked, multiply.invoke(call)])
+    assert sent.response_metadata["finish_reason"] == "tool_calls"
+    assert code_executions(sent) == []
+    answer = model.invoke(["multiply 6 by 7", sent, multiply.invoke(call)])
     assert "42" in answer.content
 
 
@@ -600,10 +600,10 @@ def test_dashscope_sdk_reads_text_generation(sdk):
     )
     ours = model_of(sdk).invoke(QUESTION)
     assert {response.status_code for response in responses} == {HTTPStatus.OK}
-    said = [response.output.choices[0].message for response in responses]
-    assert "".join(message.content for message in said) == ours.content
-    thought = "".join(message.reasoning_content for message in said)
-    assert thought == ours.additional_kwargs["reasoning_content"]
+    text = [response.output.choices[0].message for response in responses]
+    assert "".join(message.content for message in text) == ours.content
+    reasoning = "".join(message.reasoning_content for message in text)
+    assert reasoning == ours.additional_kwargs["reasoning_content"]
     codes = [entry["code_interpreter"]["code"] for entry in last.output["tool_info"]]
     assert codes == [run["code"] for run in code_executions(ours)]
     assert last.usage["plugins"] == ours.response_metadata["plugins"]

@@ -50,13 +50,13 @@ class Emulator(EmulatorServer):
     """With a mind that can be told, and a memory for one test at a time."""
 
     def __init__(self) -> None:
-        self.told = Responder()
-        super().__init__(responder=self.told, pace=0.002)
+        self.result = Responder()
+        super().__init__(responder=self.result, pace=0.002)
 
     def forget(self) -> None:
         self.requests.clear()
-        self.told.turns.clear()
-        self.told.left.clear()
+        self.result.turns.clear()
+        self.result.left.clear()
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def thread(client) -> str:
     return client.threads.create()["thread_id"]
 
 
-def said(text: str, **more) -> dict:
+def content(text: str, **more) -> dict:
     return {"messages": [{"role": "user", "content": text}], **more}
 
 
@@ -126,7 +126,7 @@ def codes(output: dict) -> list[str]:
 
 
 def parts(client, thread, *modes: str, text: str = FIFTH_POWER) -> list:
-    return list(client.runs.stream(thread, GRAPH, input=said(text), stream_mode=list(modes)))
+    return list(client.runs.stream(thread, GRAPH, input=content(text), stream_mode=list(modes)))
 
 
 def data(streamed: list, event: str) -> list:
@@ -137,7 +137,7 @@ def data(streamed: list, event: str) -> list:
 
 
 def test_wait_for_a_run(client, thread, emulator):
-    output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+    output = client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert set(output) == {"messages", "code_executions", "plugin_counts"}
     question, answer = output["messages"]
     assert (question["content"], answer["content"]) == (FIFTH_POWER, "7**5 = 16807.")
@@ -155,7 +155,7 @@ def test_wait_for_a_run(client, thread, emulator):
 
 
 def test_small_talk_uses_no_interpreter(client, thread, emulator):
-    output = client.runs.wait(thread, GRAPH, input=said("Hello!"))
+    output = client.runs.wait(thread, GRAPH, input=content("Hello!"))
     assert "interpreter is off" in output["messages"][-1]["content"]
     assert output["code_executions"] == []
     assert output["plugin_counts"] == {}
@@ -164,7 +164,7 @@ def test_small_talk_uses_no_interpreter(client, thread, emulator):
 
 
 def test_run_without_a_thread(client):
-    output = client.runs.wait(None, GRAPH, input=said(FIFTH_POWER))
+    output = client.runs.wait(None, GRAPH, input=content(FIFTH_POWER))
     assert codes(output) == ["7**5"]
     assert output["plugin_counts"] == {"code_interpreter": 1}
 
@@ -172,7 +172,7 @@ def test_run_without_a_thread(client):
 async def test_concurrent_runs_with_the_async_client(app):
     async with get_client(url=app.url) as client:
         # Waited for from the beginning: the server forgets a run without a thread at its end.
-        questions = [said(f"What is {n} squared?") for n in (3, 4, 5)]
+        questions = [content(f"What is {n} squared?") for n in (3, 4, 5)]
         states = await asyncio.gather(
             *(client.runs.wait(None, GRAPH, input=question) for question in questions)
         )
@@ -200,27 +200,27 @@ def test_stream_mode_updates(client, thread):
 
 
 def test_stream_mode_messages(client, thread):
-    told = data(parts(client, thread, "messages-tuple"), "messages")
-    chunks = [chunk for chunk, _ in told]
+    result = data(parts(client, thread, "messages-tuple"), "messages")
+    chunks = [chunk for chunk, _ in result]
     assert "".join(chunk["content"] for chunk in chunks) == "7**5 = 16807."
     assert sum(bool(chunk["content"]) for chunk in chunks) > 1
     reasoning = [chunk["additional_kwargs"].get("reasoning_content", "") for chunk in chunks]
     assert "I will run code for it." in "".join(reasoning)
     assert len({chunk["id"] for chunk in chunks}) == 1
-    assert {metadata["langgraph_node"] for _, metadata in told} == {"compute"}
+    assert {metadata["langgraph_node"] for _, metadata in result} == {"compute"}
     finished = [chunk["response_metadata"] for chunk in chunks if chunk["chunk_position"] == "last"]
     assert [codes(metadata) for metadata in finished] == [["7**5"]]
 
 
 def test_execution_events_precede_the_text(client, thread):
     streamed = parts(client, thread, "custom", "messages-tuple")
-    told = [
+    result = [
         part.data["event"] if part.event == "custom" else "text"
         for part in streamed
         if part.event == "custom" or (part.event == "messages" and part.data[0]["content"])
     ]
-    assert told[:3] == ["started", "ended", "text"]
-    assert set(told[3:]) == {"text"}
+    assert result[:3] == ["started", "ended", "text"]
+    assert set(result[3:]) == {"text"}
     for event in data(streamed, "custom"):
         assert event["type"] == "code_execution"
         assert event["node"] == "compute"
@@ -229,7 +229,7 @@ def test_execution_events_precede_the_text(client, thread):
 
 def test_v3_stream_has_blocks_and_executions_in_order(client):
     with client.threads.stream(assistant_id=GRAPH) as stream:
-        stream.run.start(input=said(FIFTH_POWER))
+        stream.run.start(input=content(FIFTH_POWER))
         events = [event["params"]["data"] for event in stream.subscribe(["messages", "custom"])]
         output = stream.output
     opened = [data for data in events if data["event"] in ("content-block-start", "started")]
@@ -250,17 +250,17 @@ def test_v3_stream_has_blocks_and_executions_in_order(client):
 
 
 def test_turns_of_a_thread_are_summed(client, thread):
-    client.runs.wait(thread, GRAPH, input=said("What is 12 squared?"))
-    client.runs.wait(thread, GRAPH, input=said("Thank you!"))
-    output = client.runs.wait(thread, GRAPH, input=said("divide that by 5"))
+    client.runs.wait(thread, GRAPH, input=content("What is 12 squared?"))
+    client.runs.wait(thread, GRAPH, input=content("Thank you!"))
+    output = client.runs.wait(thread, GRAPH, input=content("divide that by 5"))
     assert codes(output) == ["12**2", "12**2 / 5"]
     assert output["plugin_counts"] == {"code_interpreter": 2}
     assert len(output["messages"]) == 6
 
 
 def test_state_and_history_are_plain_data(client, thread, app):
-    first = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
-    second = client.runs.wait(thread, GRAPH, input=said("What is 12 squared?"))
+    first = client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
+    second = client.runs.wait(thread, GRAPH, input=content("What is 12 squared?"))
     state = client.threads.get_state(thread)
     assert state["next"] == []
     assert state["values"] == second
@@ -271,10 +271,10 @@ def test_state_and_history_are_plain_data(client, thread, app):
 
 
 def test_input_cannot_raise_the_budget(client, thread, emulator):
-    emulator.told.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
-    output = client.runs.wait(thread, GRAPH, input=said("Compute a lot."))
+    emulator.result.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
+    output = client.runs.wait(thread, GRAPH, input=content("Compute a lot."))
     assert output["plugin_counts"] == {"code_interpreter": 20}
-    forged = said(FIFTH_POWER, plugin_counts={"code_interpreter": -20})
+    forged = content(FIFTH_POWER, plugin_counts={"code_interpreter": -20})
     output = client.runs.wait(thread, GRAPH, input=forged)
     assert output["plugin_counts"] == {"code_interpreter": 20}
     error = output["messages"][-1]["response_metadata"]["error"]
@@ -306,42 +306,42 @@ def test_graph_drawing(client):
 
 
 def test_cancelled_run_closes_its_request(client, thread, emulator):
-    emulator.told.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
+    emulator.result.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     created = []
     stream = client.runs.stream(
         thread,
         GRAPH,
-        input=said(FIFTH_POWER),
+        input=content(FIFTH_POWER),
         stream_mode="custom",
         on_run_created=created.append,
     )
     next(part for part in stream if part.event == "custom")
     client.runs.cancel(thread, created[0]["run_id"], wait=True)
-    assert emulator.told.left.wait(SECONDS)
+    assert emulator.result.left.wait(SECONDS)
     stream.close()
     values = client.threads.get_state(thread)["values"]
     assert [message["type"] for message in values["messages"]] == ["human"]
-    output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+    output = client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert codes(output) == ["7**5"]
 
 
 def test_run_of_a_disconnected_client_closes_its_request(client, thread, emulator):
-    emulator.told.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
+    emulator.result.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     stream = client.runs.stream(
-        thread, GRAPH, input=said(FIFTH_POWER), stream_mode="custom", on_disconnect="cancel"
+        thread, GRAPH, input=content(FIFTH_POWER), stream_mode="custom", on_disconnect="cancel"
     )
     next(part for part in stream if part.event == "custom")
     stream.close()
-    assert emulator.told.left.wait(SECONDS)
+    assert emulator.result.left.wait(SECONDS)
 
 
 def test_permanent_error_ends_the_run(client, thread, emulator):
     emulator.inject_fault(INVALID_KEY)
     with pytest.raises(Exception, match=r"QwenAuthenticationError.*Invalid API-key"):
-        client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+        client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert len(emulator.requests) == 1
     assert client.threads.get(thread)["status"] == "error"
-    output = client.runs.wait(thread, GRAPH, input=said("What is 12 squared?"))
+    output = client.runs.wait(thread, GRAPH, input=content("What is 12 squared?"))
     assert codes(output) == ["12**2"]
 
 
@@ -355,7 +355,7 @@ def test_error_ends_a_stream(client, thread, emulator):
 
 def test_interrupted_answer_is_retried(client, thread, emulator):
     emulator.inject_fault(Cut(after=3))
-    output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+    output = client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert len(emulator.requests) == 2
     assert [message["type"] for message in output["messages"]] == ["human", "ai"]
     assert output["plugin_counts"] == {"code_interpreter": 1}
@@ -364,14 +364,14 @@ def test_interrupted_answer_is_retried(client, thread, emulator):
 def test_retry_policy_stops(client, thread, emulator):
     emulator.inject_fault(*[Cut(after=3)] * 3)
     with pytest.raises(Exception, match="QwenStreamError"):
-        client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+        client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert len(emulator.requests) == 3
 
 
 def test_retry_policy_continues_after_the_models_retries(client, thread, emulator):
     busy = Status(429, "Throttling.RateQuota", "Too many.", headers={"retry-after-ms": "0"})
     emulator.inject_fault(*[busy] * 3)  # the model itself tries three times
-    output = client.runs.wait(thread, GRAPH, input=said(FIFTH_POWER))
+    output = client.runs.wait(thread, GRAPH, input=content(FIFTH_POWER))
     assert len(emulator.requests) == 4
     assert codes(output) == ["7**5"]
 
@@ -381,12 +381,12 @@ def test_retry_policy_continues_after_the_models_retries(client, thread, emulato
 
 def test_server_detects_blocking_calls(client, thread):
     with pytest.raises(Exception, match="BlockingError"):
-        client.runs.wait(thread, "blocking", input=said("Hello!"))
+        client.runs.wait(thread, "blocking", input=content("Hello!"))
 
 
 def test_emulator_starts_without_a_key(alone):
     with get_sync_client(url=alone.url) as client:
-        output = client.runs.wait(None, GRAPH, input=said(FIFTH_POWER))
+        output = client.runs.wait(None, GRAPH, input=content(FIFTH_POWER))
     assert output["messages"][-1]["content"] == "7**5 = 16807."
     assert "LEFT THIS MACHINE" not in alone.log
 

@@ -124,7 +124,7 @@ def test_node_adds_its_channels_to_any_graph(server):
 
 class Typed(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
-    seen: int
+    observed: int
 
 
 @dataclass
@@ -246,7 +246,7 @@ def test_reducers():
 # What it asks.
 
 
-def asked(server: EmulatorServer) -> list[tuple[str, str]]:
+def sent(server: EmulatorServer) -> list[tuple[str, str]]:
     messages = server.requests[-1].body["input"]["messages"]
     return [(message["role"], message["content"]) for message in messages]
 
@@ -254,10 +254,10 @@ def asked(server: EmulatorServer) -> list[tuple[str, str]]:
 def test_system_prompt_is_sent_but_not_in_the_state(server):
     node = QwenCodeInterpreterNode(qwen(server), system_prompt="Be brief.")
     state = compiled(node).invoke(QUESTION)
-    assert asked(server) == [("system", "Be brief."), ("user", "What is 6 times 7?")]
+    assert sent(server) == [("system", "Be brief."), ("user", "What is 6 times 7?")]
     assert [message.type for message in state["messages"]] == ["human", "ai"]
     compiled(node).invoke({"messages": [SystemMessage("Be kind."), HumanMessage("?")]})
-    assert asked(server) == [("system", "Be brief.\n\nBe kind."), ("user", "?")]
+    assert sent(server) == [("system", "Be brief.\n\nBe kind."), ("user", "?")]
 
 
 OF_ANOTHER_AGENT = [
@@ -311,7 +311,7 @@ OF_ANOTHER_AGENT = [
 def test_history_modes(server, history, expected):
     node = QwenCodeInterpreterNode(qwen(server), history=history)
     state = compiled(node).invoke({"messages": OF_ANOTHER_AGENT})
-    assert asked(server) == expected
+    assert sent(server) == expected
     assert len(state["messages"]) == 7
 
 
@@ -474,8 +474,8 @@ BOTH = ["values", "messages"]
 def _without_ids(state: Any) -> Any:
     """A state with the ids of requests, items and messages numbered."""
     answer = state["messages"][-1]
-    told = [answer.model_dump(), state["code_executions"], state["plugin_counts"]]
-    text = json.dumps(told, sort_keys=True)
+    result = [answer.model_dump(), state["code_executions"], state["plugin_counts"]]
+    text = json.dumps(result, sort_keys=True)
     names = [answer.id, answer.response_metadata["request_id"]]
     names += [run["id"] for run in state["code_executions"]]
     for number, name in enumerate(names):

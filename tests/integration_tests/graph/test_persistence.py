@@ -69,13 +69,13 @@ def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
 
     LangGraph logs each class once in a process, and tells listeners every time.
     """
-    told: list[Any] = []
-    unregister = register_serde_event_listener(told.append)
-    yield told
+    result: list[Any] = []
+    unregister = register_serde_event_listener(result.append)
+    yield result
     unregister()
     logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
     assert [record for record in logged if record.levelno >= logging.WARNING] == []
-    assert told == []
+    assert result == []
 
 
 def thread() -> dict[str, Any]:
@@ -118,7 +118,7 @@ async def _aevent_stream(graph: Any, config: Any, durability: str) -> Any:
 
 
 EMPTY: dict[str, Any] = {"messages": []}
-WAYS = {
+ENTRY_POINTS = {
     "invoke": _invoked,
     **{f"stream {mode}": _streamed(mode) for mode in MODES},
     "stream all": _streamed(MODES),
@@ -132,10 +132,12 @@ ASYNC_WAYS = {
 }
 
 
-def with_durabilities(ways: dict[str, Any]) -> list[tuple[str, str]]:
+def with_durabilities(entry_points: dict[str, Any]) -> list[tuple[str, str]]:
     """The first and the last way with every durability, those between with one each."""
-    first, *between, last = ways
-    ends = [(way, durability) for way in (first, last) for durability in DURABILITIES]
+    first, *between, last = entry_points
+    ends = [
+        (entry_point, durability) for entry_point in (first, last) for durability in DURABILITIES
+    ]
     return [*ends, *zip(between, itertools.cycle(DURABILITIES), strict=False)]
 
 
@@ -158,42 +160,42 @@ def test_expected_state_matches_the_script(version: str | None):
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-@pytest.mark.parametrize(("way", "durability"), with_durabilities(WAYS))
+@pytest.mark.parametrize(("entry_point", "durability"), with_durabilities(ENTRY_POINTS))
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_stored_state_does_not_depend_on_the_entry_point(
-    place: str, way: str, version: str | None, durability: str, url: str
+    place: str, entry_point: str, version: str | None, durability: str, url: str
 ):
     with saver(place) as checkpointer:
         graph = conversation(url, version).compile(checkpointer)
         config = thread()
-        output = WAYS[way](graph, config, durability)
-        kept = graph.get_state(config).values
-    _is_whole(kept, output, version)
+        output = ENTRY_POINTS[entry_point](graph, config, durability)
+        stored = graph.get_state(config).values
+    _is_whole(stored, output, version)
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-@pytest.mark.parametrize(("way", "durability"), with_durabilities(ASYNC_WAYS))
+@pytest.mark.parametrize(("entry_point", "durability"), with_durabilities(ASYNC_WAYS))
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 async def test_stored_state_does_not_depend_on_the_async_entry_point(
-    place: str, way: str, version: str | None, durability: str, url: str
+    place: str, entry_point: str, version: str | None, durability: str, url: str
 ):
     async with async_saver(place) as checkpointer:
         graph = conversation(url, version).compile(checkpointer)
         config = thread()
-        output = await ASYNC_WAYS[way](graph, config, durability)
-        kept = (await graph.aget_state(config)).values
-    _is_whole(kept, output, version)
+        output = await ASYNC_WAYS[entry_point](graph, config, durability)
+        stored = (await graph.aget_state(config)).values
+    _is_whole(stored, output, version)
 
 
-def _is_whole(kept: dict[str, Any], output: Any, version: str | None) -> None:
+def _is_whole(stored: dict[str, Any], output: Any, version: str | None) -> None:
     """Loaded equals stored, and that is what every other way ends with."""
-    assert comparable(kept) == expected(version)
+    assert comparable(stored) == expected(version)
     if output is not None:
-        assert plain(kept) == plain(output)
-        assert [type(message) for message in kept["messages"]] == [
+        assert plain(stored) == plain(output)
+        assert [type(message) for message in stored["messages"]] == [
             type(message) for message in output["messages"]
         ]
-    assert {type(execution) for execution in kept["code_executions"]} == {dict}
+    assert {type(execution) for execution in stored["code_executions"]} == {dict}
 
 
 def visits(model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: bool = False) -> Any:
@@ -281,8 +283,10 @@ def test_state_can_be_passed_manually(model: ChatQwenCodeInterpreter):
     """What a graph ends with can be given to another run, whole or through JSON."""
     graph = visits(model)
     state: dict[str, Any] = {"messages": [], "plugin_counts": {}}
-    for kept in (state, None, None):
-        counts = kept["plugin_counts"] if kept else json.loads(json.dumps(state["plugin_counts"]))
+    for stored in (state, None, None):
+        counts = (
+            stored["plugin_counts"] if stored else json.loads(json.dumps(state["plugin_counts"]))
+        )
         messages = [*state["messages"], HumanMessage(QUESTIONS[0])]
         state = graph.invoke({**state, "messages": messages, "plugin_counts": counts})
     state = graph.invoke({**state, "messages": [*state["messages"], HumanMessage(QUESTIONS[0])]})
@@ -354,8 +358,8 @@ def test_interrupted_run_resumes_in_another_process(place: str, url: str):
                 resume = {"resume": QUESTIONS[1]} if where == "human" else {}
                 runs.append({**_run(config), "version": version, "asking": asking, **resume})
     with another_process(place=place, url=url, runs=runs) as process:
-        told, complaints = process.communicate()
-    states = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+        result, complaints = process.communicate()
+    states = [json.loads(line) for line in result.splitlines() if line.startswith("{")]
     assert complaints == ""
     assert states == [expected(run["version"]) for run in runs]
 
@@ -377,24 +381,24 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
 def test_killed_run_resumes_without_loss(place: str, moment: str, durability: str):
-    told, faults = MOMENTS[moment]
-    asking = "waiting" if told[-1] == "waits" else "alone"
+    result, faults = MOMENTS[moment]
+    asking = "waiting" if result[-1] == "waits" else "alone"
     config = thread()
     run = {**_run(config), "asking": asking, "durability": durability, "input": EMPTY}
     with EmulatorServer(responder=Answers(), faults=tuple(faults)) as server:
         with another_process(place=place, url=server.url, runs=[run]) as process:
-            assert [process.stdout.readline().strip() for _ in told] == told
+            assert [process.stdout.readline().strip() for _ in result] == result
             process.kill()  # by SIGKILL
-        asked = len(server.requests)
+        sent = len(server.requests)
         with saver(place) as checkpointer:
             graph = conversation(server.url).compile(checkpointer)
-            kept = graph.get_state(config)
-            graph.invoke(None if kept.created_at else EMPTY, config)
+            stored = graph.get_state(config)
+            graph.invoke(None if stored.created_at else EMPTY, config)
             state = graph.get_state(config).values
-        asked_again = len(server.requests) - asked
+        asked_again = len(server.requests) - sent
     assert comparable(state) == expected(None)
     if durability == "exit":
-        assert not kept.created_at
+        assert not stored.created_at
     if durability == "sync":  # what was answered is not asked again
         assert asked_again == (2 if moment == "in the first answer" else 1)
 
@@ -421,15 +425,15 @@ def _wait_for_writes(checkpointer: Any, config: dict[str, Any], tasks: int) -> N
     written: list[Any] = []
     while len(written) < tasks:
         time.sleep(0.01)
-        kept = checkpointer.get_tuple(config)
-        writes = kept.pending_writes if kept else []
+        stored = checkpointer.get_tuple(config)
+        writes = stored.pending_writes if stored else []
         written = [task for task, channel, _ in writes if channel == "plugin_counts"]
 
 
 def _visited(graph: Any, config: dict[str, Any]) -> Any:
     """The checkpoint from which the second visit started."""
     visits = [
-        kept for kept in graph.get_state_history(config) if kept.next == ("code_interpreter",)
+        stored for stored in graph.get_state_history(config) if stored.next == ("code_interpreter",)
     ]
     return visits[0]
 
@@ -454,8 +458,8 @@ def test_new_question_from_an_earlier_checkpoint(place: str, url: str):
         graph.invoke(EMPTY, config)
         whole = graph.get_state(config)
         earlier = _visited(graph, config)
-        asked = earlier.values["messages"][-1]
-        changed = HumanMessage(QUESTIONS[0], id=asked.id)
+        sent = earlier.values["messages"][-1]
+        changed = HumanMessage(QUESTIONS[0], id=sent.id)
         fork = graph.update_state(earlier.config, {"messages": [changed]}, as_node="ask")
         graph.invoke(None, fork)
         state = graph.get_state(config).values

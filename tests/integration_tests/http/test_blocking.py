@@ -20,8 +20,8 @@ def test_first_calls_do_not_block_the_event_loop(api):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["blocks are seen"]
-    assert told["said"] == ["7**5 = 16807."] * (blocking_program.CALLS_AT_ONCE + 2)
+    result = json.loads(done.stdout)
+    assert result["blocks are seen"]
+    assert result["said"] == ["7**5 = 16807."] * (blocking_program.CALLS_AT_ONCE + 2)
     # Calls that come first together share a client, and sync and async share the certificates.
-    assert told["built"] == ["AsyncClient", "create_ssl_context"]
+    assert result["built"] == ["AsyncClient", "create_ssl_context"]

@@ -27,12 +27,12 @@ async def ask_at_once(url: str) -> None:
 
 
 def test_model_collected_with_its_loop_leaves_no_sockets(url):
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as text:
         warnings.simplefilter("always")
         for _ in range(3):
             asyncio.run(ask_at_once(url))
             gc.collect()
-    assert [str(one.message) for one in said if one.category is ResourceWarning] == []
+    assert [str(one.message) for one in text if one.category is ResourceWarning] == []
 
 
 def test_model_collected_before_its_loop_closes_connections(url):

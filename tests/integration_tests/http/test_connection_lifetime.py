@@ -182,10 +182,10 @@ def forgets_an_event_stream(model: ChatQwenCodeInterpreter) -> None:
 
 
 def is_forgotten_in_a_cycle(model: ChatQwenCodeInterpreter) -> None:
-    kept: list[Any] = [model.stream("on")]
-    kept.append(kept)
-    next(kept[0])
-    del kept
+    stored: list[Any] = [model.stream("on")]
+    stored.append(stored)
+    next(stored[0])
+    del stored
     gc.collect()
 
 
@@ -233,10 +233,10 @@ async def acloses_an_event_stream(model: ChatQwenCodeInterpreter) -> None:
 
 
 async def ais_forgotten_in_a_cycle(model: ChatQwenCodeInterpreter) -> None:
-    kept: list[Any] = [model.astream("on")]
-    kept.append(kept)
-    await anext(kept[0])
-    del kept
+    stored: list[Any] = [model.astream("on")]
+    stored.append(stored)
+    await anext(stored[0])
+    del stored
     gc.collect()
 
 
@@ -276,10 +276,10 @@ def test_open_stream_ends_with_its_loop(counting, model):
 @pytest.mark.parametrize("callbacks", [[], [BaseCallbackHandler()]], ids=["unheard", "heard"])
 def test_open_stream_ends_with_its_loop_without_output(counting, model, callbacks):
     """As it does where its reader fails: the traceback holds the reader, who holds the stream."""
-    said: list[dict[str, Any]] = []
+    text: list[dict[str, Any]] = []
 
     async def fail() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: said.append(told))
+        asyncio.get_running_loop().set_exception_handler(lambda _, result: text.append(result))
         await model.ainvoke("whole")
         stream = model.astream("on", {"callbacks": callbacks})
         async for _ in stream:
@@ -288,7 +288,7 @@ def test_open_stream_ends_with_its_loop_without_output(counting, model, callback
     for _ in range(20):  # the order changes
         with pytest.raises(Mistake):
             asyncio.run(fail())
-    assert said == []
+    assert text == []
     assert counting.sees(0)
 
 
@@ -296,10 +296,10 @@ def test_open_stream_ends_with_its_loop_without_output(counting, model, callback
 
 
 @pytest.mark.parametrize("question", ["silent", "on"])
-@pytest.mark.parametrize("way", ["ainvoke", "astream"])
-async def test_cancelled_task_closes_its_connection(counting, model, question, way):
+@pytest.mark.parametrize("entry_point", ["ainvoke", "astream"])
+async def test_cancelled_task_closes_its_connection(counting, model, question, entry_point):
     async def ask() -> None:
-        if way == "ainvoke":
+        if entry_point == "ainvoke":
             await model.ainvoke(question)
         async for _ in model.astream(question):
             pass
@@ -385,11 +385,11 @@ def clients_and_loops() -> int:
 
 
 def test_model_keeps_no_clients_of_ended_loops(counting, model):
-    kept = []
+    stored = []
     for _ in range(3):
         asyncio.run(model.ainvoke("whole"))
-        kept.append(clients_and_loops())
-    assert kept[0] == kept[2]
+        stored.append(clients_and_loops())
+    assert stored[0] == stored[2]
 
 
 def test_restarted_loop_reuses_its_connection(counting, model):
@@ -411,8 +411,8 @@ def test_threads_with_own_loops_share_a_model(counting, model):
         return [message.text for message in answers]
 
     with ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(lambda: asyncio.run(ask())) for _ in range(8)]
-        assert [answers.result() for answers in asked] == [[_ANSWER] * 3] * 8
+        sent = [threads.submit(lambda: asyncio.run(ask())) for _ in range(8)]
+        assert [answers.result() for answers in sent] == [[_ANSWER] * 3] * 8
     assert counting.sees(0, requests=24)
 
 

@@ -10,7 +10,7 @@ import re
 
 import pytest
 from fault_cases import FAULTS, WIRES
-from fault_matrix import WAYS, Row, expected, line, observe, stage, titled, written
+from fault_matrix import ENTRY_POINTS, Row, expected, line, observe, stage, titled, written
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +34,13 @@ every_fault = pytest.mark.parametrize("name", [of_a_row(name) for name in FAULTS
 
 @every_fault
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("way", WAYS)
-def test_fault_has_the_expected_outcome(name: str, wire: str, way: str):
-    outcomes = observed(name)[wire, way]
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_fault_has_the_expected_outcome(name: str, wire: str, entry_point: str):
+    outcomes = observed(name)[wire, entry_point]
     cases = list(FAULTS[name].cases(wire))
-    wanted = [expected(case, way) for case in cases]
+    wanted = [expected(case, entry_point) for case in cases]
     assert outcomes == [want or outcome for want, outcome in zip(wanted, outcomes, strict=True)]
-    assert all(outcome.told for outcome in outcomes if not outcome.error)
+    assert all(outcome.result for outcome in outcomes if not outcome.error)
 
 
 @every_fault

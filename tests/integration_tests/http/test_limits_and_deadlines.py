@@ -20,7 +20,7 @@ from typing import Any, Self
 import httpx
 import pytest
 from dashscope_streams import ONE_RUN, REQUEST_ID, STREAMS, stream
-from entry_points import WAYS, every_way
+from entry_points import ENTRY_POINTS, every_entry_point
 from mock_service import Pieces
 from stream_corpus import CORPUS
 
@@ -83,11 +83,11 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("piece", ENDLESS.values(), ids=ENDLESS)
-@every_way
-def test_endless_answer_without_events_is_ended(service, way, piece):
+@every_entry_point
+def test_endless_answer_without_events_is_ended(service, entry_point, piece):
     served = service(endless(piece))
     with pytest.raises(QwenStreamError) as caught:
-        way(served.model(max_frame_bytes=MIB))
+        entry_point(served.model(max_frame_bytes=MIB))
     assert len(served.requests) == 1
     assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
     if not isinstance(caught.value, QwenAnswerLimitError):
@@ -95,8 +95,8 @@ def test_endless_answer_without_events_is_ended(service, way, piece):
 
 
 def test_endless_answer_with_events_is_ended(service):
-    said = b'data:{"output":{"choices":[{"message":{"content":"la "}}]}}\n\n'
-    served = service(endless(said))
+    text = b'data:{"output":{"choices":[{"message":{"content":"la "}}]}}\n\n'
+    served = service(endless(text))
     with pytest.raises(QwenAnswerLimitError, match=r"max_answer_bytes \(1048576\)") as caught:
         served.model(max_answer_bytes=MIB).invoke("?")
     assert caught.value.partial.content.endswith("la la ")
@@ -108,8 +108,8 @@ FRAMES = [frame + b"\n\n" for frame in WHOLE.split(b"\n\n") if frame]
 
 def test_answer_of_exactly_the_maximum_size_is_read(service):
     before_the_finish = sum(map(len, FRAMES[:-1]))  # with which it is whole
-    told = service(Pieces(*FRAMES)).model(max_answer_bytes=before_the_finish).invoke("?")
-    assert told.content == STREAMS["one run"].content
+    result = service(Pieces(*FRAMES)).model(max_answer_bytes=before_the_finish).invoke("?")
+    assert result.content == STREAMS["one run"].content
     with pytest.raises(QwenAnswerLimitError, match="max_answer_bytes"):
         service(Pieces(*FRAMES)).model(max_answer_bytes=before_the_finish - 1).invoke("?")
 
@@ -119,8 +119,8 @@ def test_bytes_without_events_count_from_the_last_event(service):
     body = (*comments, FRAMES[0], *comments, *FRAMES[1:])
     most = 400 + 500 + 2
     assert len(FRAMES[0]) < most < len(b"".join(FRAMES))
-    told = service(Pieces(*body)).model(max_frame_bytes=most).invoke("?")
-    assert told.content == STREAMS["one run"].content
+    result = service(Pieces(*body)).model(max_frame_bytes=most).invoke("?")
+    assert result.content == STREAMS["one run"].content
     for late in ((*comments, *FRAMES), (FRAMES[0], *comments, *FRAMES[1:])):
         with pytest.raises(QwenAnswerLimitError, match="max_frame_bytes"):
             service(Pieces(*late)).model(max_frame_bytes=most - 1).invoke("?")
@@ -150,14 +150,16 @@ PACKED = {
 
 @pytest.mark.parametrize("encoding", PACKED)
 @pytest.mark.parametrize("name", ["dashscope: one run", "responses: one run"])
-@every_way
-def test_compressed_answers_are_read(service, way, encoding, name):
+@every_entry_point
+def test_compressed_answers_are_read(service, entry_point, encoding, name):
     body, headers = PACKED[encoding](CORPUS[name].body), {"content-encoding": encoding}
     for step in (1, 7, len(body)):
         pieces = [body[at : at + step] for at in range(0, len(body), step)]
         served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(*pieces)))  # noqa: B023
-        told = way(served.model(api=CORPUS[name].api))
-        text = "".join(map(lambda one: one.text, told)) if isinstance(told, list) else told.text  # noqa: C417
+        result = entry_point(served.model(api=CORPUS[name].api))
+        text = (
+            "".join(map(lambda one: one.text, result)) if isinstance(result, list) else result.text
+        )
         assert text == CORPUS[name].content
         assert served.requests[0].headers["accept-encoding"] == "gzip, deflate"
 
@@ -202,8 +204,8 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-@every_way
-def test_decompression_bomb_is_limited(service, way, bomb):
+@every_entry_point
+def test_decompression_bomb_is_limited(service, entry_point, bomb):
     packed, headers = packed_bomb(bomb), {"content-encoding": "gzip"}
     assert len(packed) < len(bomb) / 900
     served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(packed)))
@@ -211,20 +213,20 @@ def test_decompression_bomb_is_limited(service, way, bomb):
     tracemalloc.start()
     try:
         with pytest.raises(QwenAnswerLimitError):
-            way(model)
+            entry_point(model)
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()
 
 
-@every_way
-def test_decompression_bomb_in_an_error_body_is_limited(service, way):
+@every_entry_point
+def test_decompression_bomb_in_an_error_body_is_limited(service, entry_point):
     packed, headers = packed_bomb(b"[" * 24 * MIB), {"content-encoding": "gzip"}
     served = service(lambda: httpx.Response(400, headers=headers, stream=Pieces(packed)))
     tracemalloc.start()
     try:
         with pytest.raises(QwenAPIError, match="HTTP 400"):
-            way(served.model())
+            entry_point(served.model())
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()
@@ -240,13 +242,13 @@ WRONGLY_PACKED = {
 }
 
 
-@pytest.mark.parametrize(("encoding", "body", "said"), WRONGLY_PACKED.values(), ids=WRONGLY_PACKED)
-@every_way
-def test_answers_that_cannot_be_decompressed(service, way, encoding, body, said):
+@pytest.mark.parametrize(("encoding", "body", "text"), WRONGLY_PACKED.values(), ids=WRONGLY_PACKED)
+@every_entry_point
+def test_answers_that_cannot_be_decompressed(service, entry_point, encoding, body, text):
     headers = {"content-encoding": encoding}
     served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(body)))
-    with pytest.raises(QwenStreamError, match=said):
-        way(served.model())
+    with pytest.raises(QwenStreamError, match=text):
+        entry_point(served.model())
     assert len(served.requests) == 1
 
 
@@ -315,9 +317,9 @@ class Dripping:
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
         with closing(connection), connection:
-            asked = b""
-            while not asked.endswith(b"}}"):  # the body's
-                asked += connection.recv(65536)
+            sent = b""
+            while not sent.endswith(b"}}"):  # the body's
+                sent += connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + HALF)
             try:
                 for byte in self._body:
@@ -334,26 +336,26 @@ DRIPS = {"drips": (b":" * 10_000, 0.02), "is silent": (b"", 0.0)}
 
 
 @pytest.mark.parametrize(("body", "seconds"), DRIPS.values(), ids=DRIPS)
-@every_way
-def test_call_ends_at_its_total_timeout(way, body, seconds):
+@every_entry_point
+def test_call_ends_at_its_total_timeout(entry_point, body, seconds):
     with Dripping(body, seconds) as server:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", total_timeout=0.4)
         with pytest.raises(QwenTimeoutError, match=r"total_timeout \(0.4 s\)") as caught:
-            way(model)
+            entry_point(model)
         assert server.left.wait(10)  # though nothing else would have ended it for 300 s
     assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
 
 
-@every_way
-def test_retry_wait_beyond_the_deadline_is_not_started(service, way, waits):
+@every_entry_point
+def test_retry_wait_beyond_the_deadline_is_not_started(service, entry_point, waits):
     body = {"code": "Throttling", "message": "No.", "request_id": REQUEST_ID}
     headers = {"retry-after": "30"}
     served = service(lambda: httpx.Response(429, json=body, headers=headers))
     with pytest.raises(QwenAPIError, match="No"):
-        way(served.model(total_timeout=10))
+        entry_point(served.model(total_timeout=10))
     assert (len(served.requests), waits) == (1, [])
     with pytest.raises(QwenAPIError, match="No"):
-        way(served.model(total_timeout=100))
+        entry_point(served.model(total_timeout=100))
     assert waits == [30.0, 30.0]
 
 
@@ -377,8 +379,8 @@ def test_complete_answer_at_the_deadline_is_returned(service):
             pause(0.15)
             yield b"\n"
 
-    told = service(Late()).model(total_timeout=0.1).invoke("?")
-    assert told.content == STREAMS["one run"].content
+    result = service(Late()).model(total_timeout=0.1).invoke("?")
+    assert result.content == STREAMS["one run"].content
 
 
 def test_usage_after_the_finish_is_read_after_the_deadline(service):
@@ -392,8 +394,8 @@ def test_usage_after_the_finish_is_read_after_the_deadline(service):
             yield b": still here\n\n"
             yield usage + after
 
-    told = service(Late()).model(api=answer.api, total_timeout=0.1).invoke("?")
-    assert told.usage_metadata["total_tokens"] == answer.usage[2]
+    result = service(Late()).model(api=answer.api, total_timeout=0.1).invoke("?")
+    assert result.usage_metadata["total_tokens"] == answer.usage[2]
 
 
 def test_missing_end_of_body_is_not_awaited(service, monkeypatch):
@@ -405,35 +407,35 @@ def test_missing_end_of_body_is_not_awaited(service, monkeypatch):
             yield WHOLE
             await asyncio.Event().wait()
 
-    for way in ("ainvoke", "astream"):
+    for entry_point in ("ainvoke", "astream"):
         body = Open()
-        assert WAYS[way](service(body).model())
+        assert ENTRY_POINTS[entry_point](service(body).model())
         assert body.closed
 
 
 def test_timeout_error_reports_a_running_program(service):
-    for frames, said in [(4, True), (6, False)]:
+    for frames, text in [(4, True), (6, False)]:
         body = Pieces(stream(*ONE_RUN[:frames]), breaks=httpx.ReadTimeout("slow"))
         with pytest.raises(QwenTimeoutError, match="stream_chunk_timeout") as caught:
             service(body).model().invoke("?")
-        assert ("A program was running" in str(caught.value)) is said
+        assert ("A program was running" in str(caught.value)) is text
 
 
 def test_keepalive_detects_a_dead_connection():
     """The system probes it: a service that computes answers, one that is gone does not."""
     with Dripping(b"", 0.0) as server, httpx.Client() as client:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k", http_client=client)
-        kept: list[Any] = []
+        stored: list[Any] = []
         send = client.send
 
         def remember(*given: Any, **how: Any) -> httpx.Response:
-            kept.append(send(*given, **how))
-            return kept[-1]
+            stored.append(send(*given, **how))
+            return stored[-1]
 
         client.send = remember  # type: ignore[method-assign]
         chunks = model.stream("?")
         next(chunks)
-        connection = kept[0].extensions["network_stream"].get_extra_info("socket")
+        connection = stored[0].extensions["network_stream"].get_extra_info("socket")
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
         chunks.close()
@@ -455,16 +457,18 @@ def test_limits_must_be_positive(field, value):
 )
 def test_each_phase_has_its_own_timeout(service, total, sent, reading):
     """No more than what is left of all of it, but never 0, which sockets take for no limit."""
-    seen: list[dict[str, float]] = []
+    observed: list[dict[str, float]] = []
 
     def answer() -> httpx.Response:
-        seen.append(dict(served.requests[0].extensions["timeout"]))
+        observed.append(dict(served.requests[0].extensions["timeout"]))
         return httpx.Response(200, stream=Pieces(WHOLE))
 
     served = service(answer)
     times = {"connect_timeout": 3, "timeout": 5, "stream_chunk_timeout": 7, "total_timeout": total}
     assert served.model(**times).invoke("?").content
-    assert tuple(seen[0][part] for part in ("connect", "read", "write")) == pytest.approx(sent, 0.1)
+    assert tuple(observed[0][part] for part in ("connect", "read", "write")) == pytest.approx(
+        sent, 0.1
+    )
     assert served.requests[0].extensions["timeout"]["read"] == pytest.approx(reading, 0.1)
 
 
@@ -485,8 +489,8 @@ def test_error_before_the_deadline_keeps_its_class(service, answer, kind):
 
 def test_answer_in_many_pieces_is_read_before_the_deadline(service):
     body = Pieces(*(frame + b"\n\n" for frame in WHOLE.split(b"\n\n")))
-    told = service(body).model(total_timeout=1000).invoke("?")
-    assert told.content == STREAMS["one run"].content
+    result = service(body).model(total_timeout=1000).invoke("?")
+    assert result.content == STREAMS["one run"].content
 
 
 def test_answer_is_not_read_after_the_deadline(service):

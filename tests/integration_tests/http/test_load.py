@@ -36,35 +36,35 @@ def test_small_load_test_passes():
 
 
 @pytest.fixture
-def mind():
+def responder():
     return service.Responder()
 
 
 @pytest.fixture
-def server(mind):
-    with EmulatorServer(responder=mind, faults=service.Spoiler(mind)) as server:
+def server(responder):
+    with EmulatorServer(responder=responder, faults=service.FaultInjector(responder)) as server:
         yield server
 
 
 async def outcome(model: ChatQwenCodeInterpreter, number: int) -> Any:
     try:
-        return await model.ainvoke(plan.asked(number))
+        return await model.ainvoke(plan.sent(number))
     except QwenError as error:
         return error
 
 
 @pytest.mark.parametrize("api", plan.APIS)
-async def test_answers_with_and_without_faults_are_as_expected(server, mind, api):
+async def test_answers_with_and_without_faults_are_as_expected(server, responder, api):
     model = ChatQwenCodeInterpreter(
         api=api, base_url=server.url, api_key="any", stream_chunk_timeout=1.0
     )
     with_fault = [plan.SPOILT + plan.ONE_OF * kind for kind in range(len(plan.SPOILINGS))]
-    assert {plan.spoiling(number) for number in with_fault} == set(plan.SPOILINGS)
+    assert {plan.fault_plan(number) for number in with_fault} == set(plan.SPOILINGS)
     numbers = [*with_fault, *range(10)]
     outcomes = await asyncio.gather(*(outcome(model, number) for number in numbers))
-    requests = mind.seen().requests
-    for number, seen in zip(numbers, outcomes, strict=True):
-        assert plan.wrong(api, number, seen, requests[number]) == []
+    requests = responder.observed().requests
+    for number, observed in zip(numbers, outcomes, strict=True):
+        assert plan.wrong(api, number, observed, requests[number]) == []
 
 
 @pytest.mark.parametrize("api", plan.APIS)
@@ -73,9 +73,9 @@ async def test_unexpected_answers_are_detected(server, api):
     right = await outcome(model, 5)
     assert plan.wrong(api, 5, right, 1) == []
     assert found(api, 5, right, requests=2) == {"2"}
-    seen = {"text", "reasoning", "usage"} | ({"code"} if api != "chat_completions" else set())
-    assert found(api, 8, right) >= seen - {"usage"}
-    assert found(api, 6, right) >= seen
+    observed = {"text", "reasoning", "usage"} | ({"code"} if api != "chat_completions" else set())
+    assert found(api, 8, right) >= observed - {"usage"}
+    assert found(api, 6, right) >= observed
     right.response_metadata.pop("plugins", None)
     assert ("counts" in found(api, 5, right)) is (api != "chat_completions")
     assert "in place of a message" in plan.wrong(api, 5, QwenError("no"), 1)[0]
@@ -96,7 +96,7 @@ async def test_unexpected_errors_are_detected(server):
     assert "in place of" in plan.wrong("dashscope", numbers["cut early"], cut, 1)[0]
 
 
-def found(api: str, number: int, seen: Any, *, requests: int = 1) -> set[str]:
+def found(api: str, number: int, observed: Any, *, requests: int = 1) -> set[str]:
     """What differs, by the first word of each difference."""
-    differences = plan.wrong(api, number, seen, requests)
+    differences = plan.wrong(api, number, observed, requests)
     return {difference.partition("): ")[2].split()[0] for difference in differences}

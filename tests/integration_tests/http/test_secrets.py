@@ -85,9 +85,9 @@ def test_mcp_secrets_are_sent_but_not_shown(service):
     served = service(responses_streams.STREAMS["one run"].body)
     bound = served.model(api="responses").bind_tools([MCP])
     for one in (bound, bound.bind(temperature=0.5), copy.copy(bound), bound.with_retry()):
-        shown = [repr(one), str(one), dumps(one)]
-        assert all("maps.example" in text for text in shown)
-        assert not any(SECRET in text for text in shown)
+        displayed = [repr(one), str(one), dumps(one)]
+        assert all("maps.example" in text for text in displayed)
+        assert not any(SECRET in text for text in displayed)
         one.invoke("Hi")
     assert all(MCP in body["tools"] for body in served.bodies)
     assert MCP["authorization"] == SECRET  # the caller's own is as it was
@@ -159,18 +159,18 @@ def test_plain_http_to_this_machine_is_allowed(service, url):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "text"),
     [
         (f"https://thief.example/{SECRET}", "redirects to https://thief.example, which"),
         ("/elsewhere", "check base_url"),
         (None, "check base_url"),
     ],
 )
-def test_redirects_are_not_followed(service, status, location, said):
+def test_redirects_are_not_followed(service, status, location, text):
     headers = {"location": location} if location else {}
     served = service(lambda: httpx.Response(status, headers=headers, content=b"moved"))
     client = httpx.Client(transport=httpx.MockTransport(served), follow_redirects=True)
-    with pytest.raises(QwenAPIError, match=said) as caught:
+    with pytest.raises(QwenAPIError, match=text) as caught:
         served.model(http_client=client, api_key=SECRET).invoke("Hi")
     assert [request.url.host for request in served.requests] == ["127.0.0.1"]
     assert caught.value.status_code == status
@@ -201,7 +201,7 @@ def test_service_messages_are_escaped(service):
     for answer in answers:
         with pytest.raises(QwenError) as caught:
             service(answer).model(max_retries=0).invoke("Hi")
-        shown = "".join(traceback.format_exception_only(caught.value))
-        assert not {"\x1b", "\x9b", "\u202e", "\r", "\x08", "\x07"} & set(shown)
-        assert "owned" in shown
+        displayed = "".join(traceback.format_exception_only(caught.value))
+        assert not {"\x1b", "\x9b", "\u202e", "\r", "\x08", "\x07"} & set(displayed)
+        assert "owned" in displayed
     assert caught.value.partial is None

@@ -52,7 +52,7 @@ async def _av3(model: Any, config: Any) -> None:
     await (await model.astream_events("?", config, version="v3"))
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model, config: model.invoke("?", config),
     "ainvoke": lambda model, config: asyncio.run(model.ainvoke("?", config)),
     "stream": lambda model, config: list(model.stream("?", config)),
@@ -63,7 +63,7 @@ WAYS = {
     "async v3": lambda model, config: asyncio.run(_av3(model, config)),
     "astream_events": lambda model, config: asyncio.run(_aevents(model, config)),
 }
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
 
 
 def traced(call: Any) -> Any:
@@ -80,10 +80,10 @@ def below(run: Any, kind: str) -> list[Any]:
     return children + [one for child in run.child_runs for one in below(child, kind)]
 
 
-@every_way
+@every_entry_point
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_executions_are_tool_runs_under_the_model_run(url, way, version):
-    run = traced(lambda config: way(qwen(url, output_version=version), config))
+def test_executions_are_tool_runs_under_the_model_run(url, entry_point, version):
+    run = traced(lambda config: entry_point(qwen(url, output_version=version), config))
     assert run.run_type == "llm"
     good, bad = run.child_runs
     for tool in (good, bad):
@@ -106,36 +106,40 @@ def test_execution_without_output_ends_when_the_model_continues(url):
     assert [child.outputs for child in run.child_runs] == [{"output": {"status": "completed"}}] * 2
 
 
-@every_way
-def test_usage_is_in_the_metadata_of_the_run(url, way):
+@every_entry_point
+def test_usage_is_in_the_metadata_of_the_run(url, entry_point):
     """There traces can be searched by it."""
-    run = traced(lambda config: way(qwen(url, api="dashscope"), config))
+    run = traced(lambda config: entry_point(qwen(url, api="dashscope"), config))
     metadata = run.extra["metadata"]
     assert metadata["plugins"] == {"code_interpreter": {"count": 2}}
     assert len(metadata["inference_usage"]) == 3
     assert not {"plugins", "inference_usage"} & run.child_runs[0].extra["metadata"].keys()
-    told = traced(lambda config: way(qwen(url, api="responses"), config)).extra["metadata"]
-    assert told["plugins"] == {"code_interpreter": {"count": 2}}
-    assert "inference_usage" not in told
+    result = traced(lambda config: entry_point(qwen(url, api="responses"), config)).extra[
+        "metadata"
+    ]
+    assert result["plugins"] == {"code_interpreter": {"count": 2}}
+    assert "inference_usage" not in result
 
 
-@every_way
-def test_chat_completions_has_no_tool_runs(url, way):
-    run = traced(lambda config: way(qwen(url, api="chat_completions"), config))
+@every_entry_point
+def test_chat_completions_has_no_tool_runs(url, entry_point):
+    run = traced(lambda config: entry_point(qwen(url, api="chat_completions"), config))
     assert run.child_runs == []
 
 
-@every_way
-def test_tracing_of_executions_can_be_turned_off(url, way):
-    run = traced(lambda config: way(qwen(url, trace_code_executions=False), config))
+@every_entry_point
+def test_tracing_of_executions_can_be_turned_off(url, entry_point):
+    run = traced(lambda config: entry_point(qwen(url, trace_code_executions=False), config))
     assert run.child_runs == []
 
 
-@pytest.mark.parametrize("way", [WAYS["invoke"], WAYS["ainvoke"], WAYS["batch"]])
-def test_cached_answer_has_no_tool_runs(url, way):
+@pytest.mark.parametrize(
+    "entry_point", [ENTRY_POINTS["invoke"], ENTRY_POINTS["ainvoke"], ENTRY_POINTS["batch"]]
+)
+def test_cached_answer_has_no_tool_runs(url, entry_point):
     model = qwen(url, cache=InMemoryCache())
-    assert len(traced(lambda config: way(model, config)).child_runs) == 2
-    assert traced(lambda config: way(model, config)).child_runs == []
+    assert len(traced(lambda config: entry_point(model, config)).child_runs) == 2
+    assert traced(lambda config: entry_point(model, config)).child_runs == []
 
 
 def test_tool_runs_in_chains_bindings_and_graphs(url):
@@ -182,13 +186,21 @@ def test_call_inside_a_stream_has_its_own_run(url):
     assert (len(inner.child_runs), len(outer.child_runs)) == (2, 2)
 
 
-@pytest.mark.parametrize("way", [WAYS["invoke"], WAYS["ainvoke"], WAYS["stream"], WAYS["astream"]])
-def test_interrupted_answer_ends_open_tool_runs(way):
+@pytest.mark.parametrize(
+    "entry_point",
+    [
+        ENTRY_POINTS["invoke"],
+        ENTRY_POINTS["ainvoke"],
+        ENTRY_POINTS["stream"],
+        ENTRY_POINTS["astream"],
+    ],
+)
+def test_interrupted_answer_ends_open_tool_runs(entry_point):
     collector = RunCollectorCallbackHandler()
     with EmulatorServer(responder=Script(TURN), faults=(Cut(after=9),)) as server:
         model = qwen(server.url)
         with pytest.raises(QwenStreamError):
-            way(model, {"callbacks": [collector]})
+            entry_point(model, {"callbacks": [collector]})
     (run,) = collector.traced_runs
     (tool,) = run.child_runs
     assert tool.end_time is not None
@@ -228,29 +240,29 @@ def test_stream_events_have_tools_and_parents(url):
     async def events() -> list[Any]:
         return [event async for event in qwen(url).astream_events("?", version="v2")]
 
-    told = asyncio.run(events())
-    tools = [event for event in told if event["event"].startswith("on_tool")]
+    result = asyncio.run(events())
+    tools = [event for event in result if event["event"].startswith("on_tool")]
     assert [event["event"] for event in tools] == [
         "on_tool_start",
         "on_tool_end",
         "on_tool_start",
         "on_tool_error",
     ]
-    assert all(event["parent_ids"] == [told[0]["run_id"]] for event in tools)
+    assert all(event["parent_ids"] == [result[0]["run_id"]] for event in tools)
 
 
 def test_handlers_of_the_model_only_receive_no_tool_runs(url):
     """Callbacks that are not inherited listen to the model, and to nothing below it."""
-    heard: list[str] = []
+    received: list[str] = []
 
     class Ear(BaseCallbackHandler):
         def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
-            heard.append("model")
+            received.append("model")
 
         def on_tool_start(self, *args: Any, **kwargs: Any) -> None:
-            heard.append("tool")
+            received.append("tool")
 
     model = qwen(url, callbacks=[Ear()])
     model.invoke("?")
     list(model.stream("?"))
-    assert heard == ["model", "model"]
+    assert received == ["model", "model"]

@@ -20,16 +20,16 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langsmith_server import LangSmith, Run, forget, langsmith_server
 from traced_entry_points import (
+    ENTRY_POINTS,
     GIVEN,
     MCP,
     MODEL,
     SECRETS,
     TREES,
-    WAYS,
     Make,
     deeper,
     emulator,
-    every_way,
+    every_entry_point,
     make,
     with_secrets,
 )
@@ -53,13 +53,13 @@ def outline(runs: list[Run]) -> list[str]:
 
 def check_order(run: Run) -> None:
     """Runs end, lie within those above them, and are sorted by what LangSmith sorts by."""
-    begun, ended = run.span
-    assert begun <= ended
+    started, ended = run.span
+    assert started <= ended
     for child in run.children:
         assert child.trace_id == run.trace_id
         assert child.dotted_order.startswith(f"{run.dotted_order}.")
         child_begun, child_ended = child.span
-        assert begun <= child_begun
+        assert started <= child_begun
         assert child_ended <= ended
         check_order(child)
     for earlier, later in zip(run.children, run.children[1:], strict=False):
@@ -72,12 +72,12 @@ def models(runs: list[Run]) -> list[Run]:
     return [model for model in found if model.children]
 
 
-@every_way
+@every_entry_point
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
-def test_run_tree(langsmith_server: LangSmith, make: Make, way: str, api: str):
-    WAYS[way](lambda **fields: make(**{"api": api, **fields}))
+def test_run_tree(langsmith_server: LangSmith, make: Make, entry_point: str, api: str):
+    ENTRY_POINTS[entry_point](lambda **fields: make(**{"api": api, **fields}))
     roots = langsmith_server.roots()
-    assert outline(roots) == TREES[way]
+    assert outline(roots) == TREES[entry_point]
     for root in roots:
         check_order(root)
         assert root.session_name == "tests"
@@ -88,21 +88,21 @@ def test_run_tree(langsmith_server: LangSmith, make: Make, way: str, api: str):
 
 def check_model(model: Run, api: str) -> None:
     """One model's run: what it was asked, what it answered, and what that took."""
-    ((asked, *_),) = model.inputs["messages"]
-    assert asked["kwargs"]["content"] in ("?", "Six times seven.")
+    ((sent, *_),) = model.inputs["messages"]
+    assert sent["kwargs"]["content"] in ("?", "Six times seven.")
     message = model.message
     content = message["content"]
     text = content if isinstance(content, str) else content[-1]["text"]
     assert text == "It is 42."
     assert message["additional_kwargs"]["reasoning_content"] == "I compute.Again."
-    told = message["response_metadata"]
-    assert [run["code"] for run in told["code_executions"]] == ["6 * 7", "1 / 0"]
-    assert told["plugins"] == {"code_interpreter": {"count": 2}}
-    assert (told["model_name"], told["finish_reason"]) == ("qwen3-max", "stop")
+    result = message["response_metadata"]
+    assert [run["code"] for run in result["code_executions"]] == ["6 * 7", "1 / 0"]
+    assert result["plugins"] == {"code_interpreter": {"count": 2}}
+    assert (result["model_name"], result["finish_reason"]) == ("qwen3-max", "stop")
     assert model.usage == message["usage_metadata"]
     assert model.usage["output_token_details"]["reasoning"] == 3
     if api == "dashscope":
-        spent = told["inference_usage"]
+        spent = result["inference_usage"]
         assert len(spent) == 3
         for kind in ("input_tokens", "output_tokens"):
             assert sum(one[kind] for one in spent) == model.usage[kind]
@@ -130,11 +130,11 @@ def check_programs(model: Run, api: str) -> None:
         assert "\nZeroDivisionError: division by zero" in bad.error
 
 
-@every_way
+@every_entry_point
 def test_tokens_are_counted_once_for_each_model_run(
-    langsmith_server: LangSmith, make: Make, way: str
+    langsmith_server: LangSmith, make: Make, entry_point: str
 ):
-    WAYS[way](make)
+    ENTRY_POINTS[entry_point](make)
     runs = [run for root in langsmith_server.roots() for run in root.everything()]
     counted = [run for run in runs if run.usage]
     assert counted == [run for run in runs if run.run_type == "llm"]
@@ -143,10 +143,14 @@ def test_tokens_are_counted_once_for_each_model_run(
         assert run.usage["total_tokens"] == run.usage["input_tokens"] + run.usage["output_tokens"]
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "v3", "async v3"])
-def test_call_arguments_are_in_the_metadata(langsmith_server: LangSmith, make: Make, way: str):
+@pytest.mark.parametrize(
+    "entry_point", ["invoke", "ainvoke", "stream", "astream", "v3", "async v3"]
+)
+def test_call_arguments_are_in_the_metadata(
+    langsmith_server: LangSmith, make: Make, entry_point: str
+):
     asks = {"model": "qwen3.5-plus", "temperature": 0.5, "max_tokens": 640, "stop": ["stop!"]}
-    WAYS[way](lambda **fields: make(temperature=0.1, **fields).bind(**asks))
+    ENTRY_POINTS[entry_point](lambda **fields: make(temperature=0.1, **fields).bind(**asks))
     root = langsmith_server.root()
     assert root.metadata["ls_model_name"] == "qwen3.5-plus"
     assert root.message["response_metadata"]["model_name"] == "qwen3.5-plus"
@@ -162,22 +166,22 @@ def test_cached_answer_has_no_tool_runs(langsmith_server: LangSmith, make: Make)
     assert outline(langsmith_server.roots()) == [*MODEL, MODEL[0]]
 
 
-@every_way
-def test_executions_can_be_excluded(langsmith_server: LangSmith, make: Make, way: str):
-    WAYS[way](lambda **fields: make(trace_code_executions=False, **fields))
+@every_entry_point
+def test_executions_can_be_excluded(langsmith_server: LangSmith, make: Make, entry_point: str):
+    ENTRY_POINTS[entry_point](lambda **fields: make(trace_code_executions=False, **fields))
     roots = langsmith_server.roots()
     assert outline(roots)
     for model in [model for root in roots for model in root.below("llm")]:
         assert model.children == []
 
 
-@every_way
+@every_entry_point
 def test_nothing_is_posted_without_tracing(
-    langsmith_server: LangSmith, make: Make, way: str, monkeypatch
+    langsmith_server: LangSmith, make: Make, entry_point: str, monkeypatch
 ):
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     forget()
-    WAYS[way](make)
+    ENTRY_POINTS[entry_point](make)
     assert langsmith_server.posted == b""
 
 
@@ -196,23 +200,25 @@ def test_langsmith_hide_settings_apply_to_tool_runs(
 BREAKS = {"cut": Cut, "error frame": ErrorFrame}
 # Frames after which the first words of the answer have come.
 WORDS = {"dashscope": 11, "responses": 25}
-BREAKING_WAYS = [way for way in WAYS if way not in ("batch", "agent")]
+BREAKING_WAYS = [
+    entry_point for entry_point in ENTRY_POINTS if entry_point not in ("batch", "agent")
+]
 
 
-@pytest.mark.parametrize("way", BREAKING_WAYS)
+@pytest.mark.parametrize("entry_point", BREAKING_WAYS)
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize("api", WORDS)
 def test_partial_output_is_in_the_trace_and_the_error(
-    langsmith_server: LangSmith, make: Make, emulator, way: str, fault: str, api: str
+    langsmith_server: LangSmith, make: Make, emulator, entry_point: str, fault: str, api: str
 ):
     emulator.inject_fault(BREAKS[fault](after=WORDS[api]))
     with pytest.raises(QwenError) as caught:
-        WAYS[way](lambda **fields: make(api=api, **fields))
+        ENTRY_POINTS[entry_point](lambda **fields: make(api=api, **fields))
     partial = caught.value.partial
     (model,) = [model for root in langsmith_server.roots() for model in root.below("llm")]
     assert type(caught.value).__name__ in model.error
-    told = model.outputs["generations"][-1][0]["message"]["kwargs"]["response_metadata"]
-    arrived = told["body"]
+    result = model.outputs["generations"][-1][0]["message"]["kwargs"]["response_metadata"]
+    arrived = result["body"]
     assert arrived["text"] == partial.text == "It is"
     assert arrived["reasoning"] == "I compute.Again."
     assert arrived["reasoning"] == partial.additional_kwargs["reasoning_content"]
@@ -223,16 +229,16 @@ def test_partial_output_is_in_the_trace_and_the_error(
         assert arrived["usage"]["total_tokens"] > 0
         assert arrived["plugin_counts"] == {"code_interpreter": 2}
     assert arrived["request_id"] == partial.response_metadata["request_id"]
-    assert told["headers"] == {}
+    assert result["headers"] == {}
 
 
-@pytest.mark.parametrize("way", BREAKING_WAYS)
+@pytest.mark.parametrize("entry_point", BREAKING_WAYS)
 def test_open_program_is_an_error_in_the_trace(
-    langsmith_server: LangSmith, make: Make, emulator, way: str
+    langsmith_server: LangSmith, make: Make, emulator, entry_point: str
 ):
     emulator.inject_fault(Cut(after=9))
     with pytest.raises(QwenError):
-        WAYS[way](make)
+        ENTRY_POINTS[entry_point](make)
     (tool,) = [tool for root in langsmith_server.roots() for tool in root.below("tool")]
     assert tool.inputs == {"code": "6 * 7"}
     assert "The answer broke off" in tool.error
@@ -266,41 +272,43 @@ def _agent_with_mcp(make: Make) -> None:
 
 
 HOLDERS: dict[str, Callable[[Make], Any]] = {
-    **WAYS,
+    **ENTRY_POINTS,
     **{
-        f"{name}, mcp": lambda make, way=way: way(lambda **more: make(**more).bind_tools([MCP]))
-        for name, way in WAYS.items()
+        f"{name}, mcp": lambda make, entry_point=entry_point: entry_point(
+            lambda **more: make(**more).bind_tools([MCP])
+        )
+        for name, entry_point in ENTRY_POINTS.items()
     },
     "agent, mcp": _agent_with_mcp,
 }
 
 
-@pytest.mark.parametrize("way", HOLDERS)
+@pytest.mark.parametrize("entry_point", HOLDERS)
 def test_secrets_are_not_posted_or_shown(
-    langsmith_server: LangSmith, with_secrets: Make, emulator, way: str, caplog, capfd
+    langsmith_server: LangSmith, with_secrets: Make, emulator, entry_point: str, caplog, capfd
 ):
     caplog.set_level(logging.DEBUG)
     emulator.requests.clear()
-    shown = []
+    displayed = []
     for fault in FAULTS:
         if fault:
             emulator.inject_fault(fault)
         try:
-            HOLDERS[way](with_secrets)
+            HOLDERS[entry_point](with_secrets)
         except QwenError as error:
-            shown += [repr(error), *traceback.format_exception(error), repr(error.partial)]
-            shown += [repr(pickle.dumps(error)), dumps(error.partial)]
-    assert len(shown) >= 3 * 4
+            displayed += [repr(error), *traceback.format_exception(error), repr(error.partial)]
+            displayed += [repr(pickle.dumps(error)), dumps(error.partial)]
+    assert len(displayed) >= 3 * 4
     posted = langsmith_server.posted.decode()
-    assert "6 * 7" in posted or "agent, mcp" in way
-    shown += [posted, caplog.text, *capfd.readouterr()]
+    assert "6 * 7" in posted or "agent, mcp" in entry_point
+    displayed += [posted, caplog.text, *capfd.readouterr()]
     for secret in SECRETS.values():
-        assert not [text for text in shown if secret in text]
+        assert not [text for text in displayed if secret in text]
     # They were there to be shown.
     (sent, *_) = emulator.requests
     assert sent.headers["x-token"] == SECRETS["header"]
     assert sent.headers["x-dashscope-workspace"] == SECRETS["workspace"]
-    assert (MCP in sent.body.get("tools", [])) == way.endswith(", mcp")
+    assert (MCP in sent.body.get("tools", [])) == entry_point.endswith(", mcp")
 
 
 def test_secrets_are_not_in_the_serialized_model(with_secrets: Make):
@@ -331,9 +339,9 @@ def priced(request, langsmith_server: LangSmith) -> Iterator[LangSmith]:
     langsmith.configure(client=None)
 
 
-@every_way
-def test_costs_are_posted_but_not_in_messages(priced: LangSmith, make: Make, way: str):
-    WAYS[way](make)
+@every_entry_point
+def test_costs_are_posted_but_not_in_messages(priced: LangSmith, make: Make, entry_point: str):
+    ENTRY_POINTS[entry_point](make)
     runs = [run for root in priced.roots() for run in root.everything()]
     assert [run for run in runs if run.usage] == [run for run in runs if run.run_type == "llm"]
     for run in (run for run in runs if run.usage):

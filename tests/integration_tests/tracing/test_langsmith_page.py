@@ -49,9 +49,9 @@ def drawn(run: Run) -> str:
     """A tree of runs as text; of a run what a reader of LangSmith looks for first."""
     lines = [f"{run.run_type}  {run.name}{_tokens(run)}"]
     if run.run_type == "tool":
-        told = {"code": run.inputs["code"], **((run.outputs or {}).get("output") or {})}
-        told |= {"error": run.error} if run.error else {}
-        lines += [_labelled(name, value) for name, value in told.items()]
+        result = {"code": run.inputs["code"], **((run.outputs or {}).get("output") or {})}
+        result |= {"error": run.error} if run.error else {}
+        lines += [_labelled(name, value) for name, value in result.items()]
     lines += [textwrap.indent(drawn(child), "    ") for child in run.children]
     return "\n".join(lines)
 
@@ -68,7 +68,7 @@ def _labelled(name: str, value: str) -> str:
     return "\n".join([f"  {name + ':':8}{first}", *(f"{'':10}{line}".rstrip() for line in others)])
 
 
-def shown(value: Any) -> str:
+def displayed(value: Any) -> str:
     return _ID.sub("…", json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -87,19 +87,19 @@ def tree(server: LangSmith, url: str) -> str:
 def metadata(server: LangSmith, url: str) -> str:
     model_of(url, "dashscope").invoke(QUESTION)
     run = server.root()
-    return shown({name: run.metadata[name] for name in _METADATA})
+    return displayed({name: run.metadata[name] for name in _METADATA})
 
 
 def response_metadata(server: LangSmith, url: str) -> str:
     model_of(url, "dashscope").invoke(QUESTION)
-    return shown(server.root().message["response_metadata"])
+    return displayed(server.root().message["response_metadata"])
 
 
 def broken(server: LangSmith, url: str) -> str:
     with pytest.raises(QwenStreamError):
         model_of(url, "dashscope").invoke(QUESTION)
     (*_, ((generation,))) = server.root().outputs["generations"]
-    return shown(generation["message"]["kwargs"]["response_metadata"]["body"])
+    return displayed(generation["message"]["kwargs"]["response_metadata"]["body"])
 
 
 BLOCKS = {

@@ -13,13 +13,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from traced_entry_points import (
+    ENTRY_POINTS,
     SECRETS,
     TREES,
-    WAYS,
     Make,
     deeper,
     emulator,
-    every_way,
+    every_entry_point,
     make,
     with_secrets,
 )
@@ -79,10 +79,12 @@ def spans(langsmith_server: LangSmith, monkeypatch, mode: str) -> Iterator[Spans
     langsmith.configure(client=None)
 
 
-@every_way
-def test_runs_are_spans(spans: Spans, langsmith_server: LangSmith, make: Make, way: str, mode: str):
-    WAYS[way](make)
-    assert spans.outline() == TREES[way]
+@every_entry_point
+def test_runs_are_spans(
+    spans: Spans, langsmith_server: LangSmith, make: Make, entry_point: str, mode: str
+):
+    ENTRY_POINTS[entry_point](make)
+    assert spans.outline() == TREES[entry_point]
     assert bool(langsmith_server.posted) == (mode == "hybrid")
 
 
@@ -105,10 +107,10 @@ def test_code_and_tokens_are_attributes(spans: Spans, make: Make):
     assert _errors(good) == ""
     assert "\nZeroDivisionError: division by zero" in _errors(bad)
     (model,) = spans.of_kind("llm")
-    told = model.attributes
-    assert (told["gen_ai.system"], told["gen_ai.request.model"]) == ("qwen", "qwen3-max")
-    assert told["gen_ai.usage.input_tokens"] == message.usage_metadata["input_tokens"]
-    assert told["gen_ai.usage.output_tokens"] == message.usage_metadata["output_tokens"]
+    result = model.attributes
+    assert (result["gen_ai.system"], result["gen_ai.request.model"]) == ("qwen", "qwen3-max")
+    assert result["gen_ai.usage.input_tokens"] == message.usage_metadata["input_tokens"]
+    assert result["gen_ai.usage.output_tokens"] == message.usage_metadata["output_tokens"]
     for span in (good, bad):  # which no model has answered, and which cost no tokens
         assert not [name for name in span.attributes if name.startswith("gen_ai.usage")]
         assert "gen_ai.request.model" not in span.attributes
@@ -123,10 +125,10 @@ def test_partial_output_of_an_error_is_an_attribute(spans: Spans, make: Make, em
     assert '"text":"It is"' in str(model.attributes["gen_ai.completion"])
 
 
-@every_way
+@every_entry_point
 @pytest.mark.parametrize("mode", ["otel"], indirect=True)
-def test_secrets_are_not_exported(spans: Spans, with_secrets: Make, way: str):
-    WAYS[way](with_secrets)
+def test_secrets_are_not_exported(spans: Spans, with_secrets: Make, entry_point: str):
+    ENTRY_POINTS[entry_point](with_secrets)
     exported = "".join(span.to_json() for span in spans.all())
     assert "6 * 7" in exported
     for secret in SECRETS.values():

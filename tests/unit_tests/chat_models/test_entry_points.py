@@ -39,7 +39,7 @@ async def collected(model: Any) -> list[Any]:
     return [chunk async for chunk in model.astream(QUESTION)]
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke(QUESTION),
     "ainvoke": lambda model: asyncio.run(model.ainvoke(QUESTION)),
     "stream": lambda model: summed(list(model.stream(QUESTION))),
@@ -66,7 +66,7 @@ def fields(message: Any) -> dict[str, Any]:
     return {**message.model_dump(exclude={"id"}), "blocks": message.content_blocks}
 
 
-def told(block: dict[str, Any]) -> Any:
+def result(block: dict[str, Any]) -> Any:
     match block["type"]:
         case "reasoning":
             return block["reasoning"]
@@ -82,7 +82,7 @@ def told(block: dict[str, Any]) -> Any:
 def check(message: Any, expected: Stream) -> None:
     assert message.text == expected.content
     assert message.additional_kwargs.get("reasoning_content", "") == expected.reasoning
-    assert [(block["type"], told(block)) for block in message.content_blocks] == expected.blocks
+    assert [(block["type"], result(block)) for block in message.content_blocks] == expected.blocks
     records = [dict(run) for run in code_executions(message)]
     assert len({run.pop("id") for run in records}) == len(records)
     assert records == expected.executions
@@ -103,27 +103,29 @@ def model_for(stream: Stream, body: bytes | Pieces | None = None, **options: Any
     return Service([body or stream.body]).model(**{"api": stream.api, **options})
 
 
-@pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
 @pytest.mark.parametrize("name", CORPUS)
-def test_every_entry_point_returns_the_expected_message(name: str, way: str):
-    message = {**WAYS, **PROTOCOL}[way](model_for(CORPUS[name]))
+def test_every_entry_point_returns_the_expected_message(name: str, entry_point: str):
+    message = {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(CORPUS[name]))
     check(message, CORPUS[name])
-    if way in WAYS:
+    if entry_point in ENTRY_POINTS:
         assert message.content == CORPUS[name].content
 
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_entry_points_return_equal_messages(name: str):
-    messages = [fields(way(model_for(CORPUS[name]))) for way in WAYS.values()]
+    messages = [
+        fields(entry_point(model_for(CORPUS[name]))) for entry_point in ENTRY_POINTS.values()
+    ]
     assert all(message == messages[0] for message in messages[1:])
 
 
-@pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
 @pytest.mark.parametrize("name", CORPUS)
-def test_v1_messages_and_protocol_events_have_the_same_blocks(name: str, way: str):
+def test_v1_messages_and_protocol_events_have_the_same_blocks(name: str, entry_point: str):
     stream = CORPUS[name]
-    message = {**WAYS, **PROTOCOL}[way](model_for(stream, output_version="v1"))
-    if stream.invalid_tool_calls and "stream" in way and way in WAYS:
+    message = {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(stream, output_version="v1"))
+    if stream.invalid_tool_calls and "stream" in entry_point and entry_point in ENTRY_POINTS:
         # LangChain leaves the chunks of a call that it cannot read as they are.
         assert message.content[-1]["type"] == "tool_call_chunk"
         assert [call["name"] for call in message.invalid_tool_calls] == ["add"]
@@ -142,12 +144,12 @@ def test_message_does_not_depend_on_split_of_bytes(name: str):
     assert fields(asyncio.run(model_for(stream, Pieces(*pieces)).ainvoke(QUESTION))) == whole
 
 
-@pytest.mark.parametrize("way", [*WAYS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
 @pytest.mark.parametrize("name", ["one run", "responses: one run", "chat_completions: an answer"])
-def test_body_is_read_to_its_end_for_reuse_of_the_connection(name: str, way: str):
+def test_body_is_read_to_its_end_for_reuse_of_the_connection(name: str, entry_point: str):
     stream = CORPUS.get(name) or STREAMS[name]
     body = Pieces(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
-    {**WAYS, **PROTOCOL}[way](model_for(stream, body))
+    {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(stream, body))
     assert body.read_to_the_end
     assert body.closed
 
@@ -179,7 +181,7 @@ def test_protocol_events_are_valid(name: str, version: str | None):
     assert events[0]["metadata"] == {"provider": "qwen", "model": "qwen3-max"}
     assert events[0]["id"].startswith("lc_run--")
     ended = [event["content"] for event in events if event["event"] == "content-block-finish"]
-    assert [(block["type"], told(block)) for block in ended] == stream.blocks
+    assert [(block["type"], result(block)) for block in ended] == stream.blocks
 
 
 @pytest.mark.parametrize("name", [name for name, stream in CORPUS.items() if stream.codes])
@@ -198,15 +200,15 @@ def test_protocol_events_close_a_program_before_the_next_block(name: str):
 
 def test_code_is_streamed_as_soon_as_it_is_received():
     chunks = list(model_for(STREAMS["one run"]).stream(QUESTION))
-    shown = [
+    displayed = [
         index
         for index, chunk in enumerate(chunks)
         for block in chunk.content_blocks
         if block["type"] == "server_tool_call" and block["args"] == {"code": "7**5"}
     ]
     spoken = [index for index, chunk in enumerate(chunks) if chunk.content]
-    assert len(shown) == 1
-    assert shown[0] < spoken[0] < len(chunks) - 1
+    assert len(displayed) == 1
+    assert displayed[0] < spoken[0] < len(chunks) - 1
 
 
 def test_messages_survive_a_json_round_trip():
@@ -238,12 +240,12 @@ def test_tool_info_entry_of_unknown_type_is_kept():
 
 
 def test_token_details_have_langchain_names():
-    body = STREAMS["multimodal, list content"].body.replace(
+    body = STREAMS["multimodal content in parts"].body.replace(
         b'"input_tokens":760,',
         b'"input_tokens":760,"prompt_tokens_details":{"cached_tokens":5},'
         b'"output_tokens_details":{"reasoning_tokens":4},',
     )
-    message = model_for(STREAMS["multimodal, list content"], body).invoke(QUESTION)
+    message = model_for(STREAMS["multimodal content in parts"], body).invoke(QUESTION)
     assert message.usage_metadata["input_token_details"] == {"cache_read": 5}
     assert message.usage_metadata["output_token_details"] == {"reasoning": 4}
 
@@ -272,16 +274,16 @@ def test_inference_usage_is_reported_on_the_native_api():
 
 
 def test_callbacks_receive_every_token_of_an_invoke():
-    heard: list[ChatGenerationChunk] = []
+    received: list[ChatGenerationChunk] = []
 
     class Ear(BaseCallbackHandler):
         def on_llm_new_token(self, token, *, chunk=None, **kwargs):
-            heard.append(chunk)
+            received.append(chunk)
 
     config = {"callbacks": [Ear()]}
     message = model_for(STREAMS["one run"]).invoke(QUESTION, config)
     check(message, STREAMS["one run"])
-    assert fields(summed([chunk.message for chunk in heard])) == fields(message)
-    heard.clear()
+    assert fields(summed([chunk.message for chunk in received])) == fields(message)
+    received.clear()
     asyncio.run(model_for(STREAMS["one run"]).ainvoke(QUESTION, config))
-    assert fields(summed([chunk.message for chunk in heard])) == fields(message)
+    assert fields(summed([chunk.message for chunk in received])) == fields(message)

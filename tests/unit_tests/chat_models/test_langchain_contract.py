@@ -280,9 +280,9 @@ def test_mcp_secrets_are_sent_but_not_traced(service):
     }
     served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [ear]})
     assert server in served.bodies[0]["tools"]
-    shown = json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
-    assert "maps.example" in shown
-    assert SECRET not in shown
+    displayed = json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
+    assert "maps.example" in displayed
+    assert SECRET not in displayed
 
 
 @every_api
@@ -318,8 +318,8 @@ LOGPROBS = [{"token": "16", "logprob": -0.1}, {"token": "807", "logprob": -0.2}]
 
 def test_log_probabilities_are_returned(service):
     chunks = [
-        {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [told]}}]}
-        for told, payload in zip(
+        {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [result]}}]}
+        for result, payload in zip(
             LOGPROBS, map(chat_completions_streams.text_chunk, ["16", "807"]), strict=True
         )
     ]
@@ -329,11 +329,11 @@ def test_log_probabilities_are_returned(service):
     ]
     chat = service(chat_completions_streams.stream(*chunks, *end)).model(api="chat_completions")
     frames = [
-        dashscope_streams.frame(content=told["token"], usage=dashscope_streams.usage(9, 1))
-        for told in LOGPROBS
+        dashscope_streams.frame(content=result["token"], usage=dashscope_streams.usage(9, 1))
+        for result in LOGPROBS
     ]
-    for payload, told in zip(frames, LOGPROBS, strict=True):
-        payload["output"]["choices"][0]["logprobs"] = {"content": [told]}
+    for payload, result in zip(frames, LOGPROBS, strict=True):
+        payload["output"]["choices"][0]["logprobs"] = {"content": [result]}
     last = dashscope_streams.frame(finish_reason="stop", usage=dashscope_streams.usage(9, 2))
     dashscope = service(dashscope_streams.stream(*frames, last)).model()
     for model in (chat, dashscope):

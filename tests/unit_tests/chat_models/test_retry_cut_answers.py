@@ -40,14 +40,14 @@ def node(model: Any) -> Any:
 
 
 ASKED = {"messages": [HumanMessage("?")]}
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "batch": lambda model: model.batch(["?"])[0],
     "node": lambda model: node(model).invoke(ASKED)["messages"][-1],
     "async node": lambda model: asyncio.run(node(model).ainvoke(ASKED))["messages"][-1],
 }
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
 BREAKS = {
     "a cut": (HALF, QwenStreamError),
     "a cut within a frame": (HALF + b'data:{"out', QwenStreamError),
@@ -61,10 +61,10 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("broken", "kind"), BREAKS.values(), ids=BREAKS)
-@every_way
-def test_interrupted_answer_is_requested_again(service, way, broken, kind):
+@every_entry_point
+def test_interrupted_answer_is_requested_again(service, entry_point, broken, kind):
     served = service(broken, WHOLE)
-    message = way(served.model(retry_cut_answers=True))
+    message = entry_point(served.model(retry_cut_answers=True))
     assert len(served.requests) == 2
     assert message.content == STREAMS["one run"].content
     assert message.usage_metadata["output_tokens"] == STREAMS["one run"].usage[1]
@@ -72,7 +72,7 @@ def test_interrupted_answer_is_requested_again(service, way, broken, kind):
 
     served = service(broken, WHOLE)
     with pytest.raises(kind):
-        way(served.model())
+        entry_point(served.model())
     assert len(served.requests) == 1
 
 
@@ -90,9 +90,9 @@ def test_output_of_the_first_attempt_is_discarded(service, name):
         assert len(code_executions(message)) == len(whole.executions)
 
 
-@pytest.mark.parametrize("way", ["stream", "astream", "v3"])
+@pytest.mark.parametrize("entry_point", ["stream", "astream", "v3"])
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_stream_is_never_repeated(service, way):
+def test_stream_is_never_repeated(service, entry_point):
     served = service(HALF, WHOLE)
     model = served.model(retry_cut_answers=True)
 
@@ -100,21 +100,21 @@ def test_stream_is_never_repeated(service, way):
         async for _ in model.astream("?"):
             pass
 
-    ways = {
+    entry_points = {
         "stream": lambda: list(model.stream("?")),
         "astream": lambda: asyncio.run(read()),
         "v3": lambda: model.stream_events("?", version="v3").output,
     }
     with pytest.raises(QwenStreamError):
-        ways[way]()
+        entry_points[entry_point]()
     assert len(served.requests) == 1
 
 
-@every_way
-def test_retries_stop_at_max_retries(service, way):
+@every_entry_point
+def test_retries_stop_at_max_retries(service, entry_point):
     served = service(HALF)
     with pytest.raises(QwenStreamError) as caught:
-        way(served.model(retry_cut_answers=True))
+        entry_point(served.model(retry_cut_answers=True))
     assert len(served.requests) == 3
     assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
 
@@ -167,10 +167,10 @@ class Heard(BaseCallbackHandler):
 
 def test_handlers_receive_no_tokens_but_both_tool_runs(service):
     """The first program ran, so a trace shows it."""
-    heard, running = Heard(), stream(*ONE_RUN[:4])
+    received, running = Heard(), stream(*ONE_RUN[:4])
     served = service(running, WHOLE)
-    served.model(retry_cut_answers=True).invoke("?", {"callbacks": [heard]})
-    assert heard.tokens == []
-    assert heard.runs == ["started", "broken", "started", "ended"]
-    service(WHOLE).model().invoke("?", {"callbacks": [heard]})
-    assert heard.tokens
+    served.model(retry_cut_answers=True).invoke("?", {"callbacks": [received]})
+    assert received.tokens == []
+    assert received.runs == ["started", "broken", "started", "ended"]
+    service(WHOLE).model().invoke("?", {"callbacks": [received]})
+    assert received.tokens

@@ -57,11 +57,11 @@ def answering(*texts: str, api: str = "dashscope") -> bytes:
         ]
         return responses_streams.complete_stream(*items, usage=responses_streams.usage(9, 9))
     if api == "chat_completions":
-        said = [chat_completions_streams.text_chunk(text) for text in texts]
+        content = [chat_completions_streams.text_chunk(text) for text in texts]
         end = chat_completions_streams.chunk("stop", content="")
         return chat_completions_streams.stream(
             chat_completions_streams.reasoning_chunk("Hm."),
-            *said,
+            *content,
             end,
             chat_completions_streams.usage_chunk(9, 9),
         )
@@ -91,7 +91,7 @@ def calling(name: str, arguments: str, api: str) -> bytes:
     )
 
 
-def asked(body: dict[str, Any]) -> dict[str, Any]:
+def request_sent(body: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a request, wherever its API has them."""
     return {**body, **body.get("parameters", {})}
 
@@ -111,7 +111,7 @@ def test_schema_is_added_to_the_prompt_with_the_interpreter(service, api: str):
     assert asyncio.run(chain.ainvoke("What is 6 times 7?")) == Result(value=42, unit="m")
     for body in served.bodies:
         assert '"the number"' in system(body)
-        parameters = asked(body)
+        parameters = request_sent(body)
         assert parameters["enable_thinking"] is True
         assert not {"response_format", "text", "tool_choice"} & parameters.keys()
         switch = [{"type": "code_interpreter"}] if api == "responses" else None
@@ -143,7 +143,7 @@ def test_excluded_methods_become_prompt(service, method: str):
     served = service(answering('```json\n{"value": 42}\n```'))
     chain = served.model().with_structured_output(Result, method=method)
     assert chain.invoke("?").value == 42
-    assert not {"response_format", "tools"} & asked(served.bodies[0]).keys()
+    assert not {"response_format", "tools"} & request_sent(served.bodies[0]).keys()
 
 
 def test_partial_objects_are_streamed(service):
@@ -173,7 +173,7 @@ def test_reformat_converts_an_answer_that_does_not_fit(service, api: str):
     served = service(prose, fitting, prose)
     chain = served.model(api=api).with_structured_output(Result, reformat=True)
     assert chain.invoke("What is 6 times 7?") == Result(value=42)
-    first, second = map(asked, served.bodies)
+    first, second = map(request_sent, served.bodies)
     assert first["enable_thinking"] is True
     assert second["enable_thinking"] is False
     assert "enable_code_interpreter" not in second
@@ -205,7 +205,7 @@ def test_function_calling_without_the_interpreter(service, api: str):
     served = service(calling("Result", '{"value": 42}', api))
     model = served.model(api=api, enable_code_interpreter=False)
     assert model.with_structured_output(Result).invoke("?") == Result(value=42)
-    body = asked(served.bodies[0])
+    body = request_sent(served.bodies[0])
     assert body["enable_thinking"] is False  # on by default, it would exclude the choice
     assert "Result" in json.dumps(body["tool_choice"])
     raw = model.with_structured_output(Result, include_raw=True).invoke("?")
@@ -227,7 +227,7 @@ def test_response_format_without_the_interpreter(service, api: str, method: str)
     model = served.model(api=api, enable_code_interpreter=False)
     chain = model.with_structured_output(Result, method=method, strict=True)
     assert chain.invoke("?") == Result(value=42)
-    body = asked(served.bodies[0])
+    body = request_sent(served.bodies[0])
     form = body["text"]["format"] if api == "responses" else body["response_format"]
     assert form["type"] == {"json_mode": "json_object"}.get(method, method)
     if method == "json_schema":
@@ -244,7 +244,7 @@ def test_thinking_without_the_interpreter_uses_the_prompt(service, method: str |
     model = served.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method=method)
     assert chain.invoke("?") == Result(value=42)
-    sent = asked(served.bodies[0])
+    sent = request_sent(served.bodies[0])
     assert sent["enable_thinking"] is True
     assert not {"response_format", "tools"} & sent.keys()
 
@@ -254,7 +254,7 @@ def test_explicit_function_calling_with_thinking_is_kept(service):
     model = served.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method="function_calling")
     assert chain.invoke("?") == Result(value=42)
-    assert asked(served.bodies[0])["enable_thinking"] is True
+    assert request_sent(served.bodies[0])["enable_thinking"] is True
 
 
 def test_bound_arguments_are_sent_with_every_call(service):
@@ -263,7 +263,7 @@ def test_bound_arguments_are_sent_with_every_call(service):
         Result, enable_code_interpreter=False, method="json_mode", temperature=0.1
     )
     chain.invoke("?")
-    body = asked(served.bodies[0])
+    body = request_sent(served.bodies[0])
     assert body["temperature"] == 0.1
     assert body["response_format"] == {"type": "json_object"}
     assert "enable_code_interpreter" not in body

@@ -52,14 +52,16 @@ def plan(question: ModelRequest, output: str = "1") -> list[Any]:
     return taken
 
 
-def asked(*texts: str, **more: Any) -> ModelRequest:
-    said = tuple(ChatMessage("user", text) for text in texts)
-    return ModelRequest("qwen3-max", said, **{"code_interpreter": True, "thinking": True, **more})
+def sent(*texts: str, **more: Any) -> ModelRequest:
+    content = tuple(ChatMessage("user", text) for text in texts)
+    return ModelRequest(
+        "qwen3-max", content, **{"code_interpreter": True, "thinking": True, **more}
+    )
 
 
 @pytest.mark.parametrize("text", PLANS)
 def test_planner_parses_signs_and_references(text):
-    assert [step.code for step in plan(asked(text)) if isinstance(step, Run)] == PLANS[text]
+    assert [step.code for step in plan(sent(text)) if isinstance(step, Run)] == PLANS[text]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_planner_parses_signs_and_references(text):
     ],
 )
 def test_planner_refers_to_earlier_questions(texts, code):
-    assert [step.code for step in plan(asked(*texts)) if isinstance(step, Run)] == [code]
+    assert [step.code for step in plan(sent(*texts)) if isinstance(step, Run)] == [code]
 
 
 TREE = {
@@ -101,7 +103,7 @@ TREE = {
 
 
 def test_planner_fills_a_schema():
-    question = asked('"green tea" 2 and 7.5, 8 and 9', schema=TREE, code_interpreter=False)
+    question = sent('"green tea" 2 and 7.5, 8 and 9', schema=TREE, code_interpreter=False)
     value = json.loads(plan(question)[-1].text)
     root = value.pop("root")
     assert value == {
@@ -123,9 +125,9 @@ def test_planner_fills_a_schema_in_the_text_with_code_output():
         result: int
         about: str
 
-    told = PydanticOutputParser(pydantic_object=Answer).get_format_instructions()
-    for texts in ([f"What is 2**5?\n\n{told}"], [told, "What is 2**5?"]):
-        steps = plan(asked(*texts), output="32")
+    outcome = PydanticOutputParser(pydantic_object=Answer).get_format_instructions()
+    for texts in ([f"What is 2**5?\n\n{outcome}"], [outcome, "What is 2**5?"]):
+        steps = plan(sent(*texts), output="32")
         assert [step.code for step in steps if isinstance(step, Run)] == ["2**5"]
         assert Answer.model_validate_json(steps[-1].text).result == 32
 
@@ -156,17 +158,19 @@ CALLS = {
 
 @pytest.mark.parametrize("text", CALLS)
 def test_planner_calls_matching_functions(text):
-    question = asked(text, tools=(WEATHER, TIME, ADD), code_interpreter=False)
+    question = sent(text, tools=(WEATHER, TIME, ADD), code_interpreter=False)
     calls = [step for step in plan(question) if isinstance(step, Call)]
     assert calls == CALLS[text]
 
 
 def test_planner_repeats_tool_results():
-    said = (
+    content = (
         ChatMessage("user", "?"),
         ChatMessage("assistant", ""),
         ChatMessage("tool", "1"),
         ChatMessage("tool", "2"),
     )
-    question = ModelRequest("qwen3-max", said, code_interpreter=False, thinking=False, tools=(ADD,))
+    question = ModelRequest(
+        "qwen3-max", content, code_interpreter=False, thinking=False, tools=(ADD,)
+    )
     assert plan(question) == [Say("The tool answered: 1; 2")]

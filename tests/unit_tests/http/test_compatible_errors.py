@@ -31,13 +31,13 @@ pytestmark = [
 
 RESPONSE = responses_streams.STREAMS["one run"].body
 CHAT = chat_completions_streams.STREAMS["an answer"].body
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "stream": lambda model: list(model.stream("?")),
     "v3": lambda model: model.stream_events("?", version="v3").output,
 }
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
 v3 = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 
@@ -127,9 +127,9 @@ IN_STREAM = [
 
 
 @v3
-@every_way
+@every_entry_point
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_error_inside_a_chat_stream_has_partial(service, way, error: bytes):
+def test_error_inside_a_chat_stream_has_partial(service, entry_point, error: bytes):
     body = chat_completions_streams.stream(
         chat_completions_streams.reasoning_chunk("Hm."),
         chat_completions_streams.text_chunk("So"),
@@ -138,7 +138,7 @@ def test_error_inside_a_chat_stream_has_partial(service, way, error: bytes):
     )
     served = service(body)
     with pytest.raises(QwenServerError) as caught:
-        way(served.model(api="chat_completions"))
+        entry_point(served.model(api="chat_completions"))
     assert len(served.requests) == 1
     assert caught.value.partial.content == "So"
     assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
@@ -172,16 +172,16 @@ RATE_LIMITED = {
 
 
 @v3
-@every_way
+@every_entry_point
 @pytest.mark.parametrize("limited", RATE_LIMITED.values(), ids=RATE_LIMITED)
-def test_rate_limit_with_status_200_is_retried(service, way, limited: bytes):
+def test_rate_limit_with_status_200_is_retried(service, entry_point, limited: bytes):
     served = service(limited, limited, RESPONSE)
-    way(served.model(api="responses"))
+    entry_point(served.model(api="responses"))
     assert len(served.requests) == 3
 
     served = service(limited)
     with pytest.raises(QwenRateLimitError, match="rate limit exceeded") as caught:
-        way(served.model(api="responses"))
+        entry_point(served.model(api="responses"))
     assert len(served.requests) == 3
     assert caught.value.partial is None
 
@@ -234,9 +234,9 @@ def test_failed_response_details(service, error, kind, message, code):
     body = responses_streams.stream(event("failed", response=response("failed", error=error)))
     with pytest.raises(errors.QwenAPIError) as caught:
         service(body).model(api="responses", max_retries=0).invoke("?")
-    told = caught.value
-    assert (type(told), told.message, told.code) == (kind, message, code)
-    assert told.request_id == REQUEST_ID
+    result = caught.value
+    assert (type(result), result.message, result.code) == (kind, message, code)
+    assert result.request_id == REQUEST_ID
 
 
 def test_id_of_a_failed_response_is_a_string(service):
@@ -248,8 +248,8 @@ def test_id_of_a_failed_response_is_a_string(service):
 
 
 @v3
-@every_way
-def test_failed_response_has_partial(service, way):
+@every_entry_point
+def test_failed_response_has_partial(service, entry_point):
     body = responses_streams.stream(
         CREATED,
         reasoning("msg_1", "Hm."),
@@ -258,7 +258,7 @@ def test_failed_response_has_partial(service, way):
     )
     served = service(body)
     with pytest.raises(errors.QwenAPIError, match="gone") as caught:
-        way(served.model(api="responses"))
+        entry_point(served.model(api="responses"))
     assert len(served.requests) == 1
     partial = caught.value.partial
     (run,) = code_executions(partial)
@@ -269,14 +269,14 @@ def test_failed_response_has_partial(service, way):
 
 
 @v3
-@every_way
-def test_rate_limit_after_output_is_not_retried(service, way):
+@every_entry_point
+def test_rate_limit_after_output_is_not_retried(service, entry_point):
     body = responses_streams.stream(
         CREATED, code_interpreter_call("msg_1", "6*7", "```\n42\n```"), failed(RATE)
     )
     served = service(body, RESPONSE)
     with pytest.raises(QwenRateLimitError) as caught:
-        way(served.model(api="responses"))
+        entry_point(served.model(api="responses"))
     assert len(served.requests) == 1
     assert [run["output"] for run in code_executions(caught.value.partial)] == ["42"]
 
@@ -303,8 +303,8 @@ def test_answer_without_terminal_event_raises_an_error(service, name: str):
     for one in outcomes:
         if isinstance(one, QwenStreamError):
             assert stream.content.startswith(one.partial.content if one.partial else "")
-            shown = code_executions(one.partial) if one.partial else []
-            assert [run["code"] for run in shown] <= stream.codes
+            displayed = code_executions(one.partial) if one.partial else []
+            assert [run["code"] for run in displayed] <= stream.codes
         else:
             assert one.content == stream.content
             assert one.response_metadata["finish_reason"] == stream.finish_reason
@@ -333,6 +333,9 @@ def test_malformed_responses_frame_is_in_the_error(service, broken: bytes):
 def test_malformed_frame_after_the_finish_is_ignored(service, garbage):
     answer = CORPUS["chat_completions: an answer"]
     before, usage, after = answer.body.partition(b'data: {"choices": []')
-    told = service(before + garbage + usage + after).model(api=answer.api).invoke("?")
-    assert (told.content, told.usage_metadata["total_tokens"]) == (answer.content, answer.usage[2])
-    assert told.response_metadata["finish_reason"] == "stop"
+    result = service(before + garbage + usage + after).model(api=answer.api).invoke("?")
+    assert (result.content, result.usage_metadata["total_tokens"]) == (
+        answer.content,
+        answer.usage[2],
+    )
+    assert result.response_metadata["finish_reason"] == "stop"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from dashscope_streams import ONE_RUN, REQUEST_ID, STREAMS, error_frame, stream
-from entry_points import every_way
+from entry_points import every_entry_point
 from langchain_core import exceptions as core
 from mock_service import Pieces
 
@@ -61,11 +61,11 @@ def refusing(status: int, code: str, message: str = "No.", **headers: str) -> An
         (418, "Teapot", errors.QwenInvalidRequestError, 1),
     ],
 )
-@every_way
-def test_http_statuses_map_to_errors(service, way, status, code, kind, requests):
+@every_entry_point
+def test_http_statuses_map_to_errors(service, entry_point, status, code, kind, requests):
     served = service(refusing(status, code))
     with pytest.raises(QwenAPIError) as caught:
-        way(served.model())
+        entry_point(served.model())
     error = caught.value
     assert type(error) is kind
     assert (error.status_code, error.code, error.request_id) == (status, code, REQUEST_ID)
@@ -115,15 +115,15 @@ def test_errors_show_details_and_survive_a_pickle(service):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "text"),
     [("qwen3-max", "multimodal-generation"), ("qwen3.5-plus", "text-generation")],
 )
-def test_url_error_names_model_path_and_solution(service, model, said):
+def test_url_error_names_model_path_and_solution(service, model, text):
     served = service(refusing(400, "InvalidParameter", "url error, please check url\uff01"))
     with pytest.raises(QwenAPIError) as caught:
         served.model(model=model).invoke("?")
     assert f'"{model}"' in str(caught.value)
-    assert f'endpoint="{said}"' in str(caught.value)
+    assert f'endpoint="{text}"' in str(caught.value)
     assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", REQUEST_ID)
 
 
@@ -136,14 +136,14 @@ def test_url_error_names_model_path_and_solution(service, model, said):
     ],
     ids=["JSON body", "JSON body after white space", "error frame"],
 )
-@every_way
-def test_error_body_with_status_200_is_retried(service, way, body):
+@every_entry_point
+def test_error_body_with_status_200_is_retried(service, entry_point, body):
     served = service(body)
     with pytest.raises(QwenRateLimitError, match="Slow down"):
-        way(served.model())
+        entry_point(served.model())
     assert len(served.requests) == 3
     recovered = service(body, ANSWER)
-    assert way(recovered.model())
+    assert entry_point(recovered.model())
     assert len(recovered.requests) == 2
 
 
@@ -191,14 +191,14 @@ def test_error_body_can_be_empty(service, body):
 
 
 def test_frames_after_a_malformed_one_are_not_read(service):
-    said = b'data:{"output":{"choices":[{"message":{"content":"more"}}]}}'
+    text = b'data:{"output":{"choices":[{"message":{"content":"more"}}]}}'
     with pytest.raises(QwenStreamError) as caught:
-        service(Pieces(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + said)).model().invoke("?")
+        service(Pieces(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + text)).model().invoke("?")
     assert caught.value.partial.content == "7 to the power of 5 "
 
 
 @pytest.mark.parametrize(
-    ("body", "shown"),
+    ("body", "displayed"),
     [
         (b"x" * 200, "x" * 200),
         (b"x" * 201, "x" * 200 + "…"),
@@ -208,10 +208,10 @@ def test_frames_after_a_malformed_one_are_not_read(service):
         (b"data:[1]\n\n", r"data:[1]\n\n"),
     ],
 )
-def test_error_that_is_not_an_object_is_in_the_message(service, body, shown):
+def test_error_that_is_not_an_object_is_in_the_message(service, body, displayed):
     with pytest.raises(errors.QwenInvalidRequestError) as caught:
         service(lambda: httpx.Response(400, content=body)).model().invoke("?")
-    assert caught.value.message == f"The service answered: {shown}"
+    assert caught.value.message == f"The service answered: {displayed}"
 
 
 PARTS = {
@@ -229,11 +229,11 @@ PARTS = {
 
 
 @pytest.mark.parametrize("rest", PARTS.values(), ids=PARTS)
-@every_way
-def test_error_has_partial(service, way, rest):
+@every_entry_point
+def test_error_has_partial(service, entry_point, rest):
     served = service(stream(*ONE_RUN[:6]) + rest)
     with pytest.raises(QwenError) as caught:
-        way(served.model())
+        entry_point(served.model())
     assert isinstance(caught.value, QwenStreamError | QwenServerError)
     assert len(served.requests) == 1  # code may have run: never again by itself
     partial = caught.value.partial
@@ -264,11 +264,11 @@ def test_every_truncated_stream_raises_an_error(service):
         (httpx.RemoteProtocolError("incomplete chunked read"), QwenStreamError),
     ],
 )
-@every_way
-def test_connection_error_in_the_middle(service, way, failure, kind):
+@every_entry_point
+def test_connection_error_in_the_middle(service, entry_point, failure, kind):
     served = service(Pieces(stream(*ONE_RUN[:6]), breaks=failure))
     with pytest.raises(kind) as caught:
-        way(served.model())
+        entry_point(served.model())
     assert caught.value.partial.usage_metadata["output_tokens"] == 36
     assert len(served.requests) == 1
 
@@ -285,7 +285,7 @@ PAGE = "<html>" + "Sign in. " * 30
 
 
 @pytest.mark.parametrize(
-    ("body", "shown"),
+    ("body", "displayed"),
     [
         (PAGE, f"finished. It began with: {PAGE[:200]}…"),
         (PAGE[:200], f"finished. It began with: {PAGE[:200]}"),
@@ -295,16 +295,16 @@ PAGE = "<html>" + "Sign in. " * 30
     ],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
-def test_non_stream_body_is_in_the_error(service, body, shown, step):
+def test_non_stream_body_is_in_the_error(service, body, displayed, step):
     pieces = [body.encode()[at : at + step] for at in range(0, len(body), step)]
     with pytest.raises(QwenStreamError) as caught:
         service(Pieces(*pieces)).model().invoke("?")
-    assert str(caught.value).endswith(shown)
+    assert str(caught.value).endswith(displayed)
 
 
-@every_way
-def test_connection_error_after_the_finish_is_ignored(service, way):
-    assert way(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())
+@every_entry_point
+def test_connection_error_after_the_finish_is_ignored(service, entry_point):
+    assert entry_point(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())
 
 
 @pytest.mark.parametrize(
@@ -318,11 +318,11 @@ def test_connection_error_after_the_finish_is_ignored(service, way):
         (httpx.WriteTimeout("slow"), QwenTimeoutError, 1),
     ],
 )
-@every_way
-def test_unreachable_service(service, way, failure, kind, requests):
+@every_entry_point
+def test_unreachable_service(service, entry_point, failure, kind, requests):
     served = service(failure)
     with pytest.raises(kind):
-        way(served.model())
+        entry_point(served.model())
     assert len(served.requests) == requests
 
 
@@ -351,7 +351,7 @@ def test_untrusted_certificate_has_its_own_error(service, by):
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("failure", "text"),
     [
         (httpx.ConnectTimeout("slow"), "longer connect_timeout"),
         (httpx.ReadTimeout("slow"), "longer timeout"),
@@ -359,8 +359,8 @@ def test_untrusted_certificate_has_its_own_error(service, by):
         (httpx.PoolTimeout("slow"), "longer timeout"),
     ],
 )
-def test_timeout_error_names_the_field(service, failure, said):
-    with pytest.raises(QwenTimeoutError, match=said):
+def test_timeout_error_names_the_field(service, failure, text):
+    with pytest.raises(QwenTimeoutError, match=text):
         service(failure).model().invoke("?")
 
 
@@ -377,23 +377,23 @@ def test_timeout_error_names_the_field(service, failure, said):
         ({"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}, 0.0),
     ],
 )
-@every_way
-def test_retry_after_header_is_respected(service, way, headers, waited, waits):
+@every_entry_point
+def test_retry_after_header_is_respected(service, entry_point, headers, waited, waits):
     served = service(refusing(429, "Throttling", **headers), ANSWER)
-    way(served.model())
+    entry_point(served.model())
     assert waits == [waited]
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "sent",
     [
         "soon",
         "Mon, 01 Jan 2024 00:00:00 -0000",  # a time without a zone
         f"Mon, 01 Jan {10**20} 00:00:00 GMT",
     ],
 )
-def test_invalid_retry_after_header_is_ignored(service, waits, asked):
-    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+def test_invalid_retry_after_header_is_ignored(service, waits, sent):
+    served = service(refusing(429, "Throttling", **{"retry-after": sent}))
     with pytest.raises(QwenRateLimitError) as caught:
         served.model().invoke("?")
     assert caught.value.retry_after is None
@@ -401,9 +401,9 @@ def test_invalid_retry_after_header_is_ignored(service, waits, asked):
 
 
 def test_retry_after_date_is_respected(service):
-    asked = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    sent = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with pytest.raises(QwenRateLimitError) as caught:
-        service(refusing(429, "Throttling", **{"retry-after": asked})).model().invoke("?")
+        service(refusing(429, "Throttling", **{"retry-after": sent})).model().invoke("?")
     assert caught.value.retry_after == pytest.approx(3600, abs=600)
 
 
@@ -430,9 +430,9 @@ def test_retry_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
     assert waits == [0.5, 1, 2, 4, 8, 8]
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("60", [60.0]), ("60.5", [])])
-def test_retry_after_above_one_minute_is_not_waited(service, waits, asked, waited):
-    served = service(refusing(429, "Throttling", **{"retry-after": asked}))
+@pytest.mark.parametrize(("sent", "waited"), [("60", [60.0]), ("60.5", [])])
+def test_retry_after_above_one_minute_is_not_waited(service, waits, sent, waited):
+    served = service(refusing(429, "Throttling", **{"retry-after": sent}))
     with pytest.raises(QwenRateLimitError):
         served.model(max_retries=1).invoke("?")
     assert waits == waited
@@ -453,8 +453,8 @@ def test_long_retry_after_raises_the_error(service, waits):
     assert waits == []
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
-def test_leaving_a_stream_closes_the_connection(service, way):
+@pytest.mark.parametrize("entry_point", ["stream", "astream"])
+def test_leaving_a_stream_closes_the_connection(service, entry_point):
     body = Pieces(*[ANSWER[at : at + 50] for at in range(0, len(ANSWER), 50)])
     model = service(body).model()
 
@@ -464,7 +464,7 @@ def test_leaving_a_stream_closes_the_connection(service, way):
             break
         await chunks.aclose()
 
-    if way == "stream":
+    if entry_point == "stream":
         chunks = model.stream("?")
         next(chunks)
         chunks.close()
