@@ -96,7 +96,7 @@ STREAMS: dict[str, Stream] = {
         ),
         **_ANSWER_MESSAGE,
     ),
-    "plugin counts, which are not documented": Stream(
+    "plugin counts": Stream(
         stream(*_ANSWER, usage_chunk(730, 41, plugins={"code_interpreter": {"count": 2}})),
         **{**_ANSWER_MESSAGE, "plugins": {"code_interpreter": {"count": 2}}},
     ),

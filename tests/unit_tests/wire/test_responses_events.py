@@ -1,4 +1,4 @@
-"""What Responses tells: items that are opened, filled in and closed, in whatever order."""
+"""Events of Responses' items: opened, filled by deltas, and closed, in any order."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-import responses_streams
-from decode import REQUEST, WIRES, decoded
+from decode import REQUEST, WIRES, decode
+from responses_streams import completed_event, event, message, response, stream, usage
 from stream_corpus import CORPUS, REQUEST_ID
 
 from langchain_qwen_ci.errors import QwenStreamError
@@ -26,30 +26,58 @@ from langchain_qwen_ci.wire.events import (
     ToolCallDelta,
 )
 
-ONE_RUN_OF_RESPONSES = [
-    ResponseStarted(REQUEST_ID),
-    ReasoningDelta("I need"),
-    ReasoningDelta(" the exact value."),
-    CodeDelta("msg_2", "7**5"),
-    CodeFinished("msg_2", "completed", "16807"),
-    ReasoningDelta("It is 16807."),
-    TextDelta("7 to the power of 5 "),
-    TextDelta("is 16807."),
-    TokensUsed(1160, 195, 1355, plugins={"code_interpreter": {"count": 1}}),
-    Finished("stop"),
-]
+ITEM_ID = "msg_1"
+CODE_CALL = "code_interpreter_call"
+ADDED_CALL = ToolCallDelta(0, "call_a", "add", "")
+LOGS = {"type": "logs", "logs": "```\nprinted\n```"}
+TRACEBACK = {"type": "logs", "logs": "Traceback (most recent call last)"}
+IMAGE = {"type": "image", "url": "https://plot.example/1"}
+IMAGE_LINKS = {
+    "type": "logs",
+    "logs": "![a](https://plot.example/2) and ![](https://plot.example/3)",
+}
+
+
+def added(item_type: str, **fields: Any) -> dict[str, Any]:
+    return event("output_item.added", item={"type": item_type, "id": ITEM_ID, **fields})
+
+
+def item_event(kind: str, **fields: Any) -> dict[str, Any]:
+    """An event between the two of the item, such as a delta."""
+    return event(kind, item_id=ITEM_ID, **fields)
+
+
+def done(item_type: str, **fields: Any) -> dict[str, Any]:
+    return event("output_item.done", item={"type": item_type, "id": ITEM_ID, **fields})
+
+
+def decode_unfinished(*events: Any) -> list[Event]:
+    """Decode the beginning of a stream; the first event, `ResponseStarted`, is left out."""
+    decoder = WIRES["responses"].decoder(REQUEST)
+    return list(decoder.feed(stream(*events)))[1:]
 
 
 @pytest.mark.parametrize(
     "name", ["one run", "reasoning under its older name", "reasoning under both names"]
 )
-def test_what_responses_tells_event_by_event(name):
-    assert decoded(CORPUS[f"responses: {name}"].body, api="responses") == ONE_RUN_OF_RESPONSES
+def test_events_of_one_execution(name):
+    assert decode(CORPUS[f"responses: {name}"].body, api="responses") == [
+        ResponseStarted(REQUEST_ID),
+        ReasoningDelta("I need"),
+        ReasoningDelta(" the exact value."),
+        CodeDelta("msg_2", "7**5"),
+        CodeFinished("msg_2", "completed", "16807"),
+        ReasoningDelta("It is 16807."),
+        TextDelta("7 to the power of 5 "),
+        TextDelta("is 16807."),
+        TokensUsed(1160, 195, 1355, plugins={"code_interpreter": {"count": 1}}),
+        Finished("stop"),
+    ]
 
 
-def test_what_responses_tells_of_calls_and_of_tools_of_the_service():
-    called = decoded(CORPUS["responses: parallel function calls"].body, api="responses")
-    assert called[1:] == [
+def test_events_of_function_calls_and_server_tools():
+    function_calls = decode(CORPUS["responses: parallel function calls"].body, api="responses")
+    assert function_calls[1:] == [
         ToolCallDelta(0, "call_a", "add", ""),
         ToolCallDelta(0, None, None, '{"a"'),
         ToolCallDelta(0, None, None, ": 1}"),
@@ -58,12 +86,12 @@ def test_what_responses_tells_of_calls_and_of_tools_of_the_service():
         TokensUsed(90, 12, 102),
         Finished("tool_calls"),
     ]
-    searched = decoded(CORPUS["responses: other tools of the service"].body, api="responses")
+    server_tools = decode(CORPUS["responses: other tools of the service"].body, api="responses")
     search = {"type": "search", "query": "Qwen"}
-    found = [{"type": "url", "url": "https://qwen.example"}]
-    assert searched[1:6] == [
+    sources = [{"type": "url", "url": "https://qwen.example"}]
+    assert server_tools[1:6] == [
         ServerToolCalled("msg_1", "web_search", {"action": search}),
-        ServerToolReturned("msg_1", "success", {"action": {**search, "sources": found}}),
+        ServerToolReturned("msg_1", "success", {"action": {**search, "sources": sources}}),
         ServerToolCalled("msg_2", "web_extractor", {"urls": ["https://qwen.example"]}),
         ServerToolReturned("msg_2", "success", "A model."),
         TextDelta("Found."),
@@ -79,87 +107,68 @@ def test_what_responses_tells_of_calls_and_of_tools_of_the_service():
         (None, "length"),
     ],
 )
-def test_why_responses_has_not_completed_an_answer(details, reason):
-    ended = responses_streams.response("incomplete", incomplete_details=details)
+def test_finish_reason_of_an_incomplete_response(details, reason):
+    incomplete = response("incomplete", incomplete_details=details)
     for body in (
-        responses_streams.stream(responses_streams.event("incomplete", response=ended)),
-        json.dumps(ended).encode(),
+        stream(event("incomplete", response=incomplete)),
+        json.dumps(incomplete).encode(),
     ):
-        assert decoded(body, api="responses")[-1] == Finished(reason)
+        assert decode(body, api="responses")[-1] == Finished(reason)
 
 
-def told_so_far(*events: Any) -> list[Event]:
-    """What Responses has told before its answer has ended."""
-    decoder = WIRES["responses"].decoder(REQUEST)
-    return list(decoder.feed(responses_streams.stream(*events)))[1:]
-
-
-def opened(kind: str, **fields: Any) -> dict[str, Any]:
-    return responses_streams.event(
-        "output_item.added", item={"type": kind, "id": "msg_1", **fields}
-    )
-
-
-def of_item(kind: str, **fields: Any) -> dict[str, Any]:
-    return responses_streams.event(kind, item_id="msg_1", **fields)
-
-
-ADDED = ToolCallDelta(0, "call_a", "add", "")
-
-
-ONE_BY_ONE = {
-    "a thought": (
-        [opened("reasoning"), of_item("reasoning_text.delta", delta="Hm.")],
+UNFINISHED: dict[str, tuple[list[Any], list[Event]]] = {
+    "reasoning": (
+        [added("reasoning"), item_event("reasoning_text.delta", delta="Hm.")],
         [ReasoningDelta("Hm.")],
     ),
-    "a thought by its other name": (
-        [opened("reasoning"), of_item("reasoning_summary_text.delta", delta="Hm.")],
+    "reasoning under its older name": (
+        [added("reasoning"), item_event("reasoning_summary_text.delta", delta="Hm.")],
         [ReasoningDelta("Hm.")],
     ),
-    "the rest of a text": (
+    "complete text after a delta": (
         [
-            opened("message"),
-            of_item("output_text.delta", delta="He"),
-            of_item("output_text.done", text="Hello"),
-            of_item("output_text.done", text="Hello"),
+            added("message"),
+            item_event("output_text.delta", delta="He"),
+            item_event("output_text.done", text="Hello"),
+            item_event("output_text.done", text="Hello"),
         ],
         [TextDelta("He"), TextDelta("llo")],
     ),
-    "texts of two parts": (
+    "two content parts": (
         [
-            opened("message"),
-            of_item("output_text.delta", delta="He", content_index=0),
-            of_item("output_text.delta", delta="wo", content_index=1),
-            of_item("output_text.done", text="Hello", content_index=0),
-            of_item("output_text.done", text="world", content_index=1),
+            added("message"),
+            item_event("output_text.delta", delta="He", content_index=0),
+            item_event("output_text.delta", delta="wo", content_index=1),
+            item_event("output_text.done", text="Hello", content_index=0),
+            item_event("output_text.done", text="world", content_index=1),
         ],
         [TextDelta("He"), TextDelta("wo"), TextDelta("llo"), TextDelta("rld")],
     ),
-    "code that comes whole": (
+    "complete code": (
         [
-            opened("code_interpreter_call"),
-            of_item("code_interpreter_call_code.done", code="1+1"),
-            of_item("code_interpreter_call_code.done", code="1+1"),
-            of_item("code_interpreter_call_code.done", code=None),
+            added("code_interpreter_call"),
+            item_event("code_interpreter_call_code.done", code="1+1"),
+            item_event("code_interpreter_call_code.done", code="1+1"),
+            item_event("code_interpreter_call_code.done", code=None),
         ],
         [CodeDelta("msg_1", ""), CodeDelta("msg_1", "1+1")],
     ),
-    "the rest of code": (
+    "complete code after a part of it": (
         [
-            opened("code_interpreter_call", code="1"),
-            of_item("code_interpreter_call_code.done", code="1+1"),
+            added("code_interpreter_call", code="1"),
+            item_event("code_interpreter_call_code.done", code="1+1"),
         ],
         [CodeDelta("msg_1", "1"), CodeDelta("msg_1", "+1")],
     ),
-    "code in pieces, and corrected": (
+    "code in pieces, then replaced": (
         [
-            opened("code_interpreter_call", code="1"),
-            of_item("code_interpreter_call_code.delta", delta="+"),
-            of_item("code_interpreter_call_code.delta", delta=""),
-            of_item("code_interpreter_call_code.delta", delta="1"),
-            of_item("code_interpreter_call_code.done", code="2+2"),
-            of_item("code_interpreter_call_code.delta", delta="+2"),
-            of_item("code_interpreter_call_code.done", code="2+2+2"),
+            added("code_interpreter_call", code="1"),
+            item_event("code_interpreter_call_code.delta", delta="+"),
+            item_event("code_interpreter_call_code.delta", delta=""),
+            item_event("code_interpreter_call_code.delta", delta="1"),
+            item_event("code_interpreter_call_code.done", code="2+2"),
+            item_event("code_interpreter_call_code.delta", delta="+2"),
+            item_event("code_interpreter_call_code.done", code="2+2+2"),
         ],
         [
             CodeDelta("msg_1", "1"),
@@ -169,118 +178,97 @@ ONE_BY_ONE = {
             CodeDelta("msg_1", "+2"),
         ],
     ),
-    "arguments of a call": (
+    "arguments after a delta": (
         [
-            opened("function_call", call_id="call_a", name="add"),
-            opened("function_call", call_id="call_a", name="add"),
-            of_item("function_call_arguments.delta", delta="{"),
-            of_item("function_call_arguments.done", arguments="{}"),
-            of_item("function_call_arguments.done", arguments="{}"),
+            added("function_call", call_id="call_a", name="add"),
+            added("function_call", call_id="call_a", name="add"),
+            item_event("function_call_arguments.delta", delta="{"),
+            item_event("function_call_arguments.done", arguments="{}"),
+            item_event("function_call_arguments.done", arguments="{}"),
         ],
-        [ADDED, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
+        [ADDED_CALL, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
     ),
-    "arguments that a call begins with": (
-        [opened("function_call", call_id="call_a", name="add", arguments="{}")],
-        [ADDED, ToolCallDelta(0, None, None, "{}")],
+    "arguments in the added item": (
+        [added("function_call", call_id="call_a", name="add", arguments="{}")],
+        [ADDED_CALL, ToolCallDelta(0, None, None, "{}")],
     ),
-    "arguments that a call ends with": (
+    "arguments in the complete item": (
         [
-            opened("function_call", call_id="call_a", name="add"),
-            of_item("function_call_arguments.delta", delta="{"),
-            responses_streams.event(
-                "output_item.done", item={"type": "function_call", "id": "msg_1", "arguments": "{}"}
-            ),
+            added("function_call", call_id="call_a", name="add"),
+            item_event("function_call_arguments.delta", delta="{"),
+            done("function_call", arguments="{}"),
         ],
-        [ADDED, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
+        [ADDED_CALL, ToolCallDelta(0, None, None, "{"), ToolCallDelta(0, None, None, "}")],
     ),
-    "a call without an id or a name of its own": (
-        [opened("function_call", call_id="", name=None)],
+    "function call without call id and name": (
+        [added("function_call", call_id="", name=None)],
         [ToolCallDelta(0, "msg_1", None, "")],
     ),
-    "a tool of the service that is begun twice": (
-        [opened("web_search_call", status="in_progress", q=1), opened("web_search_call", q=2)],
+    "server tool that is added twice": (
+        [added("web_search_call", status="in_progress", q=1), added("web_search_call", q=2)],
         [ServerToolCalled("msg_1", "web_search", {"q": 1})],
     ),
 }
 
 
-@pytest.mark.parametrize(("events", "told"), ONE_BY_ONE.values(), ids=ONE_BY_ONE)
-def test_what_responses_tells_at_once(events, told):
-    assert told_so_far(*events) == told
+@pytest.mark.parametrize(("events", "expected"), UNFINISHED.values(), ids=UNFINISHED)
+def test_events_are_emitted_before_an_item_is_closed(events, expected):
+    assert decode_unfinished(*events) == expected
 
 
-def ended(kind: str, **fields: Any) -> dict[str, Any]:
-    return responses_streams.event("output_item.done", item={"type": kind, "id": "msg_1", **fields})
-
-
-PROGRAM = "code_interpreter_call"
-
-
-LOGS = {"type": "logs", "logs": "```\nprinted\n```"}
-
-
-TRACE = {"type": "logs", "logs": "Traceback (most recent call last)"}
-
-
-IMAGE = {"type": "image", "url": "https://plot.example/1"}
-
-
-LINKED = {"type": "logs", "logs": "![a](https://plot.example/2) and ![](https://plot.example/3)"}
-
-
-ITEMS = {
-    "a thought by its summary": (
-        ended("reasoning", summary=[{"text": "A"}, {"text": None}, {"text": "B"}]),
+COMPLETE_ITEMS: dict[str, tuple[dict[str, Any], list[Event]]] = {
+    "reasoning in its summary": (
+        done("reasoning", summary=[{"text": "A"}, {"text": None}, {"text": "B"}]),
         [ReasoningDelta("AB")],
     ),
-    "a thought by its content": (
-        ended("reasoning", summary=[], content=[{"text": "A"}]),
+    "reasoning in its content": (
+        done("reasoning", summary=[], content=[{"text": "A"}]),
         [ReasoningDelta("A")],
     ),
-    "an empty thought": (ended("reasoning"), []),
-    "a message": (
-        ended("message", content=[{"text": "A"}, {"refusal": "?"}, {"text": "B"}]),
+    "empty reasoning": (done("reasoning"), []),
+    "message": (
+        done("message", content=[{"text": "A"}, {"refusal": "?"}, {"text": "B"}]),
         [TextDelta("A"), TextDelta("B")],
     ),
-    "an empty message": (ended("message", content=None), []),
-    "a program that printed twice": (
-        ended(PROGRAM, code="1", status="completed", outputs=[LOGS, {"type": "logs"}, LOGS]),
+    "empty message": (done("message", content=None), []),
+    "execution with two outputs": (
+        done(CODE_CALL, code="1", status="completed", outputs=[LOGS, {"type": "logs"}, LOGS]),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "completed", "printed\nprinted")],
     ),
-    "a program that printed nothing": (
-        ended(PROGRAM, code="1", outputs=[]),
+    "execution with empty output": (
+        done(CODE_CALL, code="1", outputs=[]),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "completed", "")],
     ),
-    "a program of which nothing is known": (
-        ended(PROGRAM, outputs=None),
+    "execution without code and output": (
+        done(CODE_CALL, outputs=None),
         [CodeDelta("msg_1", ""), CodeFinished("msg_1", "completed", None)],
     ),
-    "a program that failed": (
-        ended(PROGRAM, code="1", status="failed", outputs=None),
+    "failed execution": (
+        done(CODE_CALL, code="1", status="failed", outputs=None),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "failed", None)],
     ),
-    "a program that was broken off": (
-        ended(PROGRAM, code="1", status="incomplete", outputs=None),
+    "incomplete execution": (
+        done(CODE_CALL, code="1", status="incomplete", outputs=None),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "failed", None)],
     ),
-    "a program that raised": (
-        ended(PROGRAM, code="1", status="completed", outputs=[TRACE]),
-        [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "failed", TRACE["logs"])],
+    "execution with a traceback": (
+        done(CODE_CALL, code="1", status="completed", outputs=[TRACEBACK]),
+        [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "failed", TRACEBACK["logs"])],
     ),
-    "a program that drew": (
-        ended(PROGRAM, code="1", outputs=[IMAGE, LINKED]),
+    "execution with images": (
+        done(CODE_CALL, code="1", outputs=[IMAGE, IMAGE_LINKS]),
         [
             CodeDelta("msg_1", "1"),
             CodeFinished(
                 "msg_1",
                 "completed",
-                LINKED["logs"],
+                IMAGE_LINKS["logs"],
                 tuple(f"https://plot.example/{number}" for number in (2, 3, 1)),
             ),
         ],
     ),
-    "a search that failed": (
-        ended("web_search_call", status="failed", action={"q": "?"}),
+    "failed search": (
+        done("web_search_call", status="failed", action={"q": "?"}),
         [
             ServerToolCalled("msg_1", "web_search", {"action": {"q": "?"}}),
             ServerToolReturned("msg_1", "error", {}),
@@ -289,39 +277,39 @@ ITEMS = {
 }
 
 
-@pytest.mark.parametrize(("item", "told"), ITEMS.values(), ids=ITEMS)
-def test_an_item_that_was_not_opened_is_told_whole_and_once(item, told):
-    assert told_so_far(item, item) == told
-    again = responses_streams.completed_event({}, [item], [item])
-    assert decoded(responses_streams.stream(item, again), api="responses")[1:-1] == told
+@pytest.mark.parametrize(("item", "expected"), COMPLETE_ITEMS.values(), ids=COMPLETE_ITEMS)
+def test_item_that_was_not_added_is_emitted_once(item, expected):
+    assert decode_unfinished(item, item) == expected
+    repeated = completed_event({}, [item], [item])
+    assert decode(stream(item, repeated), api="responses")[1:-1] == expected
 
 
-def test_what_is_new_when_a_tool_of_the_service_returns_is_its_result():
-    begun = opened("mcp_call", name="f", arguments="{}", output=None)
-    returned = {"name": "f", "arguments": "{}", "server": "s"}
+def test_new_fields_of_a_server_tool_item_are_its_result():
+    call = added("mcp_call", name="f", arguments="{}", output=None)
+    result = {"name": "f", "arguments": "{}", "server": "s"}
     for more, output in [
         ({"output": "o"}, {"server": "s", "output": "o"}),
         ({"output": None}, {"server": "s"}),
     ]:
-        told = told_so_far(begun, ended("mcp_call", **returned, **more))
-        assert told[1:] == [ServerToolReturned("msg_1", "success", output)]
+        events = decode_unfinished(call, done("mcp_call", **result, **more))
+        assert events[1:] == [ServerToolReturned("msg_1", "success", output)]
 
 
-def test_a_result_that_cannot_be_stored_is_an_error():
-    begun, returned = opened("web_search_call"), ended("web_search_call", score=float("inf"))
+def test_server_tool_result_that_cannot_be_stored_raises():
+    call, result = added("web_search_call"), done("web_search_call", score=float("inf"))
     with pytest.raises(QwenStreamError, match="a number is too large"):
-        told_so_far(begun, returned)
+        decode_unfinished(call, result)
 
 
-def test_programs_that_have_not_ended_end_with_the_answer_in_their_order():
-    other = {"type": PROGRAM, "id": "msg_2", "code": "2"}
-    body = responses_streams.stream(
-        responses_streams.event("output_item.added", item=other),
-        opened(PROGRAM, code="1"),
-        of_item("output_text.delta", delta="Hi"),
-        responses_streams.completed_event(responses_streams.usage(1, 1)),
+def test_open_executions_finish_in_order_at_the_end():
+    first = {"type": CODE_CALL, "id": "msg_2", "code": "2"}
+    body = stream(
+        event("output_item.added", item=first),
+        added(CODE_CALL, code="1"),
+        item_event("output_text.delta", delta="Hi"),
+        completed_event(usage(1, 1)),
     )
-    assert decoded(body, api="responses")[4:] == [
+    assert decode(body, api="responses")[4:] == [
         CodeFinished("msg_2", "completed"),
         CodeFinished("msg_1", "completed"),
         TokensUsed(1, 1, 2),
@@ -330,74 +318,68 @@ def test_programs_that_have_not_ended_end_with_the_answer_in_their_order():
 
 
 @pytest.mark.parametrize("kind", ["created", "queued", "in_progress"])
-def test_any_event_may_name_a_response(kind):
-    named = responses_streams.event(kind, response={"id": "resp_7"})
-    told = decoded(
-        responses_streams.stream(named, responses_streams.message("msg_1", "Hi"))
+def test_response_id_is_read_from_each_initial_event(kind):
+    initial = event(kind, response={"id": "resp_7"})
+    events = decode(
+        stream(initial, message("msg_1", "Hi"))
         + b'data:{"type":"response.completed","response":{}}\n\n',
         api="responses",
     )
-    assert told == [ResponseStarted("resp_7"), TextDelta("Hi"), Finished("stop")]
+    assert events == [ResponseStarted("resp_7"), TextDelta("Hi"), Finished("stop")]
 
 
-def test_a_response_that_is_no_object_names_none():
-    odd = of_item("output_text.delta", delta="Hi", response="resp_7")
-    assert told_so_far(odd) == [TextDelta("Hi")]
+def test_response_field_that_is_not_an_object_is_ignored():
+    delta = item_event("output_text.delta", delta="Hi", response="resp_7")
+    assert decode_unfinished(delta) == [TextDelta("Hi")]
 
 
-def test_deltas_without_an_id_belong_to_the_message_that_is_open():
-    nameless = [
-        responses_streams.event("output_text.delta", delta="B"),
-        responses_streams.event("output_text.done", text="BC"),
-    ]
+def test_text_delta_without_item_id_belongs_to_the_last_added_message():
     first = {"type": "message", "id": "msg_0"}
-    told = told_so_far(
-        responses_streams.event("output_item.added", item=first),
-        responses_streams.event("output_text.delta", item_id="msg_0", delta="A"),
-        opened("message"),
-        responses_streams.event("output_text.delta", item_id="msg_0", delta="A"),
-        *nameless,
-        ended("message", content=[{"text": "BCD"}]),
-        responses_streams.event("output_item.done", item={**first, "content": [{"text": "AAA"}]}),
+    events = decode_unfinished(
+        event("output_item.added", item=first),
+        event("output_text.delta", item_id="msg_0", delta="A"),
+        added("message"),
+        event("output_text.delta", item_id="msg_0", delta="A"),
+        event("output_text.delta", delta="B"),
+        event("output_text.done", text="BC"),
+        done("message", content=[{"text": "BCD"}]),
+        event("output_item.done", item={**first, "content": [{"text": "AAA"}]}),
     )
-    assert told == [TextDelta(text) for text in ("A", "A", "B", "C", "D", "A")]
+    assert events == [TextDelta(text) for text in ("A", "A", "B", "C", "D", "A")]
 
 
-def test_a_text_that_belonged_to_no_message_is_not_told_again():
-    nameless = responses_streams.event("output_text.delta", delta="A")
-    told = told_so_far(nameless, ended("message", content=[{"text": "A"}, {"text": "B"}]))
-    assert told == [TextDelta("A"), TextDelta("B")]
+def test_text_delta_before_any_message_is_not_repeated_by_the_item():
+    delta = event("output_text.delta", delta="A")
+    events = decode_unfinished(delta, done("message", content=[{"text": "A"}, {"text": "B"}]))
+    assert events == [TextDelta("A"), TextDelta("B")]
 
 
 @pytest.mark.parametrize(
     "payload", [{"type": "ping"}, {"type": "telescope"}, {"type": "response.new", "code": "x"}, {}]
 )
-def test_events_that_are_not_known_are_passed_over(payload):
+def test_unknown_events_are_ignored(payload):
     unknown = f"data:{json.dumps(payload)}\n\n".encode()
-    body = responses_streams.stream(responses_streams.message("msg_1", "Hi")) + unknown
-    whole = body + responses_streams.stream(responses_streams.completed_event({}))
-    assert decoded(whole, api="responses")[1:] == [TextDelta("Hi"), Finished("stop")]
+    body = stream(message("msg_1", "Hi")) + unknown + stream(completed_event({}))
+    assert decode(body, api="responses")[1:] == [TextDelta("Hi"), Finished("stop")]
 
 
-def test_items_that_are_not_known_are_passed_over():
+def test_unknown_items_are_ignored():
     item = {"type": "telescope", "id": "msg_1"}
-    events = [
-        responses_streams.event(f"output_item.{kind}", item=item) for kind in ("added", "done")
-    ]
-    body = responses_streams.stream(events, responses_streams.completed_event({}, events))
-    assert decoded(body, api="responses")[1:] == [Finished("stop")]
+    events = [event(f"output_item.{kind}", item=item) for kind in ("added", "done")]
+    body = stream(events, completed_event({}, events))
+    assert decode(body, api="responses")[1:] == [Finished("stop")]
 
 
-def test_a_call_that_was_cut_by_length_is_no_call_to_answer():
-    cut_off = responses_streams.response("incomplete", output=None)
-    body = responses_streams.stream(
-        opened("function_call", call_id="call_a", name="add"),
-        responses_streams.event("incomplete", response=cut_off),
+def test_finish_reason_is_length_if_a_function_call_was_cut():
+    incomplete = response("incomplete", output=None)
+    body = stream(
+        added("function_call", call_id="call_a", name="add"),
+        event("incomplete", response=incomplete),
     )
-    assert decoded(body, api="responses")[1:] == [ADDED, Finished("length")]
+    assert decode(body, api="responses")[1:] == [ADDED_CALL, Finished("length")]
 
 
-def test_a_piece_of_code_that_is_no_text_is_an_error():
-    piece = of_item("code_interpreter_call_code.delta", delta=["1"])
+def test_code_delta_of_wrong_type_raises():
+    delta = item_event("code_interpreter_call_code.delta", delta=["1"])
     with pytest.raises(QwenStreamError, match="a string was expected"):
-        told_so_far(opened(PROGRAM, code="1"), piece)
+        decode_unfinished(added(CODE_CALL, code="1"), delta)
