@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import re
 import socket
 import threading
@@ -175,6 +177,7 @@ class Transport:
         self._client = SharedClient()
         self._async_clients = ClientOfEachLoop()
         self._exchanges: weakref.WeakSet[_Exchange] = weakref.WeakSet()
+        _TRANSPORTS.add(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # connections are not copied
@@ -237,6 +240,16 @@ class Transport:
         self.close()
         await self._async_clients.close()
 
+    def close_left_exchanges(self) -> None:
+        """Close the responses that nobody reads at this moment."""
+        for exchange in tuple(self._exchanges):
+            if not exchange.busy:
+                exchange.close()
+
+    def forget_exchanges(self) -> None:
+        """Have none, without closing what is another process's."""
+        self._exchanges.clear()
+
 
 class AsyncEvents:
     """What an answer tells, for asyncio.
@@ -290,8 +303,16 @@ class _Exchange:
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
         self._alarm: threading.Timer | None = None
+        self.busy = False
 
     def carry_out(self, command: Command) -> Reply | bytes | None:
+        self.busy = True
+        try:
+            return self._carried_out(command)
+        finally:
+            self.busy = False
+
+    def _carried_out(self, command: Command) -> Reply | bytes | None:
         match command:
             case Read():
                 return next(self._body, b"")
@@ -425,3 +446,29 @@ class _AsyncExchange:
     async def close(self) -> None:
         if self._response:
             await self._response.aclose()
+
+
+_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_what_is_left() -> None:
+    """Close the responses of streams that the program has neither read to the end nor closed.
+
+    Otherwise the generator of such a stream closes its response when the interpreter collects it,
+    after the types of C modules have been taken down. httpx makes a `timedelta` there, and CPython
+    3.13.0 then ends with a segmentation fault. A response that another thread is reading is left
+    alone: that thread is a daemon, whose generators are never collected.
+    """
+    for transport in tuple(_TRANSPORTS):
+        transport.close_left_exchanges()
+
+
+def _forget_the_parents() -> None:
+    """A forked process must not end its parent's streams when it exits or closes a model."""
+    for transport in tuple(_TRANSPORTS):
+        transport.forget_exchanges()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents)
