@@ -39,8 +39,10 @@ class SyncExchange:
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
         self._timer: threading.Timer | None = None
+        self.thread = threading.current_thread()  # the thread that executed the last command
 
     def execute(self, command: Command) -> ResponseHead | bytes | None:
+        self.thread = threading.current_thread()
         match command:
             case Read():
                 return next(self._body, b"")

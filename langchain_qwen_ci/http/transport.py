@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +39,7 @@ class Transport:
         self._client = SyncClient()
         self._async_clients = AsyncClientPerLoop()
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
+        _TRANSPORTS.add(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # Connections cannot be copied.
@@ -106,6 +110,17 @@ class Transport:
         self.close()
         await self._async_clients.close()
 
+    def close_abandoned_exchanges(self) -> None:
+        """Close the responses of sync streams that no other running thread reads."""
+        for exchange in tuple(self._exchanges):
+            thread = exchange.thread
+            if thread is threading.current_thread() or not thread.is_alive():
+                exchange.close()
+
+    def discard_exchanges(self) -> None:
+        """Drop all exchanges without closing them, because they belong to another process."""
+        self._exchanges.clear()
+
 
 class AsyncEvents:
     """The events of an answer, as an asynchronous iterator.
@@ -148,3 +163,30 @@ class AsyncEvents:
         """Close the connection, unless the answer has ended. Closing twice has no effect."""
         self._flow.close()
         await self._exchange.close()
+
+
+_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open_streams() -> None:
+    """Close the responses of streams that the program has neither read to the end nor closed.
+
+    Otherwise the generator of such a stream closes its response when it is garbage-collected, after
+    the types of C modules were taken down. httpx creates a `timedelta` there, and CPython 3.13.0
+    ends with a segmentation fault (40 of 40 runs). A response that another thread reads is not
+    closed: the thread is a daemon, whose generators are never collected, and it would print an
+    error.
+    """
+    for transport in tuple(_TRANSPORTS):
+        transport.close_abandoned_exchanges()
+
+
+def _reset_after_fork() -> None:
+    """Keep a forked process from ending its parent's streams when it exits or closes a model."""
+    for transport in tuple(_TRANSPORTS):
+        transport.discard_exchanges()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

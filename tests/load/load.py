@@ -79,7 +79,7 @@ class Round:
     left: int = 0
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    as_single_chunk: int = 0
+    concurrent: int = 0
     memory: int = 0
     blocks: int = 0
     files: int = 0
@@ -171,7 +171,7 @@ class Load:
 
     def _check(self, this: Round, outcomes: dict[int, Any]) -> None:
         observed = self._service.observed()
-        this.sent, this.as_single_chunk = len(outcomes), observed.most_answering
+        this.sent, this.concurrent = len(outcomes), observed.most_answering
         for number, outcome in outcomes.items():
             this.with_fault += plan.fault_plan(number) is not None
             this.wrong += plan.wrong(this.api, number, outcome, observed.requests[number])
@@ -310,7 +310,7 @@ def run(size: Size) -> list[str]:
         wrong = [difference for this in rounds for difference in this.wrong]
         wrong += _differs("sockets after the end of the loop", _sockets(serving.url), 0)
         wrong += _differs("threads in the end", threading.active_count(), 1)
-    if (most := max(this.as_single_chunk for this in rounds)) < size.streams // 2:
+    if (most := max(this.concurrent for this in rounds)) < size.streams // 2:
         wrong.append(f"{most} answers at once, which is no load")
     return wrong + _grown(rounds)
 
@@ -349,8 +349,8 @@ HEAD = (
 def _line(number: int, this: Round) -> str:
     return (
         f"{number:5}  {this.api:16} {this.sent:6} {this.with_fault:7} {this.left:5} "
-        f"{this.as_single_chunk:8} {len(this.wrong):6} {this.seconds:5.1f} {this.memory / 1e6:6.1f} "
-        f"{this.blocks:8} {this.files:6} {this.sockets:8}"
+        f"{this.concurrent:8} {len(this.wrong):6} {this.seconds:5.1f} "
+        f"{this.memory / 1e6:6.1f} {this.blocks:8} {this.files:6} {this.sockets:8}"
     )
 
 

@@ -81,7 +81,13 @@ def main(url: str) -> None:
 
     stream = model.stream("stream")
     next(stream)
-    child = forked(lambda: ask("child of a stream"), used=1)
+
+    def ask_and_close() -> str:
+        answer = ask("child of a stream")
+        model.close()  # ends no stream of the parent
+        return answer
+
+    child = forked(ask_and_close, used=1)
     tell("stream: " + "".join(str(chunk.content) for chunk in stream))
     ended(child)
 

@@ -514,9 +514,31 @@ print(asyncio.run(ask()))
 """
 
 
-def test_program_that_closes_nothing_exits_without_output(counting):
+READ_BY_A_DAEMON = """
+import sys, threading, warnings
+from langchain_qwen_ci import ChatQwenCodeInterpreter
+
+model = ChatQwenCodeInterpreter(base_url=sys.argv[1], api_key="any")
+started = threading.Event()
+
+def read():
+    for _ in model.stream("on"):
+        started.set()
+
+warnings.filterwarnings("ignore", ".*is in beta")
+model.invoke("whole")
+events = iter(model.stream_events("on", version="v3"))
+next(events)
+threading.Thread(target=read, daemon=True).start()
+started.wait()
+print("7 to the power of 5 is 16807.")
+"""
+
+
+@pytest.mark.parametrize("program", [NEVER_CLOSED, READ_BY_A_DAEMON], ids=["left", "daemon"])
+def test_program_that_closes_nothing_exits_without_output(counting, program):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", NEVER_CLOSED, counting.url],
+        [sys.executable, "-W", "error", "-c", program, counting.url],
         capture_output=True,
         text=True,
         check=False,

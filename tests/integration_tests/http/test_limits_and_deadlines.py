@@ -157,9 +157,8 @@ def test_compressed_answers_are_read(service, entry_point, encoding, name):
         pieces = [body[at : at + step] for at in range(0, len(body), step)]
         served = service(lambda: httpx.Response(200, headers=headers, stream=Pieces(*pieces)))  # noqa: B023
         result = entry_point(served.model(api=CORPUS[name].api))
-        text = (
-            "".join(map(lambda one: one.text, result)) if isinstance(result, list) else result.text
-        )
+        messages = result if isinstance(result, list) else [result]
+        text = "".join(message.text for message in messages)
         assert text == CORPUS[name].content
         assert served.requests[0].headers["accept-encoding"] == "gzip, deflate"
 
