@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, model_validator
 
@@ -34,12 +34,16 @@ from langchain_qwen_ci.wire.responses import ResponsesWire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import httpx
+    from langchain_core.caches import BaseCache
+    from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
     from langchain_core.language_models import LangSmithParams, LanguageModelInput
     from langchain_core.language_models.model_profile import ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.rate_limiters import BaseRateLimiter
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
-    from pydantic import BaseModel
+    from pydantic import BaseModel, SecretStr
 
     from langchain_qwen_ci.chat_models.structured_output import Method
     from langchain_qwen_ci.response.observers import EventObserver
@@ -85,6 +89,67 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,  # a validation error of one field would show the API key
     )
+
+    if TYPE_CHECKING:
+        # Type checkers derive the arguments from the fields, and would reject a string as api_key,
+        # which pydantic converts to a SecretStr. A test in tests/typing compares this with the
+        # fields.
+        def __init__(  # noqa: PLR0913  # one for each field
+            self,
+            *,
+            model: str = "qwen3-max",
+            api: models.Api = "dashscope",
+            api_key: SecretStr | str | None = ...,
+            region: str | None = None,
+            workspace: str | None = None,
+            base_url: str | None = None,
+            allow_plain_http: bool = False,
+            enable_code_interpreter: bool = True,
+            builtin_tools: list[str] = ...,
+            enable_thinking: bool | None = None,
+            preserve_thinking: bool | None = None,
+            thinking_budget: int | None = None,
+            temperature: float | None = None,
+            top_p: float | None = None,
+            top_k: int | None = None,
+            presence_penalty: float | None = None,
+            repetition_penalty: float | None = None,
+            max_tokens: int | None = None,
+            max_request_tokens: int | None = None,
+            max_code_executions: int | None = None,
+            seed: int | None = None,
+            stop: str | list[str] | None = None,
+            instructions: str | None = None,
+            previous_response_id: str | None = None,
+            store: bool | None = None,
+            session_cache: bool | None = None,
+            endpoint: models.NativeEndpoint | None = None,
+            model_kwargs: dict[str, Any] = ...,
+            connect_timeout: float | None = 10.0,
+            timeout: float | None = 300.0,
+            stream_chunk_timeout: float | None = 300.0,
+            total_timeout: float | None = None,
+            max_retries: int = 2,
+            retry_cut_answers: bool = False,
+            max_request_bytes: int = 67_108_864,
+            max_frame_bytes: int = 8_388_608,
+            max_answer_bytes: int = 1_073_741_824,
+            default_headers: dict[str, str] = ...,
+            http_client: httpx.Client | None = None,
+            http_async_client: httpx.AsyncClient | None = None,
+            trace_code_executions: bool = True,
+            name: str | None = None,
+            cache: BaseCache | bool | None = None,
+            verbose: bool = ...,
+            callbacks: list[BaseCallbackHandler] | BaseCallbackManager | None = None,
+            tags: list[str] | None = None,
+            metadata: dict[str, Any] | None = None,
+            custom_get_token_ids: Callable[[str], list[int]] | None = None,
+            rate_limiter: BaseRateLimiter | None = None,
+            disable_streaming: bool | Literal["tool_calling"] = False,
+            output_version: str | None = ...,
+            profile: ModelProfile | None = None,
+        ) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
