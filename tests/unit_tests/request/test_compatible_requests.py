@@ -1,25 +1,18 @@
-"""What is sent by Responses and Chat Completions, and what each refuses before sending."""
+"""Requests of Responses and Chat Completions: path, parameters and tools; and rejected input."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import chat_completions_streams
-import dashscope_streams
 import pytest
-import responses_streams
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from request_bodies import ANSWERS, request_body
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, models
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 
-ANSWERS = {
-    "responses": responses_streams.STREAMS["one run"].body,
-    "chat_completions": chat_completions_streams.STREAMS["an answer"].body,
-}
 OTHER_APIS = ["dashscope", "chat_completions"]
 
 
@@ -33,15 +26,7 @@ SEARCH = {"type": "web_search"}
 EXTRACT = {"type": "web_extractor"}
 
 
-def sent(service: Any, api: str, given: Any = "Hi", /, **fields: Any) -> dict[str, Any]:
-    """The body that a call sends."""
-    served = service(ANSWERS[api])
-    call = fields.pop("call", {})
-    served.model(api=api, **fields).invoke(given, **call)
-    return served.bodies[0]
-
-
-def test_a_responses_request(service):
+def test_responses_request(service):
     served = service(ANSWERS["responses"])
     served.model(api="responses").invoke("Hi")
     assert served.requests[0].url.path == "/compatible-mode/v1/responses"
@@ -56,7 +41,7 @@ def test_a_responses_request(service):
     }
 
 
-def test_a_chat_request(service):
+def test_chat_completions_request(service):
     served = service(ANSWERS["chat_completions"])
     served.model(api="chat_completions").invoke("Hi")
     assert served.requests[0].url.path == "/compatible-mode/v1/chat/completions"
@@ -70,15 +55,15 @@ def test_a_chat_request(service):
     }
 
 
-def test_base_urls_of_the_compatible_mode(service):
+def test_base_url_may_end_with_the_compatible_path(service):
     for api, answer in ANSWERS.items():
         served = service(answer)
         served.model(api=api, base_url="https://gate.example/compatible-mode/v1").invoke("Hi")
         assert str(served.requests[0].url).startswith("https://gate.example/compatible-mode/v1/")
 
 
-def test_parameters_have_the_names_of_the_responses_api(service):
-    body = sent(
+def test_parameters_are_renamed_for_responses(service):
+    body = request_body(
         service,
         "responses",
         temperature=0.3,
@@ -102,24 +87,24 @@ def test_parameters_have_the_names_of_the_responses_api(service):
     assert "max_tokens" not in body
 
 
-def test_parameters_stand_at_the_top_of_a_chat_request(service):
+def test_parameters_are_top_level_in_chat_completions(service):
     parameters = {"temperature": 0.3, "max_tokens": 8, "seed": 7, "thinking_budget": 99}
     call = {"stop": ["x"], "enable_search": True}
-    body = sent(service, "chat_completions", **parameters, call=call)
+    body = request_body(service, "chat_completions", **parameters, call=call)
     assert {name: body[name] for name in parameters} == parameters
     assert body["stop"] == ["x"]
     assert body["enable_search"] is True
 
 
-def test_parameters_can_be_overridden_for_a_call(service):
+def test_arguments_of_a_call_override_fields(service):
     override = {"previous_response_id": "resp_2", "instructions": "Be long.", "max_tokens": 99}
-    body = sent(service, "responses", previous_response_id="resp_1", call=override)
+    body = request_body(service, "responses", previous_response_id="resp_1", call=override)
     assert body["previous_response_id"] == "resp_2"
     assert body["instructions"] == "Be long."
     assert body["max_output_tokens"] == 99
 
 
-def test_the_session_cache_is_a_header(service):
+def test_session_cache_is_sent_as_a_header(service):
     served = service(ANSWERS["responses"])
     served.model(api="responses", session_cache=True).invoke("Hi")
     served.model(api="responses").invoke("Hi", session_cache=True)
@@ -131,7 +116,7 @@ def test_the_session_cache_is_a_header(service):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"instructions": "Be brief."},
         {"previous_response_id": "resp_1"},
@@ -141,17 +126,17 @@ def test_the_session_cache_is_a_header(service):
     ],
 )
 @pytest.mark.parametrize("api", OTHER_APIS)
-def test_what_only_responses_has_is_refused_elsewhere(service, api: str, wrong: dict[str, Any]):
+def test_parameters_of_responses_raise_on_other_apis(service, api: str, invalid: dict[str, Any]):
     served = service(b"")
     with pytest.raises(ValueError, match="responses"):
-        served.model(api=api, **wrong)
+        served.model(api=api, **invalid)
     with pytest.raises(QwenInputError, match="responses"):
-        served.model(api=api).invoke("Hi", **wrong)
+        served.model(api=api).invoke("Hi", **invalid)
     assert served.requests == []
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "error_text"),
     [
         ({"thinking_budget": 9}, "reasoning_effort"),
         ({"max_tokens": 15}, "16"),
@@ -159,10 +144,10 @@ def test_what_only_responses_has_is_refused_elsewhere(service, api: str, wrong: 
         ({"tools": [EXTRACT]}, "web_search"),
     ],
 )
-def test_what_responses_does_not_take_is_refused(service, wrong, said):
+def test_parameters_that_responses_does_not_support_raise(service, invalid, error_text):
     served = service(b"")
-    with pytest.raises(QwenInputError, match=said):
-        served.model(api="responses").invoke("Hi", **wrong)
+    with pytest.raises(QwenInputError, match=error_text):
+        served.model(api="responses").invoke("Hi", **invalid)
     assert served.requests == []
 
 
@@ -176,13 +161,13 @@ def test_what_responses_does_not_take_is_refused(service, wrong, said):
         lambda model: model.model_copy(update={"builtin_tools": ["web_search", "web_extractor"]}),
     ],
 )
-def test_other_tools_of_the_service_go_beside_the_interpreter(service, bound):
+def test_server_tools_are_sent_with_the_interpreter(service, bound):
     served = service(ANSWERS["responses"])
     bound(served.model(api="responses")).invoke("Hi")
     assert served.bodies[0]["tools"] == [{"type": "code_interpreter"}, SEARCH, EXTRACT]
 
 
-def test_options_of_a_tool_of_the_service_are_kept(service):
+def test_fields_of_a_server_tool_are_sent_unchanged(service):
     server = {"type": "mcp", "server_label": "maps", "server_url": "https://maps.example/sse"}
     served = service(ANSWERS["responses"])
     model = served.model(api="responses", enable_code_interpreter=False)
@@ -194,7 +179,7 @@ def test_options_of_a_tool_of_the_service_are_kept(service):
 
 
 @pytest.mark.parametrize("api", OTHER_APIS)
-def test_tools_of_the_service_are_refused_where_they_are_not(service, api: str):
+def test_server_tools_raise_on_other_apis(service, api: str):
     served = service(b"")
     with pytest.raises(QwenInputError, match="enable_search"):
         served.model(api=api).bind_tools([SEARCH])
@@ -204,7 +189,7 @@ def test_tools_of_the_service_are_refused_where_they_are_not(service, api: str):
 
 
 @pytest.mark.parametrize("api", ANSWERS)
-def test_function_tools_are_refused_beside_the_interpreter(service, api: str):
+def test_function_tools_raise_with_the_interpreter(service, api: str):
     served = service(ANSWERS[api])
     with pytest.raises(ToolsNotAllowedError, match="add"):
         served.model(api=api).bind_tools([add])
@@ -213,7 +198,7 @@ def test_function_tools_are_refused_beside_the_interpreter(service, api: str):
     assert served.requests == []
 
 
-def test_functions_of_the_responses_api_are_flat(service):
+def test_functions_are_not_nested_in_responses(service):
     served = service(ANSWERS["responses"])
     model = served.model(api="responses", enable_code_interpreter=False)
     model.bind_tools([add], tool_choice="add", parallel_tool_calls=True).invoke("Hi")
@@ -226,7 +211,7 @@ def test_functions_of_the_responses_api_are_flat(service):
     assert body["parallel_tool_calls"] is True
 
 
-def test_functions_of_chat_are_wrapped(service):
+def test_functions_are_nested_in_chat_completions(service):
     served = service(ANSWERS["chat_completions"])
     model = served.model(api="chat_completions", enable_code_interpreter=False)
     model.bind_tools([add], tool_choice="add", strict=True).invoke("Hi")
@@ -237,203 +222,37 @@ def test_functions_of_chat_are_wrapped(service):
     assert body["tool_choice"] == {"type": "function", "function": {"name": "add"}}
 
 
-HISTORY = [
-    SystemMessage("Be brief."),
-    HumanMessage("What is 1 + 1?"),
-    AIMessage(
-        "I add.",
-        tool_calls=[{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}],
-        additional_kwargs={"reasoning_content": "Adding."},
-    ),
-    ToolMessage("2", tool_call_id="call_a"),
-    AIMessage([{"type": "reasoning", "reasoning": "Two."}, {"type": "text", "text": "2"}]),
-    HumanMessage("Thanks"),
-]
-ARGUMENTS = '{"a": 1, "b": 1}'
-
-
-def test_history_as_items_of_the_responses_api(service):
-    items = sent(service, "responses", HISTORY)["input"]
-    assert items == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is 1 + 1?"},
-        {"role": "assistant", "content": "I add."},
-        {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
-        {"type": "function_call_output", "call_id": "call_a", "output": "2"},
-        {"role": "assistant", "content": "2"},
-        {"role": "user", "content": "Thanks"},
-    ]
-
-
-def test_history_as_messages_of_chat(service):
-    messages = sent(service, "chat_completions", HISTORY)["messages"]
-    function = {"name": "add", "arguments": ARGUMENTS}
-    call = {"id": "call_a", "type": "function", "index": 0, "function": function}
-    assert messages == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is 1 + 1?"},
-        {"role": "assistant", "content": "I add.", "tool_calls": [call]},
-        {"role": "tool", "content": "2", "tool_call_id": "call_a"},
-        {"role": "assistant", "content": "2"},
-        {"role": "user", "content": "Thanks"},
-    ]
-
-
-def test_reasoning_goes_back_where_that_is_wanted(service):
-    body = sent(service, "chat_completions", HISTORY, preserve_thinking=True)
-    assert body["preserve_thinking"] is True
-    thoughts = [message.get("reasoning_content") for message in body["messages"]]
-    assert thoughts == [None, None, "Adding.", None, "Two.", None]
-
-    served = service(ANSWERS["chat_completions"])
-    served.model(api="chat_completions").invoke(HISTORY, preserve_thinking=True)
-    assert served.bodies[0]["messages"] == body["messages"]
-
-    items = sent(service, "responses", HISTORY, preserve_thinking=True)["input"]
-    thoughts = [item["summary"][0]["text"] for item in items if item.get("type") == "reasoning"]
-    assert thoughts == ["Adding.", "Two."]
-
-
-def test_reasoning_goes_back_on_the_native_wire(service):
-    served = service(dashscope_streams.STREAMS["one run"].body)
-    served.model(preserve_thinking=True).invoke(HISTORY)
-    messages = served.bodies[0]["input"]["messages"]
-    assert served.bodies[0]["parameters"]["preserve_thinking"] is True
-    assert [message.get("reasoning_content") for message in messages] == [
-        None,
-        None,
-        "Adding.",
-        None,
-        "Two.",
-        None,
-    ]
-
-
-URL = "https://example.com/a"
-MEDIA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "image, by URL": (
-        {"type": "image", "url": f"{URL}.png"},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "image, base64": (
-        {"type": "image", "base64": "QUJD", "mime_type": "image/png"},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
-    ),
-    "image, OpenAI's": (
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "image, OpenAI's, in short": (
-        {"type": "image_url", "image_url": f"{URL}.png"},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "image, OpenAI's newer": (
-        {"type": "input_image", "image_url": f"{URL}.png"},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "image, Anthropic's": (
-        {
-            "type": "image",
-            "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"},
-        },
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
-    ),
-    "image, Anthropic's, by URL": (
-        {"type": "image", "source": {"type": "url", "url": f"{URL}.png"}},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "image, DashScope's": (
-        {"image": f"{URL}.png"},
-        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
-    ),
-    "video": (
-        {"type": "video", "url": f"{URL}.mp4"},
-        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
-    ),
-    "video, OpenAI's": (
-        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
-        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
-    ),
-    "audio, by URL": (
-        {"type": "audio", "url": f"{URL}.wav?sign=1"},
-        {
-            "type": "input_audio",
-            "input_audio": {"data": f"{URL}.wav?sign=1", "format": "wav"},
-        },
-    ),
-    "audio, OpenAI's": (
-        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "mp3"}},
-        {
-            "type": "input_audio",
-            "input_audio": {"data": "data:audio/mp3;base64,QUJD", "format": "mp3"},
-        },
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MEDIA)
-def test_media_on_chat(service, name: str):
-    block, expected = MEDIA[name]
-    message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
-    body = sent(service, "chat_completions", [message], model="qwen3.5-plus")
-    assert body["messages"][0]["content"] == [{"type": "text", "text": "What is it?"}, expected]
-
-
-@pytest.mark.parametrize("name", MEDIA)
-def test_media_on_responses_are_images(service, name: str):
-    block, expected = MEDIA[name]
-    message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
-    if expected["type"] != "image_url":
-        with pytest.raises(QwenInputError, match="dashscope"):
-            sent(service, "responses", [message], model="qwen3.5-plus")
-        return
-    body = sent(service, "responses", [message], model="qwen3.5-plus")
-    assert body["input"][0]["content"] == [
-        {"type": "input_text", "text": "What is it?"},
-        {"type": "input_image", "image_url": expected["image_url"]["url"]},
-    ]
-
-
-@pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
-def test_media_are_refused_by_models_without_vision(service, api: str):
-    served = service(b"")
-    message = HumanMessage([{"type": "image", "url": f"{URL}.png"}])
-    with pytest.raises(QwenInputError, match="takes text only"):
-        served.model(api=api).invoke([message])
-    assert served.requests == []
-
-
-def test_formats_of_answers_have_each_apis_place(service):
+def test_response_format_of_each_api(service):
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
-    off = {"enable_code_interpreter": False, "call": {"response_format": form}}
-    assert sent(service, "chat_completions", **off)["response_format"] == form
-    text = sent(service, "responses", **off)["text"]
+    response_format = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    fields = {"enable_code_interpreter": False, "call": {"response_format": response_format}}
+    assert request_body(service, "chat_completions", **fields)["response_format"] == response_format
+    text = request_body(service, "responses", **fields)["text"]
     assert text == {"format": {"type": "json_schema", "name": "sum", "schema": schema}}
 
 
 @pytest.mark.filterwarnings("default:Chat Completions runs code")
-def test_chat_says_once_that_it_shows_nothing(recwarn):
+def test_chat_completions_warns_once_that_no_code_is_returned(recwarn):
     models.warn_code_not_returned.cache_clear()
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk", enable_code_interpreter=False)
     assert len(recwarn) == 0
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk")
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk", temperature=1)
-    (said,) = recwarn
-    assert 'api="dashscope" returns both' in str(said.message)
-    assert 'api="responses" also what the code printed' in str(said.message)
+    (warning,) = recwarn
+    assert 'api="dashscope" shows both' in str(warning.message)
+    assert 'api="responses" also what the code printed' in str(warning.message)
 
 
 @pytest.mark.parametrize(("api", "warns"), [("responses", False), ("chat_completions", True)])
-def test_models_that_run_code_by_some_apis_only(recwarn, api: str, warns: bool):
+def test_model_that_runs_code_on_responses_only_warns(recwarn, api: str, warns: bool):
     ChatQwenCodeInterpreter(model="qwen3.8-flash", api=api, api_key="sk")
-    said = [str(warning.message) for warning in recwarn if "qwen3.8" in str(warning.message)]
-    assert bool(said) is warns
-    assert all("api='responses' only" in text for text in said)
+    texts = [str(warning.message) for warning in recwarn if "qwen3.8" in str(warning.message)]
+    assert bool(texts) is warns
+    assert all("api='responses' only" in text for text in texts)
 
 
 @pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
-def test_what_no_api_takes_is_refused(service, api: str):
+def test_response_format_and_n_raise(service, api: str):
     served = service(b"")
     model = served.model(api=api)
     with pytest.raises(QwenInputError, match="with_structured_output"):
@@ -444,14 +263,14 @@ def test_what_no_api_takes_is_refused(service, api: str):
 
 
 @pytest.mark.parametrize("api", ANSWERS)
-def test_gateways_see_that_a_stream_is_wanted(service, api: str):
+def test_accept_header_requests_a_stream(service, api: str):
     served = service(ANSWERS[api])
     served.model(api=api).invoke("Hi")
     assert served.requests[0].headers["accept"] == "text/event-stream"
 
 
-def test_what_is_not_decided_is_not_sent_to_responses(service):
-    body = sent(service, "responses", enable_code_interpreter=False)
+def test_unset_parameters_are_not_sent_to_responses(service):
+    body = request_body(service, "responses", enable_code_interpreter=False)
     assert body == {
         "model": "qwen3-max",
         "input": [{"role": "user", "content": "Hi"}],
@@ -459,56 +278,31 @@ def test_what_is_not_decided_is_not_sent_to_responses(service):
     }
 
 
-def test_a_thought_is_an_item_and_a_call_without_words_no_message(service):
-    calls = [{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}]
-    thought = {"reasoning_content": "Adding."}
-    history = [
-        HumanMessage("What is 1 + 1?"),
-        AIMessage("", tool_calls=calls, additional_kwargs=thought),
-        ToolMessage("2", tool_call_id="call_a"),
-    ]
-    assert sent(service, "responses", history, preserve_thinking=True)["input"] == [
-        {"role": "user", "content": "What is 1 + 1?"},
-        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
-        {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
-        {"type": "function_call_output", "call_id": "call_a", "output": "2"},
-    ]
-
-
-def test_the_fewest_tokens_of_responses_are_sixteen(service):
-    assert sent(service, "responses", max_tokens=16)["max_output_tokens"] == 16
+def test_max_tokens_of_responses_is_at_least_16(service):
+    assert request_body(service, "responses", max_tokens=16)["max_output_tokens"] == 16
     with pytest.raises(QwenInputError, match="max_tokens is 15"):
-        sent(service, "responses", max_tokens=15)
+        request_body(service, "responses", max_tokens=15)
 
 
-def test_what_is_given_in_the_words_of_responses_is_kept_beside_ours(service):
-    form = {"type": "json_object"}
-    body = sent(
+def test_parameters_in_the_format_of_responses_are_merged(service):
+    response_format = {"type": "json_object"}
+    body = request_body(
         service,
         "responses",
         enable_code_interpreter=False,
         call={
             "reasoning_effort": "low",
             "reasoning": {"summary": "auto"},
-            "response_format": form,
+            "response_format": response_format,
             "text": {"verbosity": "low"},
         },
     )
     assert body["reasoning"] == {"summary": "auto", "effort": "low"}
-    assert body["text"] == {"verbosity": "low", "format": form}
+    assert body["text"] == {"verbosity": "low", "format": response_format}
 
 
 @pytest.mark.parametrize("choice", ["auto", {"type": "allowed_tools", "tools": []}])
-def test_a_choice_of_tools_in_the_words_of_responses_is_kept(service, choice):
+def test_tool_choice_in_the_format_of_responses_is_sent_unchanged(service, choice):
     fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
     call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
-    assert sent(service, "responses", **fields, call=call)["tool_choice"] == choice
-
-
-def test_an_answer_without_words_stays_a_turn_of_responses(service):
-    history = [HumanMessage("Run it."), AIMessage(""), HumanMessage("Again.")]
-    assert sent(service, "responses", history)["input"] == [
-        {"role": "user", "content": "Run it."},
-        {"role": "assistant", "content": ""},
-        {"role": "user", "content": "Again."},
-    ]
+    assert request_body(service, "responses", **fields, call=call)["tool_choice"] == choice

@@ -1,4 +1,4 @@
-"""What is sent: paths, hosts, headers, parameters, content; and what is refused before sending."""
+"""Requests of the native API: path, host, headers, parameters, messages; and rejected input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from langchain_qwen_ci.models import MODELS
 
 ANSWER = STREAMS["one run"].body
 
-SEED = {
+# Models that the package must know, with their native paths.
+ENDPOINTS = {
     "qwen3-max": "text-generation",
     "qwen3-max-2026-01-23": "text-generation",
     "qwen3.6-plus": "multimodal-generation",
@@ -39,8 +40,8 @@ SEED = {
 }
 
 
-@pytest.mark.parametrize(("name", "endpoint"), SEED.items())
-def test_each_model_goes_to_its_path(service, name: str, endpoint: str):
+@pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS.items())
+def test_path_and_body_of_each_model(service, name: str, endpoint: str):
     served = service(ANSWER)
     model = served.model(model=name)
     model.invoke("Hi")
@@ -61,7 +62,7 @@ def test_each_model_goes_to_its_path(service, name: str, endpoint: str):
     assert served.model(model=name, enable_code_interpreter=False).profile["tool_calling"] is True
 
 
-def test_the_headers_that_make_the_service_stream(service):
+def test_headers(service):
     served = service(ANSWER)
     served.model(default_headers={"X-DashScope-DataInspection": "{}"}).invoke("Hi")
     headers = served.requests[0].headers
@@ -72,27 +73,27 @@ def test_the_headers_that_make_the_service_stream(service):
     assert headers["x-dashscope-datainspection"] == "{}"
 
 
-def test_an_unknown_model_warns_once_and_works(service):
+def test_unknown_model_warns_once_and_works(service):
     served = service(ANSWER)
     with pytest.warns(UserWarning, match="qwen9-test"):
         model = served.model(model="qwen9-test")
-    model.invoke("Hi")  # a second warning would be an error here
+    model.invoke("Hi")  # pytest turns a second warning into an error
     served.model(model="qwen9-test").invoke("Hi")
     assert served.bodies[0]["model"] == "qwen9-test"
 
 
-def test_a_new_snapshot_of_a_known_model_is_known(service):
+def test_unknown_snapshot_uses_the_path_of_its_model(service):
     served = service(ANSWER)
     served.model(model="qwen3.5-plus-2027-01-01").invoke("Hi")
     assert "multimodal" in served.requests[0].url.path
 
 
-def test_a_model_that_ignores_the_interpreter_warns(service):
+def test_model_that_ignores_the_interpreter_warns(service):
     with pytest.warns(UserWarning, match="ignores the code interpreter"):
         service(ANSWER).model(model="qwen-max")
 
 
-def test_the_path_can_be_overridden(service):
+def test_endpoint_overrides_the_path(service):
     served = service(ANSWER)
     served.model(endpoint="multimodal-generation").invoke("Hi")
     served.model().invoke("Hi", endpoint="multimodal-generation")
@@ -100,7 +101,7 @@ def test_the_path_can_be_overridden(service):
 
 
 @pytest.mark.parametrize(
-    ("fields", "sent"),
+    ("fields", "expected"),
     [
         ({}, True),
         ({"enable_thinking": True}, True),
@@ -109,18 +110,18 @@ def test_the_path_can_be_overridden(service):
         ({"model": "qwen3.5-plus", "enable_thinking": False}, False),
     ],
 )
-@pytest.mark.parametrize("how", ["instance", "call"])
-def test_thinking(service, fields, sent, how):
+@pytest.mark.parametrize("passed_to", ["instance", "call"])
+def test_enable_thinking(service, fields, expected, passed_to):
     served = service(ANSWER)
-    if how == "instance":
+    if passed_to == "instance":
         served.model(**fields).invoke("Hi")
     else:
         served.model().invoke("Hi", **fields)
-    assert served.bodies[0]["parameters"].get("enable_thinking") is sent
+    assert served.bodies[0]["parameters"].get("enable_thinking") is expected
 
 
 @pytest.mark.parametrize("name", ["qwen3-max", "qwen3-max-2026-01-23"])
-def test_a_model_that_must_think_says_so_at_construction(service, name):
+def test_model_that_requires_thinking_rejects_thinking_off(service, name):
     with pytest.raises(ValueError, match="thinking off"):
         ChatQwenCodeInterpreter(model=name, api_key="sk", enable_thinking=False)
     served = service(ANSWER)
@@ -141,21 +142,20 @@ PARAMETERS = {
 }
 
 
-def test_parameters_are_sent_from_the_instance_and_from_the_call(service):
+def test_parameters_of_the_model_and_of_the_call_are_sent(service):
     served = service(ANSWER)
     served.model(**PARAMETERS, stop=["a"], model_kwargs={"enable_search": True}).invoke("Hi")
     served.model(temperature=1.9, stop="x").invoke(
         "Hi", stop=["a"], enable_search=True, **PARAMETERS
     )
     for body in served.bodies:
-        sent = {name: body["parameters"][name] for name in PARAMETERS}
-        assert sent == PARAMETERS
+        assert {name: body["parameters"][name] for name in PARAMETERS} == PARAMETERS
         assert body["parameters"]["stop"] == ["a"]
         assert body["parameters"]["enable_search"] is True
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"temperature": 2},
         {"temperature": -0.1},
@@ -172,26 +172,26 @@ def test_parameters_are_sent_from_the_instance_and_from_the_call(service):
         {"temperature": "warm"},
     ],
 )
-def test_what_is_out_of_range_is_refused(service, wrong):
-    (name,) = wrong
+def test_parameter_out_of_range_raises(service, invalid):
+    (name,) = invalid
     served = service(ANSWER)
     with pytest.raises(ValueError, match=name):
-        served.model(**wrong)
+        served.model(**invalid)
     with pytest.raises(ValueError, match=name):
-        served.model().invoke("Hi", **wrong)
+        served.model().invoke("Hi", **invalid)
     assert served.requests == []
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temprature": 1}, {"timeout": 0}, {"max_retries": -1}, {"api": "smoke"}]
+    "invalid", [{"temprature": 1}, {"timeout": 0}, {"max_retries": -1}, {"api": "smoke"}]
 )
-def test_wrong_fields_are_refused_at_construction(wrong):
-    (name,) = wrong
+def test_invalid_field_raises_at_construction(invalid):
+    (name,) = invalid
     with pytest.raises(ValueError, match=name):
-        ChatQwenCodeInterpreter(api_key="sk", **wrong)
+        ChatQwenCodeInterpreter(api_key="sk", **invalid)
 
 
-def test_what_belongs_to_the_model_cannot_be_set_for_one_call(service):
+def test_invalid_arguments_of_a_call_raise(service):
     served = service(ANSWER)
     with pytest.raises(QwenInputError, match="timeout"):
         served.model().invoke("Hi", timeout=3)
@@ -230,7 +230,7 @@ def test_what_belongs_to_the_model_cannot_be_set_for_one_call(service):
         ),
     ],
 )
-def test_hosts(service, monkeypatch, fields, environment, host):
+def test_host_of_region_workspace_and_base_url(service, monkeypatch, fields, environment, host):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     served = service(ANSWER)
@@ -242,14 +242,14 @@ def test_hosts(service, monkeypatch, fields, environment, host):
     assert served.requests[0].headers.get("x-dashscope-workspace") == workspace
 
 
-def test_a_path_prefix_of_a_gateway_is_kept(service):
+def test_path_prefix_of_base_url_is_kept(service):
     served = service(ANSWER)
     served.model(base_url="https://gate.example/qwen/api/v1").invoke("Hi")
     assert served.requests[0].url.path.startswith("/qwen/api/v1/services/")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "error_text"),
     [
         ({"region": "mars"}, "cn-beijing"),
         ({"region": "eu-central-1"}, "workspace"),
@@ -258,27 +258,27 @@ def test_a_path_prefix_of_a_gateway_is_kept(service):
         ({"base_url": "https://me:secret@gate.example"}, "default_headers"),
     ],
 )
-def test_wrong_destinations_are_refused_at_construction(wrong, said):
-    with pytest.raises(ValueError, match=said) as caught:
-        ChatQwenCodeInterpreter(api_key="sk", **wrong)
-    assert "Destination(" not in str(caught.value)
+def test_invalid_region_workspace_or_base_url_raises_at_construction(invalid, error_text):
+    with pytest.raises(ValueError, match=error_text) as caught:
+        ChatQwenCodeInterpreter(api_key="sk", **invalid)
+    assert "ServiceAddress(" not in str(caught.value)
 
 
-def test_every_region_has_an_address(service):
+def test_every_region_has_a_workspace_host(service):
     for region in REGIONS:
         served = service(ANSWER)
         served.model(base_url=None, region=region, workspace="ws").invoke("Hi")
         assert served.requests[0].url.host == f"ws.{region}.maas.aliyuncs.com"
 
 
-def test_a_missing_key_is_said_before_anything_is_sent(service):
+def test_missing_api_key_raises_before_sending(service):
     served = service(ANSWER)
     with pytest.raises(QwenAuthenticationError, match="DASHSCOPE_API_KEY"):
         served.model(api_key=None).invoke("Hi")
     assert served.requests == []
 
 
-def test_messages_become_turns(service):
+def test_messages(service):
     served = service(ANSWER)
     earlier = served.model().invoke("Hi")
     served.model().invoke(
@@ -299,7 +299,7 @@ def test_messages_become_turns(service):
     ]
 
 
-def test_messages_of_other_shapes_become_text(service):
+def test_only_text_of_assistant_content_blocks_is_sent(service):
     served = service(ANSWER)
     blocks = AIMessage([{"type": "reasoning", "reasoning": "x"}, {"type": "text", "text": "5"}])
     served.model(model="qwen3.5-plus").invoke([HumanMessage("?"), blocks, HumanMessage("?")])
@@ -313,7 +313,7 @@ IMAGE = "https://example.com/a.png"
 
 
 @pytest.mark.parametrize(
-    ("block", "sent"),
+    ("block", "expected"),
     [
         ({"type": "image", "url": IMAGE}, {"image": IMAGE}),
         ({"type": "image_url", "image_url": {"url": IMAGE}}, {"image": IMAGE}),
@@ -331,18 +331,21 @@ IMAGE = "https://example.com/a.png"
         ),
     ],
 )
-def test_media_go_to_models_with_vision_and_to_no_others(service, block, sent):
+def test_media_are_sent_only_to_models_with_vision(service, block, expected):
     served = service(ANSWER)
     message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
     served.model(model="qwen3.5-plus").invoke([message])
-    assert served.bodies[0]["input"]["messages"][0]["content"] == [{"text": "What is it?"}, sent]
+    assert served.bodies[0]["input"]["messages"][0]["content"] == [
+        {"text": "What is it?"},
+        expected,
+    ]
     with pytest.raises(QwenInputError, match="qwen3-max takes text only"):
         served.model().invoke([message])
     assert len(served.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("messages", "said"),
+    ("messages", "error_text"),
     [
         ([], "no message"),
         ([FunctionMessage("1", name="f")], "FunctionMessage"),
@@ -351,9 +354,9 @@ def test_media_go_to_models_with_vision_and_to_no_others(service, block, sent):
         ([HumanMessage("\ud800")], "JSON"),
     ],
 )
-def test_what_cannot_be_sent_is_said_before_sending(service, messages, said):
+def test_unsupported_messages_raise_before_sending(service, messages, error_text):
     served = service(ANSWER)
-    with pytest.raises(QwenInputError, match=said):
+    with pytest.raises(QwenInputError, match=error_text):
         served.model().invoke(messages)
     assert served.requests == []
 
@@ -361,7 +364,7 @@ def test_what_cannot_be_sent_is_said_before_sending(service, messages, said):
 SECRET = "sk-very-secret"
 
 
-def test_secrets_are_not_shown(service):
+def test_secrets_are_not_in_repr_parameters_and_pickles(service):
     served = service(ANSWER)
     model = served.model(api_key=SECRET, default_headers={"X-Token": SECRET})
     model.invoke("Hi")
@@ -372,7 +375,7 @@ def test_secrets_are_not_shown(service):
     assert SECRET.encode() not in pickle.dumps(plain)
 
 
-def test_copies_and_changed_fields_lead_where_they_point(service):
+def test_copies_and_changed_fields_use_their_own_host(service):
     served = service(ANSWER)
     model = served.model()
     model.invoke("Hi")
@@ -385,9 +388,9 @@ def test_copies_and_changed_fields_lead_where_they_point(service):
     assert hosts == ["127.0.0.1", "gate.example", "dashscope-intl.aliyuncs.com"]
 
 
-def test_the_catalogue_holds_the_seed_table():
-    assert {name: MODELS[name].endpoint for name in SEED} == SEED
-    assert [name for name in SEED if MODELS[name].thinking == "required"] == [
+def test_required_models_are_known():
+    assert {name: MODELS[name].endpoint for name in ENDPOINTS} == ENDPOINTS
+    assert [name for name in ENDPOINTS if MODELS[name].thinking == "required"] == [
         "qwen3-max",
         "qwen3-max-2026-01-23",
     ]

@@ -1,4 +1,4 @@
-"""Function tools and the interpreter exclude each other, by every way in, before any request."""
+"""Function tools: rejected with the interpreter on, by every entry point; sent with it off."""
 
 from __future__ import annotations
 
@@ -45,38 +45,43 @@ async def _astream(model: Any, **kwargs: Any) -> None:
         pass
 
 
-ENTRIES = {
-    "invoke": lambda model, **given: model.invoke("?", **given),
-    "ainvoke": lambda model, **given: asyncio.run(model.ainvoke("?", **given)),
-    "stream": lambda model, **given: list(model.stream("?", **given)),
-    "astream": lambda model, **given: asyncio.run(_astream(model, **given)),
-    "batch": lambda model, **given: model.batch(["?"], **given),
-    "abatch": lambda model, **given: asyncio.run(model.abatch(["?"], **given)),
-    "stream_events": lambda model, **given: list(model.stream_events("?", version="v3", **given)),
-    "astream_events": lambda model, **given: asyncio.run(_events(model, **given)),
+ENTRY_POINTS = {
+    "invoke": lambda model, **arguments: model.invoke("?", **arguments),
+    "ainvoke": lambda model, **arguments: asyncio.run(model.ainvoke("?", **arguments)),
+    "stream": lambda model, **arguments: list(model.stream("?", **arguments)),
+    "astream": lambda model, **arguments: asyncio.run(_astream(model, **arguments)),
+    "batch": lambda model, **arguments: model.batch(["?"], **arguments),
+    "abatch": lambda model, **arguments: asyncio.run(model.abatch(["?"], **arguments)),
+    "stream_events": lambda model, **arguments: list(
+        model.stream_events("?", version="v3", **arguments)
+    ),
+    "astream_events": lambda model, **arguments: asyncio.run(_events(model, **arguments)),
 }
-GIVEN = {
+TOOL_ARGUMENTS = {
     "tools": {"tools": [SCHEMA]},
-    "tools, not converted": {"tools": [add]},
+    "tools that are not converted": {"tools": [add]},
     "functions": {"functions": [FUNCTION]},
-    "tools beside the interpreter's switch": {"tools": [{"type": "code_interpreter"}, SCHEMA]},
+    "code_interpreter and a function": {"tools": [{"type": "code_interpreter"}, SCHEMA]},
 }
 
 
-@pytest.mark.parametrize("given", GIVEN)
-@pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("how", ["bind", "call"])
-def test_tools_are_refused_by_every_entry_point(service, how: str, entry: str, given: str):
+@pytest.mark.parametrize("name", TOOL_ARGUMENTS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+@pytest.mark.parametrize("passed_by", ["bind", "call"])
+def test_every_entry_point_rejects_function_tools(
+    service, passed_by: str, entry_point: str, name: str
+):
     served = service(ANSWER)
     model = served.model()
-    bound, passed = (model.bind(**GIVEN[given]), {}) if how == "bind" else (model, GIVEN[given])
+    bound = model.bind(**TOOL_ARGUMENTS[name]) if passed_by == "bind" else model
+    arguments = {} if passed_by == "bind" else TOOL_ARGUMENTS[name]
     with pytest.raises(ToolsNotAllowedError, match="add"):
-        ENTRIES[entry](bound, **passed)
+        ENTRY_POINTS[entry_point](bound, **arguments)
     assert served.requests == []
 
 
 @pytest.mark.parametrize(
-    "way",
+    "bind",
     [
         lambda model: model.bind_tools([add]),
         lambda model: model.bind_tools([SCHEMA]),
@@ -88,17 +93,17 @@ def test_tools_are_refused_by_every_entry_point(service, how: str, entry: str, g
         ),
     ],
 )
-def test_tools_are_refused_where_they_are_bound(service, way):
+def test_binding_function_tools_raises(service, bind):
     served = service(ANSWER)
     with pytest.raises(ToolsNotAllowedError) as caught:
-        way(served.model())
+        bind(served.model())
     assert served.requests == []
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, QwenError)
     assert "enable_code_interpreter=False" in str(caught.value)
 
 
-def test_turning_the_interpreter_on_for_a_call_refuses_bound_tools(service):
+def test_enabling_the_interpreter_for_a_call_rejects_bound_tools(service):
     served = service(CALLS)
     bound = served.model(enable_code_interpreter=False).bind_tools([add])
     with pytest.raises(ToolsNotAllowedError):
@@ -106,7 +111,7 @@ def test_turning_the_interpreter_on_for_a_call_refuses_bound_tools(service):
     assert served.requests == []
 
 
-def test_no_tools_at_all_are_accepted(service):
+def test_empty_list_of_tools_is_accepted(service):
     served = service(ANSWER)
     served.model().bind_tools([]).invoke("?")
     create_agent(served.model(), []).invoke({"messages": [("user", "?")]})
@@ -115,12 +120,12 @@ def test_no_tools_at_all_are_accepted(service):
         assert "tools" not in body["parameters"]
 
 
-@pytest.mark.parametrize("how", ["bind_tools", "bind"])
-def test_the_switch_turns_the_interpreter_on(service, how: str):
+@pytest.mark.parametrize("passed_by", ["bind_tools", "bind"])
+def test_code_interpreter_tool_enables_the_interpreter(service, passed_by: str):
     served = service(ANSWER)
     model = served.model(enable_code_interpreter=False)
-    switch = [{"type": "code_interpreter"}]
-    bound = model.bind_tools(switch) if how == "bind_tools" else model.bind(tools=switch)
+    tools = [{"type": "code_interpreter"}]
+    bound = model.bind_tools(tools) if passed_by == "bind_tools" else model.bind(tools=tools)
     bound.invoke("?")
     parameters = served.bodies[0]["parameters"]
     assert parameters["enable_code_interpreter"] is True
@@ -137,7 +142,7 @@ def test_the_switch_turns_the_interpreter_on(service, how: str):
         lambda served: served.model().bind(functions=[FUNCTION], enable_code_interpreter=False),
     ],
 )
-def test_with_the_interpreter_off_tools_are_called(service, bound):
+def test_function_tools_are_sent_with_the_interpreter_off(service, bound):
     served = service(CALLS)
     message = bound(served).invoke("?")
     assert [call["name"] for call in message.tool_calls] == ["add", "mul"]
@@ -146,7 +151,7 @@ def test_with_the_interpreter_off_tools_are_called(service, bound):
     assert "enable_code_interpreter" not in parameters
 
 
-def test_argument_pieces_are_streamed(service):
+def test_pieces_of_arguments_are_streamed(service):
     model = service(CALLS).model(enable_code_interpreter=False).bind_tools([add])
     pieces = [
         (piece["index"], piece["args"])
@@ -156,11 +161,11 @@ def test_argument_pieces_are_streamed(service):
     assert pieces == [(0, '{"a"'), (0, ": 1}"), (1, ""), (1, '{"b": 2}')]
 
 
-def test_tool_results_go_back_with_their_calls(service):
+def test_tool_results_are_sent_with_their_calls(service):
     served = service(CALLS, ANSWER)
     model = served.model(enable_code_interpreter=False).bind_tools([add])
-    asked = model.invoke("?")
-    model.invoke(["?", asked, ToolMessage("3", tool_call_id="call_a")])
+    answer = model.invoke("?")
+    model.invoke(["?", answer, ToolMessage("3", tool_call_id="call_a")])
     _, assistant, result = served.bodies[1]["input"]["messages"]
     assert [call["id"] for call in assistant["tool_calls"]] == ["call_a", "call_b"]
     assert assistant["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
@@ -168,7 +173,7 @@ def test_tool_results_go_back_with_their_calls(service):
 
 
 @pytest.mark.parametrize(
-    ("choice", "sent"),
+    ("choice", "expected"),
     [
         ("auto", "auto"),
         ("none", "none"),
@@ -177,19 +182,20 @@ def test_tool_results_go_back_with_their_calls(service):
         (True, {"type": "function", "function": {"name": "add"}}),
     ],
 )
-def test_tool_choice(service, choice, sent):
+def test_tool_choice_is_converted(service, choice, expected):
     served = service(CALLS)
     model = served.model(enable_code_interpreter=False)
     model.bind_tools([add], tool_choice=choice).invoke("?")
-    assert served.bodies[0]["parameters"]["tool_choice"] == sent
-    # Thinking, where it is on by default, excludes a forced call; who wants both may try.
-    forced = isinstance(sent, dict)
+    assert served.bodies[0]["parameters"]["tool_choice"] == expected
+    # The service rejects a forced call while the model thinks, so thinking is turned off unless
+    # the caller turns it on.
+    forced = isinstance(expected, dict)
     assert served.bodies[0]["parameters"].get("enable_thinking") == (False if forced else None)
     model.bind_tools([add], tool_choice=choice, enable_thinking=True).invoke("?")
     assert served.bodies[1]["parameters"]["enable_thinking"] is True
 
 
-def test_a_choice_that_is_no_tool_is_refused(service):
+def test_tool_choice_that_is_not_a_tool_raises(service):
     served = service(CALLS)
     model = served.model(enable_code_interpreter=False)
     with pytest.raises(ValueError, match="subtract"):
@@ -197,12 +203,12 @@ def test_a_choice_that_is_no_tool_is_refused(service):
     assert served.requests == []
 
 
-@pytest.mark.parametrize("given", GIVEN)
-@pytest.mark.parametrize("how", ["instance", "call"])
-def test_model_kwargs_are_no_way_round_the_refusal(service, how: str, given: str):
+@pytest.mark.parametrize("name", TOOL_ARGUMENTS)
+@pytest.mark.parametrize("passed_by", ["instance", "call"])
+def test_function_tools_in_model_kwargs_are_rejected(service, passed_by: str, name: str):
     served = service(ANSWER)
-    wishes = {"model_kwargs": GIVEN[given]}
-    model, passed = (served.model(**wishes), {}) if how == "instance" else (served.model(), wishes)
+    fields = {"model_kwargs": TOOL_ARGUMENTS[name]}
+    model = served.model(**fields) if passed_by == "instance" else served.model()
     with pytest.raises(ToolsNotAllowedError, match="add"):
-        model.invoke("?", **passed)
+        model.invoke("?", **({} if passed_by == "instance" else fields))
     assert served.requests == []

@@ -1,4 +1,4 @@
-"""What cannot be sent is refused before anything is, and the error says what and where."""
+"""Input that cannot be sent: it raises before a request is sent, and the error names the place."""
 
 from __future__ import annotations
 
@@ -18,39 +18,43 @@ pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 ANSWER = STREAMS["one run"].body
 
 
-def called(**args: Any) -> AIMessage:
+def answer_with_call(**args: Any) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": "look", "args": args, "id": "1"}])
 
 
-circle: dict[str, Any] = {}
-circle["self"] = circle
+circular: dict[str, Any] = {}
+circular["self"] = circular
 
-WRONG = {
+REJECTED_MESSAGES = {
     "no message": ([], "no message"),
-    "an empty one": ([HumanMessage("Hi"), HumanMessage("")], r"messages\[1\].*without text"),
-    "one of empty parts": ([HumanMessage([{"type": "text", "text": ""}])], "without text or media"),
-    "half a character": (
-        [HumanMessage("a\ud83d")],
-        r"messages\[0\].content contains a lone surrogate",
+    "empty message": ([HumanMessage("Hi"), HumanMessage("")], r"messages\[1\].*without text"),
+    "empty parts": ([HumanMessage([{"type": "text", "text": ""}])], "without text or media"),
+    "half of a surrogate pair": ([HumanMessage("a\ud83d")], r"messages\[0\].content holds half"),
+    "arguments that are not JSON": (
+        [answer_with_call(when=object())],
+        r"messages\[0\].*call of look",
     ),
-    "arguments that are no JSON": ([called(when=object())], r"messages\[0\].*call of look"),
-    "arguments in a circle": ([called(c=circle)], "call of look are no JSON"),
-    "a block without a type": ([HumanMessage([{"colour": "red"}])], r"messages\[0\]"),
-    "a file": ([HumanMessage([{"type": "file", "url": "https://x/a.pdf"}])], "'file'"),
-    "a role": ([ChatMessage("Hi", role="judge")], "ChatMessage"),
+    "circular arguments": ([answer_with_call(c=circular)], "call of look are no JSON"),
+    "block without a type": ([HumanMessage([{"colour": "red"}])], r"messages\[0\]"),
+    "file": ([HumanMessage([{"type": "file", "url": "https://x/a.pdf"}])], "'file'"),
+    "unknown role": ([ChatMessage("Hi", role="narrator")], "ChatMessage"),
 }
 
 
-@pytest.mark.parametrize(("messages", "said"), WRONG.values(), ids=WRONG)
-def test_messages_that_cannot_be_sent(service, messages, said):
+@pytest.mark.parametrize(
+    ("messages", "error_text"), REJECTED_MESSAGES.values(), ids=REJECTED_MESSAGES
+)
+def test_message_that_cannot_be_sent_raises(service, messages, error_text):
     served = service(ANSWER)
-    for way in (served.model().invoke, lambda given: list(served.model().stream(given))):
-        with pytest.raises(QwenInputError, match=said):
-            way(messages)
+    model = served.model()
+    with pytest.raises(QwenInputError, match=error_text):
+        model.invoke(messages)
+    with pytest.raises(QwenInputError, match=error_text):
+        list(model.stream(messages))
     assert served.requests == []
 
 
-def test_a_request_that_is_too_large(service):
+def test_request_over_max_request_bytes_raises(service):
     served = service(ANSWER)
     model = served.model(max_request_bytes=2000)
     model.invoke("short")
@@ -60,9 +64,9 @@ def test_a_request_that_is_too_large(service):
 
 
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_control_characters_in_a_text_are_sent_as_they_are(service, api):
+def test_control_characters_are_sent_unchanged(service, api):
     served = service(ANSWER)
-    with suppress(QwenError):  # the answer is that of one API
+    with suppress(QwenError):  # ANSWER is a native stream, which the other APIs cannot decode
         served.model(api=api).invoke("\0\x1b[31m\x7f\u202e")
     assert b"\\u0000\\u001b[31m" in served.requests[0].content
 
@@ -71,7 +75,7 @@ LONG = "x" * 10_000
 
 
 @pytest.mark.parametrize(
-    ("fields", "kind", "said"),
+    ("fields", "error_class", "error_text"),
     [
         ({"api_key": f"sk-{LONG}"}, QwenAuthenticationError, "10003 characters"),
         ({"default_headers": {"X-Long": LONG}}, QwenInputError, "X-Long.*10000 characters"),
@@ -80,15 +84,15 @@ LONG = "x" * 10_000
         ({"default_headers": {"": "1"}}, QwenInputError, "cannot be sent"),
     ],
 )
-def test_headers_that_cannot_be_sent(service, fields, kind, said):
+def test_header_that_cannot_be_sent_raises(service, fields, error_class, error_text):
     served = service(ANSWER)
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(error_class, match=error_text) as caught:
         served.model(**fields).invoke("Hi")
     assert LONG not in str(caught.value)
     assert served.requests == []
 
 
-def test_own_headers_go_before_others_whatever_their_case(service):
+def test_default_headers_replace_others_regardless_of_case(service):
     served = service(ANSWER)
     headers = {"authorization": "Gate 1", "content-type": "application/json; v=2"}
     served.model(default_headers=headers).invoke("Hi")
@@ -110,8 +114,8 @@ def test_own_headers_go_before_others_whatever_their_case(service):
         "https://host?x=1",
     ],
 )
-def test_urls_that_cannot_be_used(url):
-    if url == "https://host\n":  # white space around it is nobody's intention
+def test_invalid_base_url_raises(url):
+    if url == "https://host\n":  # white space around a URL is removed
         assert ChatQwenCodeInterpreter(base_url=url, api_key="k")
         return
     with pytest.raises(ValueError, match="base_url") as caught:
@@ -121,46 +125,53 @@ def test_urls_that_cannot_be_used(url):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=4),
-    lambda one: st.lists(one, max_size=2) | st.dictionaries(st.text(max_size=3), one, max_size=2),
+    lambda values: (
+        st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values, max_size=2)
+    ),
     max_leaves=4,
 )
-KEYS = "text url base64 mime_type image_url input_audio audio file source reasoning value index id"
-KINDS = (
+BLOCK_KEYS = (
+    "text url base64 mime_type image_url input_audio audio file source reasoning value index id"
+)
+BLOCK_TYPES = (
     "text image image_url input_text reasoning server_tool_call server_tool_result tool_use "
     "non_standard input_audio audio file video video_url tool_call invalid_tool_call thinking"
 )
 BLOCK = st.builds(
-    lambda kind, more: {"type": kind, **more},
-    st.sampled_from(KINDS.split()),
-    st.dictionaries(st.sampled_from(KEYS.split()), JSON, max_size=3),
+    lambda block_type, fields: {"type": block_type, **fields},
+    st.sampled_from(BLOCK_TYPES.split()),
+    st.dictionaries(st.sampled_from(BLOCK_KEYS.split()), JSON, max_size=3),
 )
 CONTENT = st.text(st.characters(), max_size=4) | st.lists(st.text(max_size=3) | BLOCK, max_size=3)
-PROVIDER = st.sampled_from([{}, {"model_provider": "openai"}, {"output_version": "v1"}])
+METADATA = st.sampled_from([{}, {"model_provider": "openai"}, {"output_version": "v1"}])
 
 
-def _message(kind: type, **fields: Any) -> Any:
+def _message_or_none(message_class: type, **fields: Any) -> Any:
     try:
-        return kind(**fields)
+        return message_class(**fields)
     except ValueError:
-        return None  # LangChain does not take it, either
+        return None  # rejected by LangChain
 
 
 MESSAGES = st.lists(
     st.one_of(
-        st.builds(lambda said: _message(HumanMessage, content=said), CONTENT),
-        st.builds(lambda said: _message(SystemMessage, content=said), CONTENT),
+        st.builds(lambda content: _message_or_none(HumanMessage, content=content), CONTENT),
+        st.builds(lambda content: _message_or_none(SystemMessage, content=content), CONTENT),
         st.builds(
-            lambda said, args, by: _message(
+            lambda content, args, metadata: _message_or_none(
                 AIMessage,
-                content=said,
+                content=content,
                 tool_calls=[{"name": "f", "args": args, "id": None}],
-                response_metadata=by,
+                response_metadata=metadata,
             ),
             CONTENT,
             st.dictionaries(st.text(max_size=3), JSON, max_size=2),
-            PROVIDER,
+            METADATA,
         ),
-        st.builds(lambda said: _message(ToolMessage, content=said, tool_call_id="1"), CONTENT),
+        st.builds(
+            lambda content: _message_or_none(ToolMessage, content=content, tool_call_id="1"),
+            CONTENT,
+        ),
     ).filter(lambda message: message is not None),
     max_size=3,
 )
@@ -169,17 +180,21 @@ MESSAGES = st.lists(
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages=MESSAGES, model=st.sampled_from(["qwen3-max", "qwen3.5-plus"]))
-def test_any_messages_are_sent_or_refused(api, messages, model):
-    """`_generate` is where they arrive when LangChain has taken them."""
+def test_any_messages_are_sent_or_raise_qwen_error(api, messages, model):
+    # `_generate` receives the messages after LangChain has accepted them.
     chat = ChatQwenCodeInterpreter(
-        api=api, model=model, base_url="http://127.0.0.1:9", max_retries=0, http_client=Nobody()
+        api=api,
+        model=model,
+        base_url="http://127.0.0.1:9",
+        max_retries=0,
+        http_client=RejectingClient(),
     )
     with pytest.raises(QwenError):
         chat._generate(messages)
 
 
-class Nobody:
-    """A client that has reached nobody."""
+class RejectingClient:
+    """A client that raises a `QwenError` when a request would be sent."""
 
     def build_request(self, *_: Any, **__: Any) -> Any:
-        raise QwenAuthenticationError("as far as it goes")
+        raise QwenAuthenticationError("The request would be sent now.")

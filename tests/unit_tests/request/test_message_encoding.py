@@ -1,0 +1,204 @@
+"""Messages in the format of each OpenAI-compatible API: history, reasoning, and media."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dashscope_streams import STREAMS
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from request_bodies import ANSWERS, request_body
+
+from langchain_qwen_ci.errors import QwenInputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+
+HISTORY = [
+    SystemMessage("Be brief."),
+    HumanMessage("What is 1 + 1?"),
+    AIMessage(
+        "I add.",
+        tool_calls=[{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}],
+        additional_kwargs={"reasoning_content": "Adding."},
+    ),
+    ToolMessage("2", tool_call_id="call_a"),
+    AIMessage([{"type": "reasoning", "reasoning": "Two."}, {"type": "text", "text": "2"}]),
+    HumanMessage("Thanks"),
+]
+ARGUMENTS = '{"a": 1, "b": 1}'
+
+
+def test_history_is_sent_as_items_to_responses(service):
+    items = request_body(service, "responses", HISTORY)["input"]
+    assert items == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "assistant", "content": "I add."},
+        {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
+        {"type": "function_call_output", "call_id": "call_a", "output": "2"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "Thanks"},
+    ]
+
+
+def test_history_is_sent_as_messages_to_chat_completions(service):
+    messages = request_body(service, "chat_completions", HISTORY)["messages"]
+    function = {"name": "add", "arguments": ARGUMENTS}
+    call = {"id": "call_a", "type": "function", "index": 0, "function": function}
+    assert messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "assistant", "content": "I add.", "tool_calls": [call]},
+        {"role": "tool", "content": "2", "tool_call_id": "call_a"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "Thanks"},
+    ]
+
+
+def test_preserve_thinking_sends_reasoning(service):
+    body = request_body(service, "chat_completions", HISTORY, preserve_thinking=True)
+    assert body["preserve_thinking"] is True
+    reasoning = [message.get("reasoning_content") for message in body["messages"]]
+    assert reasoning == [None, None, "Adding.", None, "Two.", None]
+
+    served = service(ANSWERS["chat_completions"])
+    served.model(api="chat_completions").invoke(HISTORY, preserve_thinking=True)
+    assert served.bodies[0]["messages"] == body["messages"]
+
+    items = request_body(service, "responses", HISTORY, preserve_thinking=True)["input"]
+    reasoning = [item["summary"][0]["text"] for item in items if item.get("type") == "reasoning"]
+    assert reasoning == ["Adding.", "Two."]
+
+
+def test_preserve_thinking_sends_reasoning_to_the_native_api(service):
+    served = service(STREAMS["one run"].body)
+    served.model(preserve_thinking=True).invoke(HISTORY)
+    messages = served.bodies[0]["input"]["messages"]
+    assert served.bodies[0]["parameters"]["preserve_thinking"] is True
+    assert [message.get("reasoning_content") for message in messages] == [
+        None,
+        None,
+        "Adding.",
+        None,
+        "Two.",
+        None,
+    ]
+
+
+def test_reasoning_and_calls_are_items_of_responses(service):
+    calls = [{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}]
+    reasoning = {"reasoning_content": "Adding."}
+    history = [
+        HumanMessage("What is 1 + 1?"),
+        AIMessage("", tool_calls=calls, additional_kwargs=reasoning),
+        ToolMessage("2", tool_call_id="call_a"),
+    ]
+    assert request_body(service, "responses", history, preserve_thinking=True)["input"] == [
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
+        {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
+        {"type": "function_call_output", "call_id": "call_a", "output": "2"},
+    ]
+
+
+def test_empty_answer_is_sent_to_responses(service):
+    history = [HumanMessage("Run it."), AIMessage(""), HumanMessage("Again.")]
+    assert request_body(service, "responses", history)["input"] == [
+        {"role": "user", "content": "Run it."},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "Again."},
+    ]
+
+
+URL = "https://example.com/a"
+MEDIA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "image URL": (
+        {"type": "image", "url": f"{URL}.png"},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "image in base64": (
+        {"type": "image", "base64": "QUJD", "mime_type": "image/png"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+    ),
+    "OpenAI image_url": (
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "OpenAI image_url that is a string": (
+        {"type": "image_url", "image_url": f"{URL}.png"},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "OpenAI input_image": (
+        {"type": "input_image", "image_url": f"{URL}.png"},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "Anthropic image in base64": (
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"},
+        },
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+    ),
+    "Anthropic image URL": (
+        {"type": "image", "source": {"type": "url", "url": f"{URL}.png"}},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "DashScope image": (
+        {"image": f"{URL}.png"},
+        {"type": "image_url", "image_url": {"url": f"{URL}.png"}},
+    ),
+    "video URL": (
+        {"type": "video", "url": f"{URL}.mp4"},
+        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
+    ),
+    "OpenAI video_url": (
+        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
+        {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}},
+    ),
+    "audio URL": (
+        {"type": "audio", "url": f"{URL}.wav?sign=1"},
+        {
+            "type": "input_audio",
+            "input_audio": {"data": f"{URL}.wav?sign=1", "format": "wav"},
+        },
+    ),
+    "OpenAI input_audio": (
+        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "mp3"}},
+        {
+            "type": "input_audio",
+            "input_audio": {"data": "data:audio/mp3;base64,QUJD", "format": "mp3"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_media_are_sent_to_chat_completions(service, name: str):
+    block, expected = MEDIA[name]
+    message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
+    body = request_body(service, "chat_completions", [message], model="qwen3.5-plus")
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "What is it?"}, expected]
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_only_images_are_sent_to_responses(service, name: str):
+    block, expected = MEDIA[name]
+    message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
+    if expected["type"] != "image_url":
+        with pytest.raises(QwenInputError, match="dashscope"):
+            request_body(service, "responses", [message], model="qwen3.5-plus")
+        return
+    body = request_body(service, "responses", [message], model="qwen3.5-plus")
+    assert body["input"][0]["content"] == [
+        {"type": "input_text", "text": "What is it?"},
+        {"type": "input_image", "image_url": expected["image_url"]["url"]},
+    ]
+
+
+@pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
+def test_media_raise_for_models_without_vision(service, api: str):
+    served = service(b"")
+    message = HumanMessage([{"type": "image", "url": f"{URL}.png"}])
+    with pytest.raises(QwenInputError, match="takes text only"):
+        served.model(api=api).invoke([message])
+    assert served.requests == []
