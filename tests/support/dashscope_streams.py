@@ -227,7 +227,7 @@ STREAMS: dict[str, Stream] = {
         plugins={"code_interpreter": {"count": 1}},
         usage=(700, 9, 709),
     ),
-    "multimodal content in parts": Stream(
+    "multimodal, list content": Stream(
         stream(
             frame(
                 reasoning="看。",
