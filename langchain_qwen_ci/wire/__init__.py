@@ -48,7 +48,7 @@ class Decoder(Protocol):
 
     @property
     def started(self) -> bool:
-        """True once an event was yielded. From then on code may have run; a retry may run it again."""
+        """True once an event was yielded. Code may have run then, and a retry may run it again."""
 
     @property
     def finished(self) -> bool:

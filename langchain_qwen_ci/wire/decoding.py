@@ -30,7 +30,7 @@ class FrameParser(Protocol):
 
     @property
     def started(self) -> bool:
-        """True once an event was emitted. From then on code may have run; a retry may run it again."""
+        """True once an event was emitted. Code may have run then, and a retry may run it again."""
 
     @property
     def finished(self) -> bool:

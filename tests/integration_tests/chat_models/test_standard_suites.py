@@ -59,7 +59,7 @@ class Suite:
 
     @property
     def has_tool_calling(self) -> bool:
-        return not self.interpreter  # the service takes no function tools beside it
+        return not self.interpreter  # the service takes no function tools together with it
 
 
 class UnitSuite(Suite):

@@ -240,12 +240,12 @@ def test_tool_info_entry_of_unknown_type_is_kept():
 
 
 def test_token_details_have_langchain_names():
-    body = STREAMS["multimodal content in parts"].body.replace(
+    body = STREAMS["multimodal, list content"].body.replace(
         b'"input_tokens":760,',
         b'"input_tokens":760,"prompt_tokens_details":{"cached_tokens":5},'
         b'"output_tokens_details":{"reasoning_tokens":4},',
     )
-    message = model_for(STREAMS["multimodal content in parts"], body).invoke(QUESTION)
+    message = model_for(STREAMS["multimodal, list content"], body).invoke(QUESTION)
     assert message.usage_metadata["input_token_details"] == {"cache_read": 5}
     assert message.usage_metadata["output_token_details"] == {"reasoning": 4}
 

@@ -239,7 +239,7 @@ def test_chat_completions_warns_once_that_no_code_is_returned(recwarn):
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk")
     ChatQwenCodeInterpreter(api="chat_completions", api_key="sk", temperature=1)
     (warning,) = recwarn
-    assert 'api="dashscope" shows both' in str(warning.message)
+    assert 'api="dashscope" returns both' in str(warning.message)
     assert 'api="responses" also what the code printed' in str(warning.message)
 
 

@@ -29,7 +29,10 @@ REJECTED_MESSAGES = {
     "no message": ([], "no message"),
     "empty message": ([HumanMessage("Hi"), HumanMessage("")], r"messages\[1\].*without text"),
     "empty parts": ([HumanMessage([{"type": "text", "text": ""}])], "without text or media"),
-    "half of a surrogate pair": ([HumanMessage("a\ud83d")], r"messages\[0\].content holds half"),
+    "half of a surrogate pair": (
+        [HumanMessage("a\ud83d")],
+        r"messages\[0\].content contains a lone surrogate",
+    ),
     "arguments that are not JSON": (
         [answer_with_call(when=object())],
         r"messages\[0\].*call of look",
