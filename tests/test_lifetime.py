@@ -21,6 +21,7 @@ import httpx
 import native
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from strict_python import STRICT_PYTHON
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.errors import QwenError
@@ -540,7 +541,7 @@ print("7 to the power of 5 is 16807.")
 @pytest.mark.parametrize("program", [NEVER_CLOSED, READ_BY_A_DAEMON], ids=["left", "daemon"])
 def test_a_program_that_closes_nothing_ends_without_a_word(counting, program):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, counting.url],
+        [*STRICT_PYTHON, "-c", program, counting.url],
         capture_output=True,
         text=True,
         check=False,
