@@ -8,12 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import warnings
 from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci import (
+    ChatQwenCodeInterpreter,
+    __version__,
+    code_executions,
+    plugin_counts,
+)
 from langchain_qwen_ci.catalogue import Api
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.printable import printable
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
 _PACE = 0.015  # seconds between frames of the emulator: about the speed of the real service
 _INTERRUPTED = 130
+_REPORTED = ("langchain-core", "langgraph", "langchain", "httpx", "pydantic", "openai")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     chosen = parser.parse_args(arguments)
+    if chosen.version:
+        print(_versions())
+        return 0
     question = chosen.question or _from_input()
     if not question:
         parser.error("no question: pass one, or write it to standard input")
@@ -78,7 +89,21 @@ def _parser() -> argparse.ArgumentParser:
         help="responses also shows what the code printed (default: dashscope)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument(
+        "--version", action="store_true", help="print the versions that a report of a bug needs"
+    )
     return parser
+
+
+def _versions() -> str:
+    lines = [f"langchain-qwen-ci {__version__}", f"Python {platform.python_version()}"]
+    lines.append(platform.platform())
+    for name in _REPORTED:
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name} is not installed")
+    return "\n".join(lines)
 
 
 def _from_input() -> str:

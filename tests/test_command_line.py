@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -105,6 +107,18 @@ def test_no_question_is_wrong_usage():
     done = run()
     assert done.returncode == 2
     assert "no question" in done.stderr
+
+
+def test_the_versions_for_a_report_are_printed():
+    done = run("--version")
+    assert done.returncode == 0
+    names = ("langchain-core", "langgraph", "langchain", "httpx", "pydantic", "openai")
+    assert done.stdout.splitlines() == [
+        f"langchain-qwen-ci {version('langchain-qwen-ci')}",
+        f"Python {platform.python_version()}",
+        platform.platform(),
+        *(f"{name} {version(name)}" for name in names),
+    ]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
