@@ -39,6 +39,12 @@ check: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		.github/ISSUE_TEMPLATE/bug_report.yml .github/ISSUE_TEMPLATE/feature_request.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 # The wheel is built from the source distribution, which shows that the latter is complete.
 package: .venv/package.installed
@@ -68,6 +74,8 @@ lock: .venv/lock.installed
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--all-extras --group smoke --resolution lowest-direct \
 		--custom-compile-command "make lock" --output-file tests/smoke/lowest.txt
+	ruff=$$(sed -n 's/^ruff==//p' requirements/dev.txt) && \
+		sed -i "/ruff-pre-commit/ { n; s/rev: .*/rev: v$$ruff/ }" .pre-commit-config.yaml
 
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -107,6 +109,26 @@ def test_missing_question_is_wrong_usage():
     done = run()
     assert done.returncode == 2
     assert "no question" in done.stderr
+
+
+def test_version_option_prints_versions_for_a_bug_report():
+    done = run("--version")
+    assert done.returncode == 0
+    packages = (
+        "langchain-core",
+        "langgraph",
+        "langchain",
+        "httpx",
+        "pydantic",
+        "langsmith",
+        "openai",
+    )
+    assert done.stdout.splitlines() == [
+        f"langchain-qwen-ci {version('langchain-qwen-ci')}",
+        f"Python {platform.python_version()} ({platform.python_implementation()})",
+        platform.platform(),
+        *(f"{name} {version(name)}" for name in packages),
+    ]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from strict_python import STRICT_PYTHON
+
 
 @contextmanager
 def another_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
     """Start it, in LangGraph's strict mode and with every warning an error; kill it at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", Path(__file__), json.dumps(task)],
+        [*STRICT_PYTHON, Path(__file__), json.dumps(task)],
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -21,6 +21,7 @@ import dashscope_streams
 import httpx
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from strict_python import STRICT_PYTHON
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.errors import QwenError
@@ -538,7 +539,7 @@ print("7 to the power of 5 is 16807.")
 @pytest.mark.parametrize("program", [NEVER_CLOSED, READ_BY_A_DAEMON], ids=["left", "daemon"])
 def test_program_that_closes_nothing_exits_without_output(counting, program):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, counting.url],
+        [*STRICT_PYTHON, "-c", program, counting.url],
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ from typing import Any
 import plan
 import pytest
 import service
+from strict_python import STRICT_PYTHON
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.emulator import EmulatorServer
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_small_load_test_passes():
     done = subprocess.run(
-        [sys.executable, "-W", "error", _LOAD, *_SMALL], capture_output=True, text=True, check=False
+        [*STRICT_PYTHON, _LOAD, *_SMALL], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("Everything is as it must be.\n")

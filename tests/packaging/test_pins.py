@@ -1,10 +1,12 @@
-"""The pinned lowest versions are those that pyproject.toml allows."""
+"""The pinned versions are those that pyproject.toml allows."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -44,3 +46,11 @@ def test_development_is_pinned_to_versions_that_pyproject_allows():
     for requirement in map(Requirement, wanted):
         name = canonicalize_name(requirement.name)
         assert pinned[name] in requirement.specifier, f"run `make lock`: {name}"
+
+
+def test_a_commit_is_checked_by_the_same_ruff():
+    configuration = ROOT / ".pre-commit-config.yaml"
+    if not configuration.exists():
+        pytest.skip("a source distribution does not hold it")
+    (version,) = re.findall(r"ruff-pre-commit\n +rev: v(.+)", configuration.read_text())
+    assert Version(version) == pins(ROOT / "requirements/dev.txt")["ruff"]
