@@ -38,7 +38,7 @@ _GRAPH_NAMES = ("QWEN_RETRY_POLICY", "CodeInterpreterState", "QwenCodeInterprete
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # the signature of a module's __getattr__
-    # LangGraph takes long to import, so what needs it is imported at the first use.
+    # LangGraph takes long to import, so the names that need it are imported at their first use.
     if name in _GRAPH_NAMES:
         from langchain_qwen_ci import graph  # noqa: PLC0415  # see above
 

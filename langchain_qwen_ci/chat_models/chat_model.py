@@ -1,4 +1,4 @@
-"""`ChatQwenCodeInterpreter`: its fields, what LangChain asks a model for, and how a call starts."""
+"""`ChatQwenCodeInterpreter`: its fields, LangChain's required methods, preparation of calls."""
 
 from __future__ import annotations
 
@@ -163,8 +163,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             return fields
         if fields["streaming"] is not True:
             raise ValueError(
-                "streaming=False: every answer is streamed from the service, and `invoke` adds it "
-                "up. To have `stream` give it whole, pass disable_streaming=True."
+                "streaming=False is not supported: every answer is streamed from the service, and "
+                "`invoke` returns the complete message. To make `stream` return one chunk, pass "
+                "disable_streaming=True."
             )
         return {name: value for name, value in fields.items() if name != "streaming"}
 
@@ -183,7 +184,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         self._add_version("langchain-qwen-ci", __version__)
         return self
 
-    # What LangChain asks a chat model for.
+    # Properties and methods that LangChain requires of a chat model.
 
     @property
     def _llm_type(self) -> str:
@@ -203,8 +204,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        shown = ("api", "region", "base_url", *Parameters.model_fields)
-        return {name: value for name in shown if (value := getattr(self, name)) is not None}
+        names = ("api", "region", "base_url", *Parameters.model_fields)
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
@@ -304,7 +305,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         functions = [to_openai_tool(tool) for tool in tools or ()]
         return token_estimate.of_prompt(to_prompt(messages), functions)
 
-    # The start of every call.
+    # The preparation of a call; `LangChainHooks` calls it.
 
     def _prepare_call(
         self,

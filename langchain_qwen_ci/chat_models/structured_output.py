@@ -88,16 +88,17 @@ class StructuredOutput:
         if method not in (None, *_METHODS):
             raise QwenInputError(f"method {method!r} is none of {', '.join(_METHODS)}.")
         interpreter = self._settings.enable_code_interpreter
-        thinks = interpreter or bool(self._settings.enable_thinking)
-        effective = method or ("prompt" if thinks else "function_calling")
-        if interpreter or (thinks and effective != "function_calling"):
+        thinking = interpreter or bool(self._settings.enable_thinking)
+        effective = method or ("prompt" if thinking else "function_calling")
+        if interpreter or (thinking and effective != "function_calling"):
             effective = "prompt"  # the service supports no other method then
         if reformat and effective != "prompt":
-            raise QwenInputError(f'reformat goes with method="prompt", and not with {effective!r}.')
-        # Models that think by default must not think with any method other than the prompt.
-        off = {} if thinks or effective == "prompt" else {"enable_thinking": False}
-        traced = {"kwargs": {"method": effective}, "schema": self._function}
-        arguments = {**off, **arguments, "ls_structured_output_format": traced}
+            raise QwenInputError(f'reformat=True needs method="prompt", not {effective!r}.')
+        # Newer models think by default; methods other than the prompt need thinking turned off.
+        defaults = {} if thinking or effective == "prompt" else {"enable_thinking": False}
+        # LangChain moves this argument to the metadata of the run; it is not sent.
+        trace_format = {"kwargs": {"method": effective}, "schema": self._function}
+        arguments = {**defaults, **arguments, "ls_structured_output_format": trace_format}
         model = self._configured_model(effective, arguments)
         parser = self._parser(effective, reformat=reformat)
         return _with_raw(model, parser) if include_raw else model | parser

@@ -99,8 +99,9 @@ class BlockChunks:
     def __init__(self, builder: MessageBuilder) -> None:
         self._builder = builder
         self._index = -1
-        self._open_block: object = None  # the type of the open text block; unique for others
-        self._of_call: dict[object, int] = {}
+        self._open_block: object = None  # "text" or "reasoning"; a unique object for other blocks
+        # Block indexes, by the call id of an execution and by the own index of a function call.
+        self._call_indexes: dict[object, int] = {}
 
     def feed(self, event: Event) -> AIMessageChunk | None:
         self._builder.add(event)
@@ -128,6 +129,7 @@ class BlockChunks:
         del event
         last = _final_chunk(self._builder, content=[])
         last.response_metadata["output_version"] = "v1"
+        # Only here: the reasoning of the earlier chunks is in their content.
         last.additional_kwargs = self._builder.reasoning_kwargs
         return last
 
@@ -140,21 +142,21 @@ class BlockChunks:
 
     def _on_code(self, event: CodeDelta) -> AIMessageChunk:
         call_id, escaped = event.call_id, escape_code(event.code)
-        if call_id in self._of_call:
-            index = self._of_call[call_id]
+        if call_id in self._call_indexes:
+            index = self._call_indexes[call_id]
             return _block(type="server_tool_call_chunk", args=escaped, index=index)
-        self._of_call[call_id] = index = self._block_index(object())
-        opening = '{"code": "'
+        self._call_indexes[call_id] = index = self._block_index(object())
+        # LangChain concatenates the args of chunks and parses them as JSON: {"code": "…"}.
         return _block(
             type="server_tool_call_chunk",
             id=call_id,
             name=CODE_INTERPRETER,
-            args=opening + escaped,
+            args='{"code": "' + escaped,
             index=index,
         )
 
     def _on_code_finished(self, event: CodeFinished) -> AIMessageChunk:
-        index = self._of_call[event.call_id]
+        index = self._call_indexes[event.call_id]
         chunk = _block(type="server_tool_call_chunk", args='"}', index=index)
         if result := result_block_for(event):
             chunk.content.append({**result, "index": self._block_index(object())})  # type: ignore[union-attr]
@@ -162,10 +164,12 @@ class BlockChunks:
 
     def _on_tool_call(self, event: ToolCallDelta) -> AIMessageChunk:
         call = to_tool_call_chunk(event)
-        index = self._of_call.setdefault(event.index, self._index + 1)
+        # The parts of parallel calls may alternate, so each call keeps the index of its block.
+        index = self._call_indexes.setdefault(event.index, self._index + 1)
         self._index = max(self._index, index)
         self._open_block = None
         chunk = _block(**{**call, "type": "tool_call_chunk", "index": index})
+        # LangChain parses the calls of a sum of chunks from this field, not from the content.
         chunk.tool_call_chunks = [call]
         return chunk
 

@@ -65,13 +65,18 @@ def events_from_message(message: AIMessage) -> Iterator[Event]:
                     yield CodeDelta(call_id, args["code"])
                 else:
                     yield ServerToolCalled(call_id, name, args)
+            case {"type": "server_tool_result"} if block["tool_call_id"] in program_ids:
+                yield _code_finished(block)
             case {"type": "server_tool_result"}:
-                yield _result_event(block, is_program=block["tool_call_id"] in program_ids)
+                yield ServerToolReturned(
+                    block["tool_call_id"], block["status"], block.get("output")
+                )
 
 
-def _result_event(block: dict[str, Any], *, is_program: bool) -> CodeFinished | ServerToolReturned:
-    call_id, status, output = block["tool_call_id"], block["status"], block.get("output")
-    if not is_program:
-        return ServerToolReturned(call_id, status, output)
-    images = tuple((block.get("extras") or {}).get("images") or ())
-    return CodeFinished(call_id, "failed" if status == "error" else "completed", output, images)
+def _code_finished(block: dict[str, Any]) -> CodeFinished:
+    return CodeFinished(
+        block["tool_call_id"],
+        "failed" if block["status"] == "error" else "completed",
+        block.get("output"),
+        tuple((block.get("extras") or {}).get("images") or ()),
+    )

@@ -1,4 +1,4 @@
-"""A loopback LangSmith: it takes what the real client posts, and shows it as trees of runs."""
+"""A LangSmith server on this machine, which collects the runs that LangSmith's client posts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import zstandard
 from langsmith import run_trees, utils
 from langsmith.env import _runtime_env as runtime
 
-# What the service's own `/info` says of itself, as far as the client asks: with it, the client
-# compresses, as it does for the service.
+# The part of the service's response to `/info` that the client reads. With it the client
+# compresses its requests, as it does for the real service.
 INFO = {
     "version": "0.1",
     "instance_flags": {"zstd_compression_enabled": True},
@@ -31,12 +31,12 @@ INFO = {
         "size_limit_bytes": 20_971_520,
     },
 }
-KEY = "lsv2_of_langsmith_itself"
+API_KEY = "lsv2_of_langsmith_itself"
 
 
 @dataclass
 class Run:
-    """A run, as the posts and patches that tell of it add up."""
+    """A run, merged from its posts and patches; its fields are attributes too."""
 
     fields: dict[str, Any]
     children: list[Run] = field(default_factory=list)
@@ -55,44 +55,45 @@ class Run:
 
     @property
     def message(self) -> dict[str, Any]:
-        """What a model's run has written."""
+        """The fields of the message that a model's run returned."""
         ((generation,), *_) = self.outputs["generations"]
         return generation["message"]["kwargs"]
 
     @property
-    def span(self) -> tuple[datetime, datetime]:
+    def interval(self) -> tuple[datetime, datetime]:
+        """Start and end of the run."""
         return datetime.fromisoformat(self.start_time), datetime.fromisoformat(self.end_time)
 
-    def below(self, kind: str) -> list[Run]:
-        """The runs of a kind in this tree, in order; this one as well."""
-        here = [self] if self.run_type == kind else []
-        return here + [run for child in self.children for run in child.below(kind)]
-
-    def everything(self) -> Iterator[Run]:
+    def all_runs(self) -> Iterator[Run]:
+        """Yield this run and every run below it, in order."""
         yield self
         for child in self.children:
-            yield from child.everything()
+            yield from child.all_runs()
+
+    def runs_of_type(self, run_type: str) -> list[Run]:
+        """Return the runs of a type in this tree, including this one, in order."""
+        return [run for run in self.all_runs() if run.run_type == run_type]
 
 
-class LangSmith:
-    """What was posted so far."""
+class LangSmithServer:
+    """An HTTP server that accepts runs and returns them as trees."""
 
     def __init__(self) -> None:
-        self.bodies: list[bytes] = []  # as sent, but decompressed
-        outer = self
+        self._bodies: list[bytes] = []  # decompressed
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(INFO if self.path == "/info" else {})
+                self._send_json(INFO if self.path == "/info" else {})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 encoding = self.headers.get("Content-Encoding", "none")
-                outer.take(self.path, self.headers, body, encoding)
-                self._answer({})
+                server.receive(self.path, self.headers, body, encoding)
+                self._send_json({})
 
-            def _answer(self, text: dict[str, Any]) -> None:
-                body = json.dumps(text).encode()
+            def _send_json(self, content: dict[str, Any]) -> None:
+                body = json.dumps(content).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -116,25 +117,25 @@ class LangSmith:
         self._server.server_close()
         self._thread.join()
 
-    def take(self, path: str, headers: Any, body: bytes, encoding: str) -> None:
+    def receive(self, path: str, headers: Any, body: bytes, encoding: str) -> None:
         if encoding == "zstd":
             body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
         with self._lock:
-            self.bodies.append(body)
+            self._bodies.append(body)
             assert path == "/runs/multipart", path
             for name, content in _parts(headers["Content-Type"], body):
-                self._part(name, content)
+                self._add_part(name, content)
 
-    def _part(self, name: str, content: bytes) -> None:
-        """A part is named `post.<id>` or `patch.<id>`, and `.<field>` after it."""
-        _, run_id, *rest = name.split(".")
-        result = json.loads(content)
+    def _add_part(self, name: str, content: bytes) -> None:
+        """Add a part, which is named `post.<id>[.<field>]` or `patch.<id>[.<field>]`."""
+        _, run_id, *field_names = name.split(".")
+        value = json.loads(content)
         run = self._runs.setdefault(run_id, {"id": run_id})
-        run.update({rest[0]: result} if rest else result)
+        run.update({field_names[0]: value} if field_names else value)
 
     def roots(self) -> list[Run]:
-        """The trees that have arrived, once everything has."""
-        _flush()
+        """Return the run trees, after the client has sent all runs."""
+        _flush_client()
         with self._lock:
             runs = {run_id: Run(dict(fields)) for run_id, fields in self._runs.items()}
         roots = []
@@ -147,12 +148,11 @@ class LangSmith:
         (root,) = self.roots()
         return root
 
-    @property
-    def posted(self) -> bytes:
-        """Every byte that has arrived, once everything has."""
-        _flush()
+    def posted_bytes(self) -> bytes:
+        """Return all bodies, decompressed, after the client has sent all runs."""
+        _flush_client()
         with self._lock:
-            return b"\n".join(self.bodies)
+            return b"\n".join(self._bodies)
 
 
 def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
@@ -164,38 +164,38 @@ def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
         )
 
 
-# What langsmith remembers of the environment.
-_REMEMBERED = (
+# Functions of langsmith that cache environment variables.
+_CACHED_FUNCTIONS = (
     utils.get_env_var,
     utils.get_tracer_project,
     runtime.get_langchain_env_var_metadata,
 )
 
 
-def _flush() -> None:
+def _flush_client() -> None:
     if run_trees._CLIENT is not None:
         run_trees._CLIENT.flush()
 
 
-def forget() -> None:
-    """End the client, and have the environment read again."""
-    _flush()
+def reset_langsmith() -> None:
+    """Close langsmith's global client, and let langsmith read the environment variables again."""
+    _flush_client()
     if run_trees._CLIENT is not None:
         run_trees._CLIENT.cleanup()
         run_trees._CLIENT = None
-    for remembered in _REMEMBERED:
-        remembered.cache_clear()
+    for function in _CACHED_FUNCTIONS:
+        function.cache_clear()
 
 
 @pytest.fixture
-def langsmith_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LangSmith]:
-    """A LangSmith to which everything is traced."""
-    forget()
-    server = LangSmith()
+def langsmith_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LangSmithServer]:
+    """A server that receives all traces of the test."""
+    reset_langsmith()
+    server = LangSmithServer()
     monkeypatch.setenv("LANGSMITH_TRACING", "true")
     monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
-    monkeypatch.setenv("LANGSMITH_API_KEY", KEY)
+    monkeypatch.setenv("LANGSMITH_API_KEY", API_KEY)
     monkeypatch.setenv("LANGSMITH_PROJECT", "tests")
     yield server
-    forget()
+    reset_langsmith()
     server.close()

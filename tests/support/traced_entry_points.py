@@ -1,4 +1,4 @@
-"""One script of the emulator, asked by every way in, and the tree of runs that each leaves."""
+"""One scripted answer of the emulator, every entry point, and the run tree that each must leave."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TURN = [Think("I compute."), Run("6 * 7"), Think("Again."), Run("1 / 0"), Say("I
 
 
 class Responder:
-    """Runs two programs where it can; else it calls the tool that can, and reports."""
+    """Runs two programs if the interpreter is on; otherwise calls the tool that has it."""
 
     def respond(self, request):
         if request.code_interpreter:
-            yield from (step for step in TURN)  # a list could not be sent results
+            yield from (step for step in TURN)  # send() needs a generator, not a list
         elif request.tools and request.messages[-1].role != "tool":
             yield Call("code_interpreter", {"task": "Six times seven."})
         else:
@@ -42,12 +42,12 @@ def emulator():
         yield server
 
 
-Make = Callable[..., ChatQwenCodeInterpreter]
+ModelFactory = Callable[..., ChatQwenCodeInterpreter]
 
 
 @pytest.fixture
-def make(emulator) -> Make:
-    """Makes models of the emulator."""
+def make_model(emulator) -> ModelFactory:
+    """Creates models that send their requests to the emulator."""
     return lambda **fields: ChatQwenCodeInterpreter(
         **{"base_url": emulator.url, "api_key": "any", "api": "responses", **fields}
     )
@@ -62,76 +62,78 @@ async def _av3(model: Any) -> None:
     await (await model.astream_events("?", version="v3"))
 
 
-def _traceable(make: Make) -> None:
-    traceable(lambda question: make().invoke(question).text, name="mine")("?")
+def _traceable(make_model: ModelFactory) -> None:
+    traceable(lambda question: make_model().invoke(question).text, name="traced")("?")
 
 
-def _graph(make: Make) -> Any:
+def _graph(make_model: ModelFactory) -> Any:
     builder = StateGraph(CodeInterpreterState)
-    builder.add_node("one", QwenCodeInterpreterNode(make(), name="one"))
-    builder.add_node("two", QwenCodeInterpreterNode(make(), name="two"))
+    builder.add_node("one", QwenCodeInterpreterNode(make_model(), name="one"))
+    builder.add_node("two", QwenCodeInterpreterNode(make_model(), name="two"))
     builder.add_edge(START, "one")
     builder.add_edge("one", "two")
     return builder.compile()
 
 
-def _agent(make: Make) -> None:
-    tools = [code_interpreter_tool(make())]
-    agent = create_agent(make(enable_code_interpreter=False), tools, name="agent")
+def _agent(make_model: ModelFactory) -> None:
+    tools = [code_interpreter_tool(make_model())]
+    agent = create_agent(make_model(enable_code_interpreter=False), tools, name="agent")
     agent.invoke({"messages": [("user", "?")]})
 
 
-GIVEN = {"messages": [("user", "?")]}
-ENTRY_POINTS: dict[str, Callable[[Make], Any]] = {
-    "invoke": lambda make: make().invoke("?"),
-    "ainvoke": lambda make: asyncio.run(make().ainvoke("?")),
-    "stream": lambda make: list(make().stream("?")),
-    "astream": lambda make: asyncio.run(_astream(make())),
-    "v3": lambda make: make().stream_events("?", version="v3").output,
-    "async v3": lambda make: asyncio.run(_av3(make())),
-    "batch": lambda make: make().batch(["?", "?"]),
-    "chain": lambda make: (RunnableLambda(str) | make()).invoke("?"),
+GRAPH_INPUT = {"messages": [("user", "?")]}
+ENTRY_POINTS: dict[str, Callable[[ModelFactory], Any]] = {
+    "invoke": lambda make_model: make_model().invoke("?"),
+    "ainvoke": lambda make_model: asyncio.run(make_model().ainvoke("?")),
+    "stream": lambda make_model: list(make_model().stream("?")),
+    "astream": lambda make_model: asyncio.run(_astream(make_model())),
+    "v3": lambda make_model: make_model().stream_events("?", version="v3").output,
+    "async v3": lambda make_model: asyncio.run(_av3(make_model())),
+    "batch": lambda make_model: make_model().batch(["?", "?"]),
+    "chain": lambda make_model: (RunnableLambda(str) | make_model()).invoke("?"),
     "traceable": _traceable,
-    "graph": lambda make: _graph(make).invoke(GIVEN),
-    "async graph": lambda make: asyncio.run(_graph(make).ainvoke(GIVEN)),
-    "graph, v3": lambda make: _graph(make).stream_events(GIVEN, version="v3").output,
+    "graph": lambda make_model: _graph(make_model).invoke(GRAPH_INPUT),
+    "async graph": lambda make_model: asyncio.run(_graph(make_model).ainvoke(GRAPH_INPUT)),
+    "graph, v3": lambda make_model: (
+        _graph(make_model).stream_events(GRAPH_INPUT, version="v3").output
+    ),
     "agent": _agent,
 }
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 
-MODEL = [
+MODEL_TREE = [
     "llm ChatQwenCodeInterpreter",
     "  tool code_interpreter",
     "  tool code_interpreter",
 ]
 
 
-def deeper(lines: list[str]) -> list[str]:
+def indent(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-GRAPH = [
+GRAPH_TREE = [
     "chain LangGraph",
     "  chain one",
-    *deeper(deeper(MODEL)),
+    *indent(indent(MODEL_TREE)),
     "  chain two",
-    *deeper(deeper(MODEL)),
+    *indent(indent(MODEL_TREE)),
 ]
-TREES = {
-    **dict.fromkeys(ENTRY_POINTS, MODEL),
-    "batch": MODEL * 2,
-    "chain": ["chain RunnableSequence", "  chain str", *deeper(MODEL)],
-    "traceable": ["chain mine", *deeper(MODEL)],
-    "graph": GRAPH,
-    "async graph": GRAPH,
-    "graph, v3": GRAPH,
+RUN_TREES = {
+    **dict.fromkeys(ENTRY_POINTS, MODEL_TREE),
+    "batch": MODEL_TREE * 2,
+    "chain": ["chain RunnableSequence", "  chain str", *indent(MODEL_TREE)],
+    "traceable": ["chain traced", *indent(MODEL_TREE)],
+    "graph": GRAPH_TREE,
+    "async graph": GRAPH_TREE,
+    "graph, v3": GRAPH_TREE,
     "agent": [
         "chain agent",
         "  chain model",
         "    llm ChatQwenCodeInterpreter",
         "  chain tools",
         "    tool code_interpreter",
-        *deeper(deeper(deeper(MODEL))),
+        *indent(indent(indent(MODEL_TREE))),
         "  chain model",
         "    llm ChatQwenCodeInterpreter",
     ],
@@ -145,7 +147,7 @@ SECRETS = {
     "workspace": "ws-nobodys-business",
     "mcp": "key-of-an-mcp-server",
 }
-MCP = {
+MCP_SERVER = {
     "type": "mcp",
     "server_label": "maps",
     "server_url": "https://maps.example",
@@ -155,8 +157,8 @@ MCP = {
 
 
 @pytest.fixture
-def with_secrets(make: Make) -> Iterator[Make]:
-    """Makes models that hold all of them."""
+def make_model_with_secrets(make_model: ModelFactory) -> Iterator[ModelFactory]:
+    """Creates models that have all secrets."""
     proxy = f"http://user:{SECRETS['proxy']}@127.0.0.1:9"
     mounts = {"http://other.example": httpx.HTTPTransport(proxy=proxy)}
     with httpx.Client(mounts=mounts) as client:
@@ -166,4 +168,4 @@ def with_secrets(make: Make) -> Iterator[Make]:
             "workspace": SECRETS["workspace"],
             "http_client": client,
         }
-        yield lambda **more: make(**fields, **more)
+        yield lambda **more: make_model(**fields, **more)

@@ -1,12 +1,13 @@
-"""One script by three APIs: the same message, up to what the table in the docs says."""
+"""The three APIs return equal messages for one script, except where the docs' table says "no"."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,18 @@ PAGE = Path(__file__).parents[3] / "docs" / "choosing-an-api.md"
 TURN = [
     Think("I should compute it."),
     Run("x = 6 * 7\nprint('half', x / 2)"),
-    Think("And divide by nothing."),
+    Think("And divide by zero."),
     Run("x / 0"),
     Say("It is 42, "),
     Say("and half of it 21."),
 ]
 
 
-async def _summed(model: Any) -> Any:
+async def _astream(model: Any) -> Any:
     return functools.reduce(operator.add, [chunk async for chunk in model.astream("?")])
 
 
-async def _event_stream(model: Any) -> Any:
+async def _astream_events(model: Any) -> Any:
     return await (await model.astream_events("?", version="v3"))
 
 
@@ -48,27 +49,28 @@ ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "stream": lambda model: functools.reduce(operator.add, model.stream("?")),
-    "astream": lambda model: asyncio.run(_summed(model)),
+    "astream": lambda model: asyncio.run(_astream(model)),
     "v3": lambda model: model.stream_events("?", version="v3").output,
-    "async v3": lambda model: asyncio.run(_event_stream(model)),
+    "async v3": lambda model: asyncio.run(_astream_events(model)),
 }
 
 
-def table() -> dict[str, set[str]]:
-    """The rows of the docs' table that each API says "yes" to."""
+def documented_features() -> dict[str, set[str]]:
+    """Return the features of each API: the rows of the table on the page that say "yes"."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in PAGE.read_text().splitlines()
         if re.match(r"\|.*\|$", line)
     ]
-    (_, *apis), _, *facts = rows
+    (_, *apis), _, *features = rows
     return {
-        api: {name for name, *cells in facts if cells[column] == "yes"}
+        api: {name for name, *cells in features if cells[column] == "yes"}
         for column, api in enumerate(apis)
     }
 
 
-FACTS = {
+# The value of each feature in a message.
+FEATURES: dict[str, Callable[[Any], Any]] = {
     "text": lambda message: message.text,
     "reasoning": lambda message: message.additional_kwargs.get("reasoning_content"),
     "finish_reason": lambda message: message.response_metadata["finish_reason"],
@@ -76,20 +78,25 @@ FACTS = {
         **{name: message.usage_metadata[f"{name}_tokens"] for name in ("input", "output", "total")},
         "reasoning": message.usage_metadata["output_token_details"]["reasoning"],
     },
-    "executed code": lambda message: [run["code"] for run in code_executions(message)],
+    "executed code": lambda message: [execution["code"] for execution in code_executions(message)],
     "plugin counts": plugin_counts,
-    "output of code": lambda message: [run.get("output", "") for run in code_executions(message)],
-    "failure of code": lambda message: [run["status"] for run in code_executions(message)],
+    "output of code": lambda message: [
+        execution.get("output", "") for execution in code_executions(message)
+    ],
+    "failure of code": lambda message: [
+        execution["status"] for execution in code_executions(message)
+    ],
 }
-BLOCKS = ["reasoning", "call", "result", "reasoning", "call", "result", "text"]
+BLOCK_TYPES = ["reasoning", "call", "result", "reasoning", "call", "result", "text"]
 
 
 @functools.cache
 def reference() -> AIMessage:
-    return answer("responses", "invoke", None)
+    """Return the message of the Responses API, which has every feature."""
+    return scripted_message("responses", "invoke", None)
 
 
-def answer(api: str, entry_point: str, version: str | None) -> Any:
+def scripted_message(api: str, entry_point: str, version: str | None) -> Any:
     with EmulatorServer(responder=Script(TURN)) as server:
         model = ChatQwenCodeInterpreter(
             api=api, base_url=server.url, api_key="any", output_version=version
@@ -98,15 +105,15 @@ def answer(api: str, entry_point: str, version: str | None) -> Any:
 
 
 def test_documented_table_has_every_api_and_feature():
-    assert set(table()) == {"dashscope", "responses", "chat_completions"}
-    assert table()["responses"] == set(FACTS)
+    assert set(documented_features()) == {"dashscope", "responses", "chat_completions"}
+    assert documented_features()["responses"] == set(FEATURES)
 
 
 def test_reference_message_matches_the_script():
     message = reference()
     first, second = code_executions(message)
     assert message.text == "It is 42, and half of it 21."
-    assert (first["code"], first["output"]) == (TURN[1].code, "half 21.0\n".strip())
+    assert (first["code"], first["output"]) == (TURN[1].code, "half 21.0")
     assert (second["code"], second["status"]) == ("x / 0", "failed")
     assert "ZeroDivisionError" in second["output"]
     assert plugin_counts(message) == {"code_interpreter": 2}
@@ -114,23 +121,26 @@ def test_reference_message_matches_the_script():
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-@pytest.mark.parametrize("api", table())
+@pytest.mark.parametrize("api", documented_features())
 def test_one_script_gives_equal_messages_on_all_apis(
     api: str, entry_point: str, version: str | None
 ):
-    message = answer(api, entry_point, version)
-    carried = table()[api]
-    for fact, result in FACTS.items():
-        if fact in carried:
-            assert result(message) == result(reference()), fact
+    message = scripted_message(api, entry_point, version)
+    documented = documented_features()[api]
+    for feature, value_in in FEATURES.items():
+        if feature in documented:
+            assert value_in(message) == value_in(reference()), feature
         else:
-            assert result(message) != result(reference()), f"{fact} is carried after all"
-    kinds = [block["type"].removeprefix("server_tool_") for block in message.content_blocks]
-    missing = {"call"} - {"call" for _ in carried & {"executed code"}}
-    missing |= {"result"} - {"result" for _ in carried & {"output of code"}}
-    expected = [kind for kind in BLOCKS if kind not in missing]
-    merged = [kind for at, kind in enumerate(expected) if expected[at - 1 : at] != [kind]]
-    assert kinds == merged
+            assert value_in(message) != value_in(reference()), f"the page lacks {feature!r}"
+    missing = set()
+    if "executed code" not in documented:
+        missing.add("call")
+    if "output of code" not in documented:
+        missing.add("result")
+    expected = [block_type for block_type in BLOCK_TYPES if block_type not in missing]
+    block_types = [block["type"].removeprefix("server_tool_") for block in message.content_blocks]
+    # Reasoning blocks that are not separated by other blocks are one block.
+    assert block_types == [block_type for block_type, _ in itertools.groupby(expected)]
 
 
 HISTORY_APIS = ["dashscope", "responses", "chat_completions"]
@@ -138,7 +148,7 @@ HISTORY_APIS = ["dashscope", "responses", "chat_completions"]
 
 @pytest.mark.parametrize("first", range(3))
 def test_conversation_across_apis_and_another_provider(first: int):
-    """Each turn reads what the others said, whichever API or package they came by."""
+    # Each request contains the text of all earlier turns, and nothing else of them.
     order = HISTORY_APIS[first:] + HISTORY_APIS[:first]
     turns = [
         [Think("One."), Run("1 + 1"), Say("It is two.")],
@@ -160,7 +170,7 @@ def test_conversation_across_apis_and_another_provider(first: int):
             model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
             messages.append(model.invoke(messages))
         sent = [_conversation(request.body) for request in server.requests]
-    text = [
+    conversation = [
         ("user", "Question 0?"),
         ("assistant", "It is two."),
         ("user", "And ChatOpenAI?"),
@@ -171,7 +181,7 @@ def test_conversation_across_apis_and_another_provider(first: int):
         ("assistant", "So does it again."),
         ("user", "Question 2?"),
     ]
-    assert sent == [text[:1], text[:3], text[:5], text[:7], text[:9]]
+    assert sent == [conversation[:length] for length in (1, 3, 5, 7, 9)]
     assert messages[-1].text == "It is eight."
 
 
@@ -186,7 +196,7 @@ def _conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
 def test_previous_response_id_continues_a_stored_response():
     turns = [
         [Run("6 * 7"), Say("It is 42.")],
-        lambda question: [Say(f"You asked {len(question.messages)}")],
+        lambda request: [Say(f"Messages: {len(request.messages)}")],
     ]
     with EmulatorServer(responder=Script(*turns)) as server:
         model = ChatQwenCodeInterpreter(api="responses", base_url=server.url, api_key="any")
@@ -195,7 +205,7 @@ def test_previous_response_id_continues_a_stored_response():
             "And now?", previous_response_id=first.response_metadata["request_id"]
         )
     assert [len(request.body["input"]) for request in server.requests] == [1, 1]
-    assert second.text == "You asked 3"
+    assert second.text == "Messages: 3"  # the service adds the stored conversation
 
 
 @pytest.mark.parametrize("entry_point", ["invoke", "v3"])
@@ -224,42 +234,43 @@ def test_server_tools_run_together_with_the_interpreter(version: str | None, ent
     assert calls[0]["args"]["action"]["query"] == "power of 7"
     assert "https://maths.example" in str(results[0]["output"])
     assert (results[1]["output"], results[2]["output"]) == ("7**5 is 16807", "16807")
-    assert [run["code"] for run in code_executions(message)] == ["7 ** 5"]
+    assert [execution["code"] for execution in code_executions(message)] == ["7 ** 5"]
     assert plugin_counts(message) == {"web_search": 1, "web_extractor": 1, "code_interpreter": 1}
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-@pytest.mark.parametrize("api", table())
+@pytest.mark.parametrize("api", documented_features())
 def test_every_kind_of_answer_can_be_sent_as_history(api: str, entry_point: str):
-    """Whatever form an earlier answer has, its text goes back, and its calls."""
-    earlier = [answer("responses", entry_point, version) for version in (None, "v1")]
+    earlier = [scripted_message("responses", entry_point, version) for version in (None, "v1")]
     with EmulatorServer(responder=Script([Say("Yes.")])) as server:
         model = ChatQwenCodeInterpreter(api=api, base_url=server.url, api_key="any")
         model.invoke(["One?", earlier[0], "Two?", earlier[1], "Three?"])
-        text = _conversation(server.requests[0].body)
-    result = ("assistant", "It is 42, and half of it 21.")
-    assert text == [("user", "One?"), result, ("user", "Two?"), result, ("user", "Three?")]
+        sent = _conversation(server.requests[0].body)
+    answer = ("assistant", "It is 42, and half of it 21.")
+    assert sent == [("user", "One?"), answer, ("user", "Two?"), answer, ("user", "Three?")]
 
 
-class Counted(httpx.SyncByteStream):
-    """Gives one frame at a time, and knows how many it has given."""
+class FrameByFrame(httpx.SyncByteStream):
+    """A body that is read frame by frame; `read_count` is the number of frames read."""
 
     def __init__(self, body: bytes) -> None:
         self._frames = [frame + b"\n\n" for frame in body.split(b"\n\n")]
-        self.given = 0
+        self.read_count = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for frame in self._frames:
-            self.given += 1
+            self.read_count += 1
             yield frame
 
 
 @pytest.mark.parametrize(
-    ("api", "body"),
+    ("api", "streams"),
     [("dashscope", dashscope_streams.STREAMS), ("responses", responses_streams.STREAMS)],
+    ids=["dashscope", "responses"],
 )
-def test_protocol_events_of_code_precede_the_next_frame(api: str, body: Any):
-    stream = Counted(body["one run"].body)
+def test_protocol_events_of_code_precede_the_next_frame(api: str, streams: dict[str, Any]):
+    body = streams["one run"].body
+    stream = FrameByFrame(body)
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
     model = ChatQwenCodeInterpreter(
         api=api,
@@ -267,14 +278,12 @@ def test_protocol_events_of_code_precede_the_next_frame(api: str, body: Any):
         base_url="http://127.0.0.1:9",
         http_client=httpx.Client(transport=transport),
     )
-    displayed = next(
-        number
-        for number, frame in enumerate(body["one run"].body.split(b"\n\n"), start=1)
-        if b'"7**5"' in frame
+    frame_number = next(
+        number for number, frame in enumerate(body.split(b"\n\n"), start=1) if b'"7**5"' in frame
     )
     for event in model.stream_events("?", version="v3"):
         if "7**5" in str(event):
             assert event["event"] == "content-block-delta"
-            assert stream.given == displayed
+            assert stream.read_count == frame_number
             return
-    raise AssertionError("the code was never told")
+    raise AssertionError("no event has the code")

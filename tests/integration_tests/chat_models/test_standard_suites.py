@@ -1,11 +1,14 @@
-"""LangChain's standard suites, against the emulator: with the interpreter off and on.
+"""LangChain's standard test suites against the emulator, with the interpreter off and on.
 
-Each API is one line of `APIS`; each of its classes runs with both output versions.
+For each API, each output version, and the interpreter off and on, the loop at the end creates a
+class of the unit suite and one of the integration suite.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,15 +25,15 @@ from langchain_qwen_ci.emulator import EmulatorServer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The function `load` is in beta"),
-    # Said once of an API that runs code and shows none: no test of this file wants to see any.
+    # The warning that this API returns no code; the suites do not read any.
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
 APIS = ("dashscope", "chat_completions", "responses")
 OUTPUT_VERSIONS = {"": None, "V1": "v1"}
-# With vision, and free to think or not: forced calls and JSON want it off.
-QWEN = "qwen3.5-plus"
-# One white pixel.
+# A model with vision whose thinking can be turned off, as forced tool calls and JSON mode require.
+MODEL_NAME = "qwen3.5-plus"
+# A PNG image of one white pixel.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAHggJ/PchI7wAAAABJRU5ErkJg"
     "gg=="
@@ -38,7 +41,7 @@ PNG = base64.b64decode(
 
 
 class Suite:
-    """What every class says of the model; the generated classes fill the rest in."""
+    """Settings that all classes share; the generated classes set the attributes without values."""
 
     api: str
     output_version: str | None
@@ -52,14 +55,14 @@ class Suite:
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "api": self.api,
-            "model": QWEN,
+            "model": MODEL_NAME,
             "enable_code_interpreter": self.interpreter,
             "output_version": self.output_version,
         }
 
     @property
     def has_tool_calling(self) -> bool:
-        return not self.interpreter  # the service takes no function tools together with it
+        return not self.interpreter  # the service accepts no function tools together with it
 
 
 class UnitSuite(Suite):
@@ -69,14 +72,17 @@ class UnitSuite(Suite):
         return environment, self.chat_model_params, {"api_key": "sk-from-env"}
 
     @pytest.fixture(autouse=True)
-    def _allowed_to_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What `load` calls "all" is a list of LangChain's own packages: name the class, as users
-        of any other package must."""
+    def _allow_loading_the_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Allow `load` to create the model.
 
-        def load_allowed(obj: Any, **options: Any) -> Any:
+        Its default, "all", allows the classes of LangChain's own packages only; users of other
+        packages pass the class.
+        """
+
+        def load_with_model_allowed(obj: Any, **options: Any) -> Any:
             return load(obj, **{**options, "allowed_objects": [ChatQwenCodeInterpreter]})
 
-        monkeypatch.setattr(unit_suite, "load", load_allowed)
+        monkeypatch.setattr(unit_suite, "load", load_with_model_allowed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +97,7 @@ class IntegrationSuite(Suite):
 
     @pytest.fixture(autouse=True)
     def _no_downloads(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The suite fetches its picture from the web: any will do."""
+        """Return an image without a request, because the suite downloads one from the web."""
         monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, content=PNG))
 
     @property
@@ -100,15 +106,15 @@ class IntegrationSuite(Suite):
 
     @pytest.mark.xfail(
         strict=True,
-        reason="The service cannot be made to call any one of several functions: the model warns "
-        "of that, which is an error in these tests, and sends auto.",
+        reason='The service has no tool_choice="any" for several functions. The model sends "auto" '
+        "and emits a warning, which is an error in these tests.",
     )
     def test_tool_choice(self, model: ChatQwenCodeInterpreter) -> None:
         super().test_tool_choice(model)
 
     @property
     def supports_json_mode(self) -> bool:
-        return True  # beside the interpreter by way of the prompt
+        return True  # with the interpreter the schema is added to the prompt
 
     @property
     def supports_image_inputs(self) -> bool:
@@ -120,12 +126,12 @@ class IntegrationSuite(Suite):
 
     @property
     def supports_anthropic_inputs(self) -> bool:
-        return not self.interpreter  # its history is one of tools
+        return not self.interpreter  # its messages contain tool calls and results
 
-    # Left as the suite has them: supports_pdf_inputs, supports_pdf_tool_message (the service reads
-    # no PDF), supports_audio_inputs (only models that run no code listen),
-    # supports_image_tool_message (nothing is known of pictures in results), enable_vcr_tests
-    # (there is nothing to record: nothing leaves this machine).
+    # Not supported, as the suite assumes by default: supports_pdf_inputs and
+    # supports_pdf_tool_message (the service does not accept PDF files), supports_audio_inputs
+    # (models with audio input run no code), supports_image_tool_message (not documented by the
+    # service), enable_vcr_tests (nothing to record, because the emulator runs on this machine).
 
     @property
     def model_override_value(self) -> str:
@@ -139,28 +145,24 @@ class IntegrationSuite(Suite):
         model = ChatQwenCodeInterpreter(**{**self.chat_model_params, "enable_thinking": True})
         if not stream:
             return model.invoke("What is 2 + 2?")
-        whole: Any = None
-        for chunk in model.stream("What is 2 + 2?"):
-            whole = chunk if whole is None else whole + chunk
-        return whole
+        return functools.reduce(operator.add, model.stream("What is 2 + 2?"))
 
 
-# Off: a model with vision and without thinking, as forced calls and JSON want it.
-KINDS = {"Off": False, "On": True}
+INTERPRETER = {"Off": False, "On": True}
 SUITES = {
     "Unit": (UnitSuite, ChatModelUnitTests),
     "Integration": (IntegrationSuite, ChatModelIntegrationTests),
 }
 for api in APIS:
-    for kind, interpreter in KINDS.items():
+    for interpreter_name, interpreter in INTERPRETER.items():
         for version, output_version in OUTPUT_VERSIONS.items():
             for suite, bases in SUITES.items():
-                words = "".join(word.title() for word in api.split("_"))
-                name = f"Test{words}{suite}{kind}{version}"
-                text = {
+                api_name = "".join(word.title() for word in api.split("_"))
+                name = f"Test{api_name}{suite}{interpreter_name}{version}"
+                attributes = {
                     "api": api,
                     "interpreter": interpreter,
                     "output_version": output_version,
                     "__test__": True,
                 }
-                globals()[name] = type(name, bases, text)
+                globals()[name] = type(name, bases, attributes)

@@ -1,4 +1,4 @@
-"""Every execution is a tool run under the model's run, by every way in."""
+"""Every execution is a tool run under the run of the model, with every entry point."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def url():
         yield server.url
 
 
-def qwen(url: str, **fields: Any) -> ChatQwenCodeInterpreter:
+def make_model(url: str, **fields: Any) -> ChatQwenCodeInterpreter:
     return ChatQwenCodeInterpreter(base_url=url, api_key="any", **{"api": "responses", **fields})
 
 
@@ -43,7 +43,7 @@ async def _astream(model: Any, config: Any) -> None:
         pass
 
 
-async def _aevents(model: Any, config: Any) -> None:
+async def _astream_events(model: Any, config: Any) -> None:
     async for _ in model.astream_events("?", config, version="v2"):
         pass
 
@@ -61,98 +61,96 @@ ENTRY_POINTS = {
     "abatch": lambda model, config: asyncio.run(model.abatch(["?"], config)),
     "v3": lambda model, config: model.stream_events("?", config, version="v3").output,
     "async v3": lambda model, config: asyncio.run(_av3(model, config)),
-    "astream_events": lambda model, config: asyncio.run(_aevents(model, config)),
+    "astream_events": lambda model, config: asyncio.run(_astream_events(model, config)),
 }
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
 
 
-def traced(call: Any) -> Any:
-    """The run that a call makes, given a configuration."""
+def trace(call: Any) -> Any:
+    """Return the root run of a call, which is a function of a configuration."""
     collector = RunCollectorCallbackHandler()
     call({"callbacks": [collector], "tags": ["mine"], "metadata": {"thread": "1"}})
     (run,) = collector.traced_runs
     return run
 
 
-def below(run: Any, kind: str) -> list[Any]:
-    """Runs of a kind anywhere below a run, in order."""
-    children = [child for child in run.child_runs if child.run_type == kind]
-    return children + [one for child in run.child_runs for one in below(child, kind)]
+def runs_below(run: Any, run_type: str) -> list[Any]:
+    """Return the runs of a type below a run, at any depth."""
+    children = [child for child in run.child_runs if child.run_type == run_type]
+    descendants = [found for child in run.child_runs for found in runs_below(child, run_type)]
+    return children + descendants
 
 
 @every_entry_point
 @pytest.mark.parametrize("version", [None, "v1"])
 def test_executions_are_tool_runs_under_the_model_run(url, entry_point, version):
-    run = traced(lambda config: entry_point(qwen(url, output_version=version), config))
+    run = trace(lambda config: entry_point(make_model(url, output_version=version), config))
     assert run.run_type == "llm"
-    good, bad = run.child_runs
-    for tool in (good, bad):
-        assert (tool.run_type, tool.name) == ("tool", "code_interpreter")
-        assert tool.parent_run_id == run.id
-        assert run.start_time <= tool.start_time <= tool.end_time <= run.end_time
-        assert {"mine", "nostream"} <= set(tool.tags)
-        assert tool.extra["metadata"]["thread"] == "1"
-    assert good.end_time <= bad.start_time
-    assert good.inputs == {"code": "6 * 7"}
-    assert good.outputs == {"output": {"status": "completed", "output": "42"}}
-    assert good.error is None
-    assert bad.inputs == {"code": "1 / 0"}
-    assert "\nZeroDivisionError: division by zero" in bad.error
+    succeeded, failed = run.child_runs
+    for tool_run in (succeeded, failed):
+        assert (tool_run.run_type, tool_run.name) == ("tool", "code_interpreter")
+        assert tool_run.parent_run_id == run.id
+        assert run.start_time <= tool_run.start_time <= tool_run.end_time <= run.end_time
+        assert {"mine", "nostream"} <= set(tool_run.tags)
+        assert tool_run.extra["metadata"]["thread"] == "1"
+    assert succeeded.end_time <= failed.start_time
+    assert succeeded.inputs == {"code": "6 * 7"}
+    assert succeeded.outputs == {"output": {"status": "completed", "output": "42"}}
+    assert succeeded.error is None
+    assert failed.inputs == {"code": "1 / 0"}
+    assert "\nZeroDivisionError: division by zero" in failed.error
 
 
 def test_execution_without_output_ends_when_the_model_continues(url):
-    run = traced(lambda config: qwen(url, api="dashscope").invoke("?", config))
+    run = trace(lambda config: make_model(url, api="dashscope").invoke("?", config))
     assert [child.inputs["code"] for child in run.child_runs] == ["6 * 7", "1 / 0"]
     assert [child.outputs for child in run.child_runs] == [{"output": {"status": "completed"}}] * 2
 
 
 @every_entry_point
 def test_usage_is_in_the_metadata_of_the_run(url, entry_point):
-    """There traces can be searched by it."""
-    run = traced(lambda config: entry_point(qwen(url, api="dashscope"), config))
+    # LangSmith can filter runs by their metadata.
+    run = trace(lambda config: entry_point(make_model(url, api="dashscope"), config))
     metadata = run.extra["metadata"]
     assert metadata["plugins"] == {"code_interpreter": {"count": 2}}
     assert len(metadata["inference_usage"]) == 3
     assert not {"plugins", "inference_usage"} & run.child_runs[0].extra["metadata"].keys()
-    result = traced(lambda config: entry_point(qwen(url, api="responses"), config)).extra[
-        "metadata"
-    ]
-    assert result["plugins"] == {"code_interpreter": {"count": 2}}
-    assert "inference_usage" not in result
+    run = trace(lambda config: entry_point(make_model(url, api="responses"), config))
+    metadata = run.extra["metadata"]
+    assert metadata["plugins"] == {"code_interpreter": {"count": 2}}
+    assert "inference_usage" not in metadata
 
 
 @every_entry_point
 def test_chat_completions_has_no_tool_runs(url, entry_point):
-    run = traced(lambda config: entry_point(qwen(url, api="chat_completions"), config))
+    run = trace(lambda config: entry_point(make_model(url, api="chat_completions"), config))
     assert run.child_runs == []
 
 
 @every_entry_point
 def test_tracing_of_executions_can_be_turned_off(url, entry_point):
-    run = traced(lambda config: entry_point(qwen(url, trace_code_executions=False), config))
+    run = trace(lambda config: entry_point(make_model(url, trace_code_executions=False), config))
     assert run.child_runs == []
 
 
-@pytest.mark.parametrize(
-    "entry_point", [ENTRY_POINTS["invoke"], ENTRY_POINTS["ainvoke"], ENTRY_POINTS["batch"]]
-)
-def test_cached_answer_has_no_tool_runs(url, entry_point):
-    model = qwen(url, cache=InMemoryCache())
-    assert len(traced(lambda config: entry_point(model, config)).child_runs) == 2
-    assert traced(lambda config: entry_point(model, config)).child_runs == []
+@pytest.mark.parametrize("name", ["invoke", "ainvoke", "batch"])
+def test_cached_answer_has_no_tool_runs(url, name):
+    model = make_model(url, cache=InMemoryCache())
+    assert len(trace(lambda config: ENTRY_POINTS[name](model, config)).child_runs) == 2
+    assert trace(lambda config: ENTRY_POINTS[name](model, config)).child_runs == []
 
 
 def test_tool_runs_in_chains_bindings_and_graphs(url):
-    model = qwen(url)
+    model = make_model(url)
     chains = [
         RunnableLambda(str) | model | RunnableLambda(lambda message: message.text),
-        model.bind(temperature=0.5).with_config(run_name="asks"),
+        model.bind(temperature=0.5).with_config(run_name="bound"),
         model.with_retry(),
     ]
     for chain in chains:
-        run = traced(lambda config, chain=chain: chain.invoke("?", config))
-        models = [run] if run.run_type == "llm" else below(run, "llm")
-        assert [len(one.child_runs) for one in models] == [2]
+        run = trace(lambda config, chain=chain: chain.invoke("?", config))
+        model_runs = [run] if run.run_type == "llm" else runs_below(run, "llm")
+        assert [len(model_run.child_runs) for model_run in model_runs] == [2]
 
     builder = StateGraph(CodeInterpreterState)
     builder.add_node("one", QwenCodeInterpreterNode(model, name="one"))
@@ -160,109 +158,101 @@ def test_tool_runs_in_chains_bindings_and_graphs(url):
     builder.add_edge(START, "one")
     builder.add_edge("one", "two")
     graph = builder.compile()
-    given = {"messages": [("user", "?")]}
+    graph_input = {"messages": [("user", "?")]}
     calls = (
-        lambda config: graph.invoke(given, config),
-        lambda config: asyncio.run(graph.ainvoke(given, config)),
-        lambda config: list(graph.stream(given, config, stream_mode="messages")),
-        lambda config: graph.stream_events(given, config, version="v3").output,
+        lambda config: graph.invoke(graph_input, config),
+        lambda config: asyncio.run(graph.ainvoke(graph_input, config)),
+        lambda config: list(graph.stream(graph_input, config, stream_mode="messages")),
+        lambda config: graph.stream_events(graph_input, config, version="v3").output,
     )
     for call in calls:
-        run = traced(call)
-        assert [len(one.child_runs) for one in below(run, "llm")] == [2, 2]
-        assert all(tool.parent_run_id for tool in below(run, "tool"))
+        run = trace(call)
+        assert [len(model_run.child_runs) for model_run in runs_below(run, "llm")] == [2, 2]
+        assert all(tool_run.parent_run_id for tool_run in runs_below(run, "tool"))
 
 
 def test_call_inside_a_stream_has_its_own_run(url):
-    """The context of a stream is its caller's: nothing of it may be left there."""
-    model = qwen(url)
+    # A generator shares the context of its caller, so the parent run must not stay set there.
+    model = make_model(url)
     collector = RunCollectorCallbackHandler()
     stream = model.stream("?", {"callbacks": [collector]})
     next(stream)
-    inner = traced(lambda config: model.invoke("?", config))
+    inner = trace(lambda config: model.invoke("?", config))
     model.invoke("?")
     list(stream)
     (outer,) = collector.traced_runs
     assert (len(inner.child_runs), len(outer.child_runs)) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    "entry_point",
-    [
-        ENTRY_POINTS["invoke"],
-        ENTRY_POINTS["ainvoke"],
-        ENTRY_POINTS["stream"],
-        ENTRY_POINTS["astream"],
-    ],
-)
-def test_interrupted_answer_ends_open_tool_runs(entry_point):
+@pytest.mark.parametrize("name", ["invoke", "ainvoke", "stream", "astream"])
+def test_interrupted_answer_ends_open_tool_runs(name):
     collector = RunCollectorCallbackHandler()
     with EmulatorServer(responder=Script(TURN), faults=(Cut(after=9),)) as server:
-        model = qwen(server.url)
+        model = make_model(server.url)
         with pytest.raises(QwenStreamError):
-            entry_point(model, {"callbacks": [collector]})
+            ENTRY_POINTS[name](model, {"callbacks": [collector]})
     (run,) = collector.traced_runs
-    (tool,) = run.child_runs
-    assert tool.end_time is not None
-    assert "broke off" in tool.error
+    (tool_run,) = run.child_runs
+    assert tool_run.end_time is not None
+    assert "broke off" in tool_run.error
 
 
 def test_abandoned_stream_ends_open_tool_runs(url):
     collector = RunCollectorCallbackHandler()
-    for chunk in qwen(url).stream("?", {"callbacks": [collector]}):
+    for chunk in make_model(url).stream("?", {"callbacks": [collector]}):
         if any(block["type"] == "server_tool_call" for block in chunk.content_blocks):
             break
     (run,) = collector.traced_runs
-    assert all(tool.end_time is not None for tool in run.child_runs)
+    assert all(tool_run.end_time is not None for tool_run in run.child_runs)
 
 
 def test_async_handlers_run_in_their_own_loop(url):
     loops: list[Any] = []
 
-    class Ear(AsyncCallbackHandler):
+    class LoopRecorder(AsyncCallbackHandler):
         async def on_tool_start(self, *args: Any, **kwargs: Any) -> None:
             loops.append(asyncio.get_running_loop())
 
         async def on_tool_end(self, *args: Any, **kwargs: Any) -> None:
             loops.append(asyncio.get_running_loop())
 
-    async def ask() -> Any:
-        await qwen(url).ainvoke("?", {"callbacks": [Ear()]})
-        await _astream(qwen(url), {"callbacks": [Ear()]})
+    async def call_model() -> Any:
+        await make_model(url).ainvoke("?", {"callbacks": [LoopRecorder()]})
+        await _astream(make_model(url), {"callbacks": [LoopRecorder()]})
         return asyncio.get_running_loop()
 
-    loop = asyncio.run(ask())
+    loop = asyncio.run(call_model())
     assert len(loops) == 6
     assert set(loops) == {loop}
 
 
 def test_stream_events_have_tools_and_parents(url):
-    async def events() -> list[Any]:
-        return [event async for event in qwen(url).astream_events("?", version="v2")]
+    async def collect() -> list[Any]:
+        return [event async for event in make_model(url).astream_events("?", version="v2")]
 
-    result = asyncio.run(events())
-    tools = [event for event in result if event["event"].startswith("on_tool")]
-    assert [event["event"] for event in tools] == [
+    events = asyncio.run(collect())
+    tool_events = [event for event in events if event["event"].startswith("on_tool")]
+    assert [event["event"] for event in tool_events] == [
         "on_tool_start",
         "on_tool_end",
         "on_tool_start",
         "on_tool_error",
     ]
-    assert all(event["parent_ids"] == [result[0]["run_id"]] for event in tools)
+    assert all(event["parent_ids"] == [events[0]["run_id"]] for event in tool_events)
 
 
 def test_handlers_of_the_model_only_receive_no_tool_runs(url):
-    """Callbacks that are not inherited listen to the model, and to nothing below it."""
+    # `callbacks` of the constructor are not inherited by child runs.
     received: list[str] = []
 
-    class Ear(BaseCallbackHandler):
+    class RunRecorder(BaseCallbackHandler):
         def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
             received.append("model")
 
         def on_tool_start(self, *args: Any, **kwargs: Any) -> None:
             received.append("tool")
 
-    model = qwen(url, callbacks=[Ear()])
+    model = make_model(url, callbacks=[RunRecorder()])
     model.invoke("?")
     list(model.stream("?"))
     assert received == ["model", "model"]

@@ -1,4 +1,4 @@
-"""docs/langsmith.md shows what LangSmith got. `UPDATE_DOCS=1` writes it anew."""
+"""The traces in docs/langsmith.md are real; `UPDATE_DOCS=1` writes them to the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from langgraph.graph import START, StateGraph
-from langsmith_server import LangSmith, Run, langsmith_server
+from langsmith_server import LangSmithServer, Run, langsmith_server
 
 from langchain_qwen_ci import (
     ChatQwenCodeInterpreter,
@@ -22,7 +22,7 @@ from langchain_qwen_ci.emulator import Cut, EmulatorServer, Say, Script, Think
 from langchain_qwen_ci.emulator import Run as Code
 from langchain_qwen_ci.errors import QwenStreamError
 
-__all__ = ["langsmith_server"]  # a fixture is found where it is named
+__all__ = ["langsmith_server"]  # a fixture
 
 PAGE = Path(__file__).parents[3] / "docs" / "langsmith.md"
 QUESTION = "What is the mean of 3, 4 and 8?"
@@ -45,22 +45,22 @@ _METADATA = (
 )
 
 
-def drawn(run: Run) -> str:
-    """A tree of runs as text; of a run what a reader of LangSmith looks for first."""
+def tree_text(run: Run) -> str:
+    """Return a run tree as text, with the tokens of model runs and the code of tool runs."""
     lines = [f"{run.run_type}  {run.name}{_tokens(run)}"]
     if run.run_type == "tool":
-        result = {"code": run.inputs["code"], **((run.outputs or {}).get("output") or {})}
-        result |= {"error": run.error} if run.error else {}
-        lines += [_labelled(name, value) for name, value in result.items()]
-    lines += [textwrap.indent(drawn(child), "    ") for child in run.children]
+        details = {"code": run.inputs["code"], **((run.outputs or {}).get("output") or {})}
+        details |= {"error": run.error} if run.error else {}
+        lines += [_labelled(name, value) for name, value in details.items()]
+    lines += [textwrap.indent(tree_text(child), "    ") for child in run.children]
     return "\n".join(lines)
 
 
 def _tokens(run: Run) -> str:
     if not run.usage:
         return ""
-    read, wrote = run.usage["input_tokens"], run.usage["output_tokens"]
-    return f"  {run.metadata['ls_model_name']}, {read} tokens read, {wrote} written"
+    tokens = f"{run.usage['input_tokens']} input tokens, {run.usage['output_tokens']} output tokens"
+    return f"  {run.metadata['ls_model_name']}, {tokens}"
 
 
 def _labelled(name: str, value: str) -> str:
@@ -68,51 +68,52 @@ def _labelled(name: str, value: str) -> str:
     return "\n".join([f"  {name + ':':8}{first}", *(f"{'':10}{line}".rstrip() for line in others)])
 
 
-def displayed(value: Any) -> str:
+def to_json(value: Any) -> str:
+    """Return indented JSON with "…" in place of request ids."""
     return _ID.sub("…", json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def model_of(url: str, api: Any) -> ChatQwenCodeInterpreter:
+def make_model(url: str, api: Any) -> ChatQwenCodeInterpreter:
     return ChatQwenCodeInterpreter(base_url=url, api_key="any", api=api, temperature=0.2)
 
 
-def tree(server: LangSmith, url: str) -> str:
+def tree(server: LangSmithServer, url: str) -> str:
     builder = StateGraph(CodeInterpreterState)
-    builder.add_node(QwenCodeInterpreterNode(model_of(url, "responses")))
+    builder.add_node(QwenCodeInterpreterNode(make_model(url, "responses")))
     builder.add_edge(START, "code_interpreter")
     builder.compile().invoke({"messages": [("user", QUESTION)]})
-    return drawn(server.root())
+    return tree_text(server.root())
 
 
-def metadata(server: LangSmith, url: str) -> str:
-    model_of(url, "dashscope").invoke(QUESTION)
+def metadata(server: LangSmithServer, url: str) -> str:
+    make_model(url, "dashscope").invoke(QUESTION)
     run = server.root()
-    return displayed({name: run.metadata[name] for name in _METADATA})
+    return to_json({name: run.metadata[name] for name in _METADATA})
 
 
-def response_metadata(server: LangSmith, url: str) -> str:
-    model_of(url, "dashscope").invoke(QUESTION)
-    return displayed(server.root().message["response_metadata"])
+def response_metadata(server: LangSmithServer, url: str) -> str:
+    make_model(url, "dashscope").invoke(QUESTION)
+    return to_json(server.root().message["response_metadata"])
 
 
-def broken(server: LangSmith, url: str) -> str:
+def interrupted(server: LangSmithServer, url: str) -> str:
     with pytest.raises(QwenStreamError):
-        model_of(url, "dashscope").invoke(QUESTION)
+        make_model(url, "dashscope").invoke(QUESTION)
     (*_, ((generation,))) = server.root().outputs["generations"]
-    return displayed(generation["message"]["kwargs"]["response_metadata"]["body"])
+    return to_json(generation["message"]["kwargs"]["response_metadata"]["body"])
 
 
 BLOCKS = {
     "tree": tree,
     "metadata": metadata,
     "response_metadata": response_metadata,
-    "broken": broken,
+    "interrupted": interrupted,
 }
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_page_matches_the_captured_trace(langsmith_server: LangSmith, name: str):
-    faults = (Cut(after=12),) if name == "broken" else ()
+def test_page_matches_the_captured_trace(langsmith_server: LangSmithServer, name: str):
+    faults = (Cut(after=12),) if name == "interrupted" else ()
     with EmulatorServer(responder=Script(TURN), faults=faults) as server:
         captured = BLOCKS[name](langsmith_server, server.url) + "\n"
     page = PAGE.read_text()

@@ -1,4 +1,4 @@
-"""LangSmith's export by OpenTelemetry: the same runs, as spans."""
+"""The OpenTelemetry export of LangSmith's client: the same runs, as spans."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 import langsmith
 import pytest
-from langsmith_server import LangSmith, forget, langsmith_server
+from langsmith_server import LangSmithServer, langsmith_server, reset_langsmith
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from traced_entry_points import (
     ENTRY_POINTS,
+    RUN_TREES,
     SECRETS,
-    TREES,
-    Make,
-    deeper,
+    ModelFactory,
     emulator,
     every_entry_point,
-    make,
-    with_secrets,
+    indent,
+    make_model,
+    make_model_with_secrets,
 )
 
 from langchain_qwen_ci.emulator import ErrorFrame
 from langchain_qwen_ci.errors import QwenError
 
-__all__ = ["emulator", "langsmith_server", "make", "with_secrets"]  # fixtures
+__all__ = ["emulator", "langsmith_server", "make_model", "make_model_with_secrets"]  # fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 
 class Spans:
-    """The spans that a client of LangSmith has exported."""
+    """The spans that LangSmith's client has exported."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -43,92 +43,108 @@ class Spans:
         langsmith.configure(client=self._client)
 
     def all(self) -> list[ReadableSpan]:
-        """In the order in which they began."""
+        """Return the spans in the order of their start."""
         self._client.flush()
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
 
     def of_kind(self, kind: str) -> list[ReadableSpan]:
         return [span for span in self.all() if span.attributes["langsmith.span.kind"] == kind]
 
-    def outline(self, below: int | None = None) -> list[str]:
-        """As `test_langsmith` draws runs."""
+    def outline(self, parent_id: int | None = None) -> list[str]:
+        """Return the tree of spans in the form of `RUN_TREES`."""
         return [
             line
             for span in self.all()
-            if (span.parent.span_id if span.parent else None) == below
+            if (span.parent.span_id if span.parent else None) == parent_id
             for line in (
                 f"{span.attributes['langsmith.span.kind']} {span.name}",
-                *deeper(self.outline(span.context.span_id)),
+                *indent(self.outline(span.context.span_id)),
             )
         ]
 
 
 @pytest.fixture(params=["hybrid", "otel"])
 def mode(request) -> str:
-    """Whether LangSmith gets the runs as well."""
+    """How runs are exported: as runs and spans ("hybrid"), or as spans only ("otel")."""
     return request.param
 
 
 @pytest.fixture
-def spans(langsmith_server: LangSmith, monkeypatch, mode: str) -> Iterator[Spans]:
+def spans(langsmith_server: LangSmithServer, monkeypatch, mode: str) -> Iterator[Spans]:
     monkeypatch.setenv(
         "LANGSMITH_OTEL_ENABLED" if mode == "hybrid" else "LANGSMITH_OTEL_ONLY", "true"
     )
-    forget()
+    reset_langsmith()
     yield Spans()
     langsmith.configure(client=None)
 
 
 @every_entry_point
 def test_runs_are_spans(
-    spans: Spans, langsmith_server: LangSmith, make: Make, entry_point: str, mode: str
+    spans: Spans,
+    langsmith_server: LangSmithServer,
+    make_model: ModelFactory,
+    entry_point: str,
+    mode: str,
 ):
-    ENTRY_POINTS[entry_point](make)
-    assert spans.outline() == TREES[entry_point]
-    assert bool(langsmith_server.posted) == (mode == "hybrid")
+    ENTRY_POINTS[entry_point](make_model)
+    assert spans.outline() == RUN_TREES[entry_point]
+    assert bool(langsmith_server.posted_bytes()) == (mode == "hybrid")
 
 
-def _read(span: ReadableSpan, attribute: str) -> Any:
+def _gen_ai_attribute(span: ReadableSpan, attribute: str) -> Any:
     return json.loads(str(span.attributes[f"gen_ai.{attribute}"]))
 
 
-def _errors(span: ReadableSpan) -> str:
-    """The exceptions that a span records. Its status cannot be relied on: LangSmith's client sets
-    it to OK when a run begins, if it exports that before the end, and OK is final."""
+def _exceptions(span: ReadableSpan) -> str:
+    """Return the messages of the exceptions that a span records.
+
+    The status of the span is not reliable: LangSmith's client sets it to OK if it exports the start
+    of the run before its end, and OK is final.
+    """
     return "".join(str(event.attributes["exception.message"]) for event in span.events)
 
 
-def test_code_and_tokens_are_attributes(spans: Spans, make: Make):
-    message = make().invoke("?")
-    good, bad = spans.of_kind("tool")
-    assert _read(good, "prompt") == {"code": "6 * 7"}
-    assert _read(good, "completion") == {"output": {"status": "completed", "output": "42"}}
-    assert _read(bad, "prompt") == {"code": "1 / 0"}
-    assert _errors(good) == ""
-    assert "\nZeroDivisionError: division by zero" in _errors(bad)
-    (model,) = spans.of_kind("llm")
-    result = model.attributes
-    assert (result["gen_ai.system"], result["gen_ai.request.model"]) == ("qwen", "qwen3-max")
-    assert result["gen_ai.usage.input_tokens"] == message.usage_metadata["input_tokens"]
-    assert result["gen_ai.usage.output_tokens"] == message.usage_metadata["output_tokens"]
-    for span in (good, bad):  # which no model has answered, and which cost no tokens
+def test_code_and_tokens_are_attributes(spans: Spans, make_model: ModelFactory):
+    message = make_model().invoke("?")
+    succeeded, failed = spans.of_kind("tool")
+    assert _gen_ai_attribute(succeeded, "prompt") == {"code": "6 * 7"}
+    assert _gen_ai_attribute(succeeded, "completion") == {
+        "output": {"status": "completed", "output": "42"}
+    }
+    assert _gen_ai_attribute(failed, "prompt") == {"code": "1 / 0"}
+    assert _exceptions(succeeded) == ""
+    assert "\nZeroDivisionError: division by zero" in _exceptions(failed)
+    (model_span,) = spans.of_kind("llm")
+    attributes = model_span.attributes
+    assert (attributes["gen_ai.system"], attributes["gen_ai.request.model"]) == (
+        "qwen",
+        "qwen3-max",
+    )
+    assert attributes["gen_ai.usage.input_tokens"] == message.usage_metadata["input_tokens"]
+    assert attributes["gen_ai.usage.output_tokens"] == message.usage_metadata["output_tokens"]
+    for span in (succeeded, failed):  # spans of executions have no model and no tokens
         assert not [name for name in span.attributes if name.startswith("gen_ai.usage")]
         assert "gen_ai.request.model" not in span.attributes
 
 
-def test_partial_output_of_an_error_is_an_attribute(spans: Spans, make: Make, emulator):
+def test_partial_output_of_an_error_is_an_attribute(
+    spans: Spans, make_model: ModelFactory, emulator
+):
     emulator.inject_fault(ErrorFrame(after=25))
     with pytest.raises(QwenError):
-        make().invoke("?")
-    (model,) = spans.of_kind("llm")
-    assert "QwenServerError" in _errors(model)
-    assert '"text":"It is"' in str(model.attributes["gen_ai.completion"])
+        make_model().invoke("?")
+    (model_span,) = spans.of_kind("llm")
+    assert "QwenServerError" in _exceptions(model_span)
+    assert '"text":"It is"' in str(model_span.attributes["gen_ai.completion"])
 
 
 @every_entry_point
 @pytest.mark.parametrize("mode", ["otel"], indirect=True)
-def test_secrets_are_not_exported(spans: Spans, with_secrets: Make, entry_point: str):
-    ENTRY_POINTS[entry_point](with_secrets)
+def test_secrets_are_not_exported(
+    spans: Spans, make_model_with_secrets: ModelFactory, entry_point: str
+):
+    ENTRY_POINTS[entry_point](make_model_with_secrets)
     exported = "".join(span.to_json() for span in spans.all())
     assert "6 * 7" in exported
     for secret in SECRETS.values():

@@ -1,4 +1,4 @@
-"""Every way in gives the same message, however the bytes are cut."""
+"""Every entry point returns the same message, for every stream and every split of its bytes."""
 
 from __future__ import annotations
 
@@ -31,42 +31,44 @@ pytestmark = [
 QUESTION = "What is 7 to the power of 5?"
 
 
-def summed(chunks: list[Any]) -> Any:
+def sum_of(chunks: list[Any]) -> Any:
     return functools.reduce(operator.add, chunks)
 
 
-async def collected(model: Any) -> list[Any]:
+async def astream_chunks(model: Any) -> list[Any]:
     return [chunk async for chunk in model.astream(QUESTION)]
 
 
 ENTRY_POINTS = {
     "invoke": lambda model: model.invoke(QUESTION),
     "ainvoke": lambda model: asyncio.run(model.ainvoke(QUESTION)),
-    "stream": lambda model: summed(list(model.stream(QUESTION))),
-    "astream": lambda model: summed(asyncio.run(collected(model))),
+    "stream": lambda model: sum_of(list(model.stream(QUESTION))),
+    "astream": lambda model: sum_of(asyncio.run(astream_chunks(model))),
     "batch": lambda model: model.batch([QUESTION])[0],
     "abatch": lambda model: asyncio.run(model.abatch([QUESTION]))[0],
 }
 
 
-async def finished(model: Any) -> Any:
+async def astream_events_output(model: Any) -> Any:
     return await (await model.astream_events(QUESTION, version="v3"))
 
 
-PROTOCOL = {
+PROTOCOL_ENTRY_POINTS = {
     "stream_events": lambda model: model.stream_events(QUESTION, version="v3").output,
-    "astream_events": lambda model: asyncio.run(finished(model)),
+    "astream_events": lambda model: asyncio.run(astream_events_output(model)),
 }
+ALL_ENTRY_POINTS = {**ENTRY_POINTS, **PROTOCOL_ENTRY_POINTS}
 
 
-def fields(message: Any) -> dict[str, Any]:
-    """All of a message, but for the id (LangChain's own, of the run) and what makes a chunk."""
+def fields_of(message: Any) -> dict[str, Any]:
+    """All fields of a message or of a sum of chunks, except the id, which is that of the run."""
     if hasattr(message, "chunk_position"):
         message = message_chunk_to_message(message)
     return {**message.model_dump(exclude={"id"}), "blocks": message.content_blocks}
 
 
-def result(block: dict[str, Any]) -> Any:
+def main_value(block: dict[str, Any]) -> Any:
+    """The value of a block that `Stream.blocks` lists."""
     match block["type"]:
         case "reasoning":
             return block["reasoning"]
@@ -79,35 +81,37 @@ def result(block: dict[str, Any]) -> Any:
     return block["text"]
 
 
-def check(message: Any, expected: Stream) -> None:
+def check_message(message: Any, expected: Stream) -> None:
     assert message.text == expected.content
     assert message.additional_kwargs.get("reasoning_content", "") == expected.reasoning
-    assert [(block["type"], result(block)) for block in message.content_blocks] == expected.blocks
-    records = [dict(run) for run in code_executions(message)]
-    assert len({run.pop("id") for run in records}) == len(records)
+    assert [
+        (block["type"], main_value(block)) for block in message.content_blocks
+    ] == expected.blocks
+    records = [dict(execution) for execution in code_executions(message)]
+    assert len({record.pop("id") for record in records}) == len(records)
     assert records == expected.executions
     assert message.response_metadata["finish_reason"] == expected.finish_reason
     assert message.response_metadata["model_name"] == "qwen3-max"
     assert message.response_metadata["model_provider"] == "qwen"
     assert message.response_metadata["request_id"] == REQUEST_ID
     assert message.response_metadata.get("plugins") == expected.plugins
-    used = message.usage_metadata
-    assert (used["input_tokens"], used["output_tokens"], used["total_tokens"]) == expected.usage
+    usage = message.usage_metadata
+    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == expected.usage
     calls = [(call["name"], call["args"], call["id"]) for call in message.tool_calls]
     assert calls == expected.tool_calls
-    broken = [(call["name"], call["args"]) for call in message.invalid_tool_calls]
-    assert broken == expected.invalid_tool_calls
+    invalid_calls = [(call["name"], call["args"]) for call in message.invalid_tool_calls]
+    assert invalid_calls == expected.invalid_tool_calls
 
 
 def model_for(stream: Stream, body: bytes | Pieces | None = None, **options: Any) -> Any:
     return Service([body or stream.body]).model(**{"api": stream.api, **options})
 
 
-@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", ALL_ENTRY_POINTS)
 @pytest.mark.parametrize("name", CORPUS)
 def test_every_entry_point_returns_the_expected_message(name: str, entry_point: str):
-    message = {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(CORPUS[name]))
-    check(message, CORPUS[name])
+    message = ALL_ENTRY_POINTS[entry_point](model_for(CORPUS[name]))
+    check_message(message, CORPUS[name])
     if entry_point in ENTRY_POINTS:
         assert message.content == CORPUS[name].content
 
@@ -115,59 +119,63 @@ def test_every_entry_point_returns_the_expected_message(name: str, entry_point: 
 @pytest.mark.parametrize("name", CORPUS)
 def test_entry_points_return_equal_messages(name: str):
     messages = [
-        fields(entry_point(model_for(CORPUS[name]))) for entry_point in ENTRY_POINTS.values()
+        fields_of(entry_point(model_for(CORPUS[name]))) for entry_point in ENTRY_POINTS.values()
     ]
     assert all(message == messages[0] for message in messages[1:])
 
 
-@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", ALL_ENTRY_POINTS)
 @pytest.mark.parametrize("name", CORPUS)
 def test_v1_messages_and_protocol_events_have_the_same_blocks(name: str, entry_point: str):
     stream = CORPUS[name]
-    message = {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(stream, output_version="v1"))
+    message = ALL_ENTRY_POINTS[entry_point](model_for(stream, output_version="v1"))
     if stream.invalid_tool_calls and "stream" in entry_point and entry_point in ENTRY_POINTS:
-        # LangChain leaves the chunks of a call that it cannot read as they are.
+        # When LangChain adds chunks, it does not convert the chunks of an invalid call.
         assert message.content[-1]["type"] == "tool_call_chunk"
         assert [call["name"] for call in message.invalid_tool_calls] == ["add"]
         return
-    check(message, stream)
-    assert fields(message) == fields(model_for(stream, output_version="v1").invoke(QUESTION))
+    check_message(message, stream)
+    assert fields_of(message) == fields_of(model_for(stream, output_version="v1").invoke(QUESTION))
 
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_message_does_not_depend_on_split_of_bytes(name: str):
     stream = CORPUS[name]
-    pieces = [stream.body[at : at + 1] for at in range(len(stream.body))]
-    whole = fields(model_for(stream).invoke(QUESTION))
-    assert fields(model_for(stream, Pieces(*pieces)).invoke(QUESTION)) == whole
-    assert fields(summed(list(model_for(stream, Pieces(*pieces)).stream(QUESTION)))) == whole
-    assert fields(asyncio.run(model_for(stream, Pieces(*pieces)).ainvoke(QUESTION))) == whole
+    single_bytes = [stream.body[at : at + 1] for at in range(len(stream.body))]
+    expected = fields_of(model_for(stream).invoke(QUESTION))
+
+    def model() -> Any:
+        return model_for(stream, Pieces(*single_bytes))
+
+    assert fields_of(model().invoke(QUESTION)) == expected
+    assert fields_of(sum_of(list(model().stream(QUESTION)))) == expected
+    assert fields_of(asyncio.run(model().ainvoke(QUESTION))) == expected
 
 
-@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, *PROTOCOL])
+@pytest.mark.parametrize("entry_point", ALL_ENTRY_POINTS)
 @pytest.mark.parametrize("name", ["one run", "responses: one run", "chat_completions: an answer"])
 def test_body_is_read_to_its_end_for_reuse_of_the_connection(name: str, entry_point: str):
     stream = CORPUS.get(name) or STREAMS[name]
     body = Pieces(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
-    {**ENTRY_POINTS, **PROTOCOL}[entry_point](model_for(stream, body))
+    ALL_ENTRY_POINTS[entry_point](model_for(stream, body))
     assert body.read_to_the_end
     assert body.closed
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_sum_of_chunks_equals_message(name: str):
-    """Nothing is held back to the end: the pieces before the last chunk are the whole text."""
+def test_chunks_before_the_last_have_all_text_and_code(name: str):
     stream = CORPUS[name]
     *chunks, last = model_for(stream).stream(QUESTION)
     assert last.chunk_position == "last"
     assert last.content == ""
     assert "".join(chunk.content for chunk in chunks) == stream.content
-    live = code_executions(summed(chunks))
-    assert [run["code"] for run in live] == stream.codes
-    known = [run.get("output") for run in stream.executions]
-    assert [run.get("output") for run in live] == known
-    assert [run["status"] for run in live] == [
-        run["status"] if "output" in run else "in_progress" for run in stream.executions
+    executions = code_executions(sum_of(chunks))
+    assert [execution["code"] for execution in executions] == stream.codes
+    outputs = [execution.get("output") for execution in stream.executions]
+    assert [execution.get("output") for execution in executions] == outputs
+    assert [execution["status"] for execution in executions] == [
+        execution["status"] if "output" in execution else "in_progress"
+        for execution in stream.executions
     ]
 
 
@@ -180,13 +188,12 @@ def test_protocol_events_are_valid(name: str, version: str | None):
     assert [event["event"] for event in events[:1]] == ["message-start"]
     assert events[0]["metadata"] == {"provider": "qwen", "model": "qwen3-max"}
     assert events[0]["id"].startswith("lc_run--")
-    ended = [event["content"] for event in events if event["event"] == "content-block-finish"]
-    assert [(block["type"], result(block)) for block in ended] == stream.blocks
+    blocks = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    assert [(block["type"], main_value(block)) for block in blocks] == stream.blocks
 
 
 @pytest.mark.parametrize("name", [name for name, stream in CORPUS.items() if stream.codes])
 def test_protocol_events_close_a_program_before_the_next_block(name: str):
-    """Code is live: it ends when it has run, and not at the end of the message."""
     events = list(model_for(CORPUS[name]).stream_events(QUESTION, version="v3"))
     open_blocks: set[int] = set()
     for event in events:
@@ -200,35 +207,34 @@ def test_protocol_events_close_a_program_before_the_next_block(name: str):
 
 def test_code_is_streamed_as_soon_as_it_is_received():
     chunks = list(model_for(STREAMS["one run"]).stream(QUESTION))
-    displayed = [
+    with_code = [
         index
         for index, chunk in enumerate(chunks)
         for block in chunk.content_blocks
         if block["type"] == "server_tool_call" and block["args"] == {"code": "7**5"}
     ]
-    spoken = [index for index, chunk in enumerate(chunks) if chunk.content]
-    assert len(displayed) == 1
-    assert displayed[0] < spoken[0] < len(chunks) - 1
+    with_text = [index for index, chunk in enumerate(chunks) if chunk.content]
+    assert len(with_code) == 1
+    assert with_code[0] < with_text[0] < len(chunks) - 1
 
 
 def test_messages_survive_a_json_round_trip():
     message = model_for(STREAMS["two runs in a row"]).invoke(QUESTION)
-    (again,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
-    for form in (again, message.model_dump(), {"type": "ai", "data": message.model_dump()}):
+    (restored,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
+    for form in (restored, message.model_dump(), {"type": "ai", "data": message.model_dump()}):
         assert code_executions(form) == code_executions(message)
         assert plugin_counts(form) == {"code_interpreter": 2}
-    assert again.content_blocks == message.content_blocks
+    assert restored.content_blocks == message.content_blocks
 
 
 def test_execution_ids_are_unique_across_messages():
-    first, second = (
-        model_for(
-            STREAMS["two runs in a row"],
-            STREAMS["two runs in a row"].body.replace(REQUEST_ID.encode(), name),
-        ).invoke("?")
-        for name in (b"request-1", b"request-2")
-    )
-    ids = [run["id"] for message in (first, second) for run in code_executions(message)]
+    stream = STREAMS["two runs in a row"]
+    bodies = [
+        stream.body.replace(REQUEST_ID.encode(), request_id)
+        for request_id in (b"request-1", b"request-2")
+    ]
+    messages = [model_for(stream, body).invoke("?") for body in bodies]
+    ids = [execution["id"] for message in messages for execution in code_executions(message)]
     assert len(set(ids)) == 4
 
 
@@ -251,39 +257,40 @@ def test_token_details_have_langchain_names():
 
 
 def test_inference_usage_is_reported_on_the_native_api():
-    def inferences(stream: Stream) -> Any:
+    def inference_usage(stream: Stream) -> Any:
         message = model_for(stream).invoke(QUESTION)
-        usage = message.response_metadata.get("inference_usage")
-        if usage:
+        inferences = message.response_metadata.get("inference_usage")
+        if inferences:
             total = message.usage_metadata
-            assert sum(one["input_tokens"] for one in usage) == total["input_tokens"]
-            assert sum(one["output_tokens"] for one in usage) == total["output_tokens"]
-        return usage
+            assert sum(usage["input_tokens"] for usage in inferences) == total["input_tokens"]
+            assert sum(usage["output_tokens"] for usage in inferences) == total["output_tokens"]
+        return inferences
 
-    assert inferences(STREAMS["one run"]) == [
+    assert inference_usage(STREAMS["one run"]) == [
         {"input_tokens": 290, "output_tokens": 24},
         {"input_tokens": 440, "output_tokens": 17},
     ]
-    assert [one["input_tokens"] for one in inferences(STREAMS["two runs in a row"])] == [
-        300,
-        450,
-        480,
-    ]
-    assert inferences(CORPUS["responses: one run"]) is None
-    assert inferences(CORPUS["chat_completions: an answer"]) is None
+    two_runs = inference_usage(STREAMS["two runs in a row"])
+    assert [usage["input_tokens"] for usage in two_runs] == [300, 450, 480]
+    assert inference_usage(CORPUS["responses: one run"]) is None
+    assert inference_usage(CORPUS["chat_completions: an answer"]) is None
 
 
 def test_callbacks_receive_every_token_of_an_invoke():
-    received: list[ChatGenerationChunk] = []
+    generations: list[ChatGenerationChunk] = []
 
-    class Ear(BaseCallbackHandler):
+    class TokenRecorder(BaseCallbackHandler):
         def on_llm_new_token(self, token, *, chunk=None, **kwargs):
-            received.append(chunk)
+            generations.append(chunk)
 
-    config = {"callbacks": [Ear()]}
+    config = {"callbacks": [TokenRecorder()]}
     message = model_for(STREAMS["one run"]).invoke(QUESTION, config)
-    check(message, STREAMS["one run"])
-    assert fields(summed([chunk.message for chunk in received])) == fields(message)
-    received.clear()
+    check_message(message, STREAMS["one run"])
+    assert fields_of(sum_of([generation.message for generation in generations])) == fields_of(
+        message
+    )
+    generations.clear()
     asyncio.run(model_for(STREAMS["one run"]).ainvoke(QUESTION, config))
-    assert fields(summed([chunk.message for chunk in received])) == fields(message)
+    assert fields_of(sum_of([generation.message for generation in generations])) == fields_of(
+        message
+    )

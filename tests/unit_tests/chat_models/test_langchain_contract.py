@@ -1,4 +1,4 @@
-"""What LangChain promises of every chat model, besides what its own suites hold us to."""
+"""Features that LangChain documents for every chat model and its standard suites do not test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import operator
 import pickle
 from typing import Any
 
-import chat_completions_streams
-import dashscope_streams
+import chat_completions_streams as chat_completions
+import dashscope_streams as dashscope
 import httpx
 import pytest
-import responses_streams
+import responses_streams as responses
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.load import dumps, loads
@@ -32,9 +32,9 @@ pytestmark = [
 ]
 
 ANSWERS = {
-    "dashscope": dashscope_streams.STREAMS["one run"].body,
-    "responses": responses_streams.STREAMS["one run"].body,
-    "chat_completions": chat_completions_streams.STREAMS["an answer"].body,
+    "dashscope": dashscope.STREAMS["one run"].body,
+    "responses": responses.STREAMS["one run"].body,
+    "chat_completions": chat_completions.STREAMS["an answer"].body,
 }
 every_api = pytest.mark.parametrize("api", ANSWERS)
 SECRET = "sk-very-secret"
@@ -46,11 +46,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def refusing(status: int, code: str) -> Any:
+def error_response(status: int, code: str) -> Any:
     return lambda: httpx.Response(status, json={"code": code, "message": "No."})
 
 
-def parameters(body: dict[str, Any]) -> dict[str, Any]:
+def parameters_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request, which the native API has in an object of their own."""
     return {**body, **body.get("parameters", {})}
 
 
@@ -58,15 +59,15 @@ def parameters(body: dict[str, Any]) -> dict[str, Any]:
 def test_call_arguments_override_model_and_interpreter(service, api: str):
     served = service(ANSWERS[api])
     model = served.model(api=api)
-    other = {"model": "qwen3.5-plus", "enable_code_interpreter": False, "enable_thinking": False}
-    message = model.bind(**other).invoke("Hi", temperature=0.5, top_p=0.5, seed=3)
-    sent = parameters(served.bodies[0])
+    bound = {"model": "qwen3.5-plus", "enable_code_interpreter": False, "enable_thinking": False}
+    message = model.bind(**bound).invoke("Hi", temperature=0.5, top_p=0.5, seed=3)
+    sent = parameters_of(served.bodies[0])
     assert sent["model"] == message.response_metadata["model_name"] == "qwen3.5-plus"
     assert sent["enable_thinking"] is False
     assert (sent["temperature"], sent["top_p"], sent["seed"]) == (0.5, 0.5, 3)
     assert not {"enable_code_interpreter", "tools"} & sent.keys()
     model.invoke("Hi")
-    assert parameters(served.bodies[1])["model"] == "qwen3-max"
+    assert parameters_of(served.bodies[1])["model"] == "qwen3-max"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_configurable_fields(service):
     )
     model.invoke("Hi", {"configurable": {"model": "qwen3.5-plus", "temperature": 0.25}})
     model.invoke("Hi")
-    first, second = map(parameters, served.bodies)
+    first, second = map(parameters_of, served.bodies)
     assert (first["model"], first["temperature"]) == ("qwen3.5-plus", 0.25)
     assert (second["model"], second.get("temperature")) == ("qwen3-max", None)
 
@@ -102,22 +103,22 @@ def test_configurable_alternatives(service):
 
 
 def test_with_retry_and_with_fallbacks(service):
-    served = service(refusing(503, "ModelUnavailable"), ANSWERS["dashscope"])
-    patient = served.model(max_retries=0).with_retry(
+    served = service(error_response(503, "ModelUnavailable"), ANSWERS["dashscope"])
+    retrying = served.model(max_retries=0).with_retry(
         retry_if_exception_type=(QwenServerError,), wait_exponential_jitter=False
     )
-    assert code_executions(patient.invoke("Hi"))
+    assert code_executions(retrying.invoke("Hi"))
     assert len(served.requests) == 2
 
-    limited = service(refusing(429, "Throttling"))
-    other = service(ANSWERS["responses"])
+    limited = service(error_response(429, "Throttling"))
+    fallback = service(ANSWERS["responses"])
     chain = limited.model(max_retries=0).with_fallbacks(
-        [other.model(api="responses")], exceptions_to_handle=(QwenRateLimitError,)
+        [fallback.model(api="responses")], exceptions_to_handle=(QwenRateLimitError,)
     )
     assert chain.invoke("Hi").text.endswith("16807.")
-    streamed = list(chain.stream("Hi"))
-    assert "".join(chunk.text for chunk in streamed).endswith("16807.")
-    assert (len(limited.requests), len(other.requests)) == (2, 2)
+    chunks = list(chain.stream("Hi"))
+    assert "".join(chunk.text for chunk in chunks).endswith("16807.")
+    assert (len(limited.requests), len(fallback.requests)) == (2, 2)
 
 
 @every_api
@@ -144,14 +145,14 @@ def test_llm_cache_distinguishes_models(service):
     assert len(served.requests) == 4
 
 
-class Turnstile(BaseRateLimiter):
-    """Lets everybody through, and counts them."""
+class CountingRateLimiter(BaseRateLimiter):
+    """Counts the requests and delays none."""
 
     def __init__(self) -> None:
-        self.passed = 0
+        self.count = 0
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        self.passed += 1
+        self.count += 1
         return True
 
     async def aacquire(self, *, blocking: bool = True) -> bool:
@@ -159,13 +160,13 @@ class Turnstile(BaseRateLimiter):
 
 
 def test_rate_limiter_is_used(service):
-    turnstile = Turnstile()
-    model = service(ANSWERS["dashscope"]).model(rate_limiter=turnstile)
+    rate_limiter = CountingRateLimiter()
+    model = service(ANSWERS["dashscope"]).model(rate_limiter=rate_limiter)
     model.invoke("Hi")
     list(model.stream("Hi"))
     asyncio.run(model.ainvoke("Hi"))
     assert model.stream_events("Hi", version="v3").output.text
-    assert turnstile.passed == 4
+    assert rate_limiter.count == 4
 
 
 def test_token_estimates():
@@ -173,16 +174,16 @@ def test_token_estimates():
     assert model.get_num_tokens("") == 0
     assert model.get_num_tokens("four") == 1
     assert model.get_num_tokens("fours") == 2
-    assert model.get_num_tokens("人工智能") == 3  # twelve bytes
+    assert model.get_num_tokens("人工智能") == 3  # twelve bytes, four bytes a token
     short = [SystemMessage("four"), HumanMessage("four")]
-    assert model.get_num_tokens_from_messages(short) == 2 + 8
+    assert model.get_num_tokens_from_messages(short) == 2 + 8  # four more for each message
     call = {"id": "call_a", "name": "add", "args": {"a": 1}}
-    longer = [*short, AIMessage("", tool_calls=[call]), ToolMessage("3", tool_call_id="call_a")]
-    assert model.get_num_tokens_from_messages(longer) > 10 + 8
+    with_call = [*short, AIMessage("", tool_calls=[call]), ToolMessage("3", tool_call_id="call_a")]
+    assert model.get_num_tokens_from_messages(with_call) > 10 + 8
     with_tools = model.get_num_tokens_from_messages(short, tools=[add])
     assert with_tools > model.get_num_tokens_from_messages(short) + 10
-    picture = HumanMessage([{"type": "image", "base64": "QUJD" * 999, "mime_type": "image/png"}])
-    assert model.get_num_tokens_from_messages([picture]) == 4
+    image = HumanMessage([{"type": "image", "base64": "QUJD" * 999, "mime_type": "image/png"}])
+    assert model.get_num_tokens_from_messages([image]) == 4
 
 
 @every_api
@@ -194,17 +195,17 @@ def test_model_survives_dumps_and_loads(service, monkeypatch, api: str):
         base_url="https://gate.example",
         **fields,
     )
-    written = dumps(model)
-    assert SECRET not in written
-    read = loads(
-        written,
+    serialized = dumps(model)
+    assert SECRET not in serialized
+    restored = loads(
+        serialized,
         secrets_map={"DASHSCOPE_API_KEY": "sk-other"},
         valid_namespaces=["langchain_qwen_ci"],
         allowed_objects=[ChatQwenCodeInterpreter],
     )
-    assert {name: getattr(read, name) for name in fields} == fields
-    assert read.base_url == "https://gate.example"
-    assert read.api_key.get_secret_value() == "sk-other"
+    assert {name: getattr(restored, name) for name in fields} == fields
+    assert restored.base_url == "https://gate.example"
+    assert restored.api_key.get_secret_value() == "sk-other"
 
 
 @every_api
@@ -214,13 +215,13 @@ def test_pickled_and_copied_models_work(service, monkeypatch, api: str):
     pickled = pickle.dumps(model)
     assert SECRET.encode() not in pickled
     served = service(ANSWERS[api])
-    for twin in (pickle.loads(pickled), copy.copy(model), copy.deepcopy(model)):
-        twin.base_url = "http://127.0.0.1:9"
-        twin.http_client = httpx.Client(transport=httpx.MockTransport(served))
-        twin.invoke("Hi")
+    for copied in (pickle.loads(pickled), copy.copy(model), copy.deepcopy(model)):
+        copied.base_url = "http://127.0.0.1:9"
+        copied.http_client = httpx.Client(transport=httpx.MockTransport(served))
+        copied.invoke("Hi")
     keys = [request.headers["authorization"] for request in served.requests]
     assert keys == ["Bearer sk-from-environment", f"Bearer {SECRET}", f"Bearer {SECRET}"]
-    assert all(parameters(body)["temperature"] == 0.5 for body in served.bodies)
+    assert all(parameters_of(body)["temperature"] == 0.5 for body in served.bodies)
 
 
 def test_model_profiles():
@@ -236,21 +237,26 @@ def test_model_profiles():
     assert profile(profile={"max_input_tokens": 9}) == {"max_input_tokens": 9}
 
 
-class Ear(BaseCallbackHandler):
+class StartRecorder(BaseCallbackHandler):
+    """Records the data that tracers receive at the start of a model's run."""
+
     def __init__(self) -> None:
         self.metadata: dict[str, Any] = {}
         self.serialized: Any = None
-        self.params: dict[str, Any] = {}
+        self.invocation_params: dict[str, Any] = {}
 
     def on_chat_model_start(self, serialized, messages, *, metadata=None, **kwargs):
         self.serialized = serialized
         self.metadata = metadata
-        self.params = kwargs["invocation_params"]
+        self.invocation_params = kwargs["invocation_params"]
+
+    def as_text(self) -> str:
+        return json.dumps([self.serialized, self.metadata, self.invocation_params], default=str)
 
 
 @every_api
 def test_langsmith_parameters(service, api: str):
-    ear = Ear()
+    recorder = StartRecorder()
     model = service(ANSWERS[api]).model(
         api=api,
         temperature=0.5,
@@ -258,18 +264,18 @@ def test_langsmith_parameters(service, api: str):
         api_key=SECRET,
         default_headers={"X-Token": SECRET},
     )
-    model.bind(model="qwen3.5-plus").invoke("Hi", {"callbacks": [ear]}, stop=["x"])
-    assert ear.metadata["ls_provider"] == "qwen"
-    assert ear.metadata["ls_model_type"] == "chat"
-    assert ear.metadata["ls_model_name"] == "qwen3.5-plus"
-    assert ear.metadata["ls_temperature"] == 0.5
-    assert ear.metadata["ls_max_tokens"] == 64
-    assert ear.metadata["ls_stop"] == ["x"]
-    assert SECRET not in json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
+    model.bind(model="qwen3.5-plus").invoke("Hi", {"callbacks": [recorder]}, stop=["x"])
+    assert recorder.metadata["ls_provider"] == "qwen"
+    assert recorder.metadata["ls_model_type"] == "chat"
+    assert recorder.metadata["ls_model_name"] == "qwen3.5-plus"
+    assert recorder.metadata["ls_temperature"] == 0.5
+    assert recorder.metadata["ls_max_tokens"] == 64
+    assert recorder.metadata["ls_stop"] == ["x"]
+    assert SECRET not in recorder.as_text()
 
 
 def test_mcp_secrets_are_sent_but_not_traced(service):
-    ear = Ear()
+    recorder = StartRecorder()
     served = service(ANSWERS["responses"])
     server = {
         "type": "mcp",
@@ -278,11 +284,10 @@ def test_mcp_secrets_are_sent_but_not_traced(service):
         "headers": {"Authorization": SECRET},
         "authorization": SECRET,
     }
-    served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [ear]})
+    served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [recorder]})
     assert server in served.bodies[0]["tools"]
-    displayed = json.dumps([ear.serialized, ear.metadata, ear.params], default=str)
-    assert "maps.example" in displayed
-    assert SECRET not in displayed
+    assert "maps.example" in recorder.as_text()
+    assert SECRET not in recorder.as_text()
 
 
 @every_api
@@ -290,55 +295,60 @@ def test_mcp_secrets_are_sent_but_not_traced(service):
 def test_usage_callback_counts_once(service, api: str, version: str | None):
     model = service(ANSWERS[api]).model(api=api, output_version=version)
     expected = model.invoke("Hi").usage_metadata
-    with get_usage_metadata_callback() as counted:
+    with get_usage_metadata_callback() as callback:
         model.invoke("Hi")
-    assert counted.usage_metadata == {"qwen3-max": expected}
-    with get_usage_metadata_callback() as counted:
+    assert callback.usage_metadata == {"qwen3-max": expected}
+    with get_usage_metadata_callback() as callback:
         list(model.stream("Hi"))
-    assert counted.usage_metadata == {"qwen3-max": expected}
-    with get_usage_metadata_callback() as counted:
+    assert callback.usage_metadata == {"qwen3-max": expected}
+    with get_usage_metadata_callback() as callback:
         asyncio.run(model.abatch(["Hi", "Ho"]))
-    total = counted.usage_metadata["qwen3-max"]["total_tokens"]
+    total = callback.usage_metadata["qwen3-max"]["total_tokens"]
     assert total == 2 * expected["total_tokens"]
 
 
 def test_streaming_field_does_not_change_the_request(service):
     served = service(ANSWERS["dashscope"])
     served.model().invoke("Hi", stream=True)
-    assert "stream" not in parameters(served.bodies[0])
+    assert "stream" not in parameters_of(served.bodies[0])
     assert len(list(served.model(streaming=True).stream("Hi"))) > 1
     with pytest.raises(ValueError, match="disable_streaming=True"):
         served.model(streaming=False)
-    (whole,) = served.model(disable_streaming=True).stream("Hi")
-    assert whole.content.endswith("16807.")
+    (chunk,) = served.model(disable_streaming=True).stream("Hi")
+    assert chunk.content.endswith("16807.")
 
 
 LOGPROBS = [{"token": "16", "logprob": -0.1}, {"token": "807", "logprob": -0.2}]
 
 
-def test_log_probabilities_are_returned(service):
-    chunks = [
-        {**payload, "choices": [{**payload["choices"][0], "logprobs": {"content": [result]}}]}
-        for result, payload in zip(
-            LOGPROBS, map(chat_completions_streams.text_chunk, ["16", "807"]), strict=True
-        )
-    ]
-    end = [
-        chat_completions_streams.chunk("stop", content=""),
-        chat_completions_streams.usage_chunk(9, 2),
-    ]
-    chat = service(chat_completions_streams.stream(*chunks, *end)).model(api="chat_completions")
+def logprobs_in_chat_completions() -> bytes:
+    chunks = [chat_completions.text_chunk(logprob["token"]) for logprob in LOGPROBS]
+    for chunk, logprob in zip(chunks, LOGPROBS, strict=True):
+        chunk["choices"][0]["logprobs"] = {"content": [logprob]}
+    end = chat_completions.chunk("stop", content="")
+    return chat_completions.stream(*chunks, end, chat_completions.usage_chunk(9, 2))
+
+
+def logprobs_in_dashscope() -> bytes:
     frames = [
-        dashscope_streams.frame(content=result["token"], usage=dashscope_streams.usage(9, 1))
-        for result in LOGPROBS
+        dashscope.frame(content=logprob["token"], usage=dashscope.usage(9, 1))
+        for logprob in LOGPROBS
     ]
-    for payload, result in zip(frames, LOGPROBS, strict=True):
-        payload["output"]["choices"][0]["logprobs"] = {"content": [result]}
-    last = dashscope_streams.frame(finish_reason="stop", usage=dashscope_streams.usage(9, 2))
-    dashscope = service(dashscope_streams.stream(*frames, last)).model()
-    for model in (chat, dashscope):
-        message = model.invoke("Hi", logprobs=True)
-        assert message.content == "16807"
-        assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
-        whole = functools.reduce(operator.add, model.stream("Hi"))
-        assert whole.response_metadata["logprobs"] == {"content": LOGPROBS}
+    for frame, logprob in zip(frames, LOGPROBS, strict=True):
+        frame["output"]["choices"][0]["logprobs"] = {"content": [logprob]}
+    end = dashscope.frame(finish_reason="stop", usage=dashscope.usage(9, 2))
+    return dashscope.stream(*frames, end)
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [("chat_completions", logprobs_in_chat_completions()), ("dashscope", logprobs_in_dashscope())],
+    ids=["chat_completions", "dashscope"],
+)
+def test_log_probabilities_are_returned(service, api: str, body: bytes):
+    model = service(body).model(api=api)
+    message = model.invoke("Hi", logprobs=True)
+    assert message.content == "16807"
+    assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
+    total = functools.reduce(operator.add, model.stream("Hi"))
+    assert total.response_metadata["logprobs"] == {"content": LOGPROBS}

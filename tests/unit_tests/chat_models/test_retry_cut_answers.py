@@ -1,4 +1,4 @@
-"""`retry_cut_answers`: an answer that broke off is asked for again, where nobody has seen it."""
+"""`retry_cut_answers` repeats the request of an interrupted answer, except in streams."""
 
 from __future__ import annotations
 
@@ -24,76 +24,76 @@ from langchain_qwen_ci.errors import (
     QwenTimeoutError,
 )
 
-WHOLE = STREAMS["one run"].body
-HALF = stream(*ONE_RUN[:6])
+COMPLETE = STREAMS["one run"].body
+INTERRUPTED = stream(*ONE_RUN[:6])
 pytestmark = [
     pytest.mark.usefixtures("waits"),
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
 
-def node(model: Any) -> Any:
+def graph_with_node(model: Any) -> Any:
     graph = StateGraph(CodeInterpreterState)
     graph.add_node("model", QwenCodeInterpreterNode(model))
     graph.add_edge(START, "model")
     return graph.compile()
 
 
-ASKED = {"messages": [HumanMessage("?")]}
+GRAPH_INPUT = {"messages": [HumanMessage("?")]}
 ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "batch": lambda model: model.batch(["?"])[0],
-    "node": lambda model: node(model).invoke(ASKED)["messages"][-1],
-    "async node": lambda model: asyncio.run(node(model).ainvoke(ASKED))["messages"][-1],
+    "node": lambda model: graph_with_node(model).invoke(GRAPH_INPUT)["messages"][-1],
+    "async node": lambda model: asyncio.run(graph_with_node(model).ainvoke(GRAPH_INPUT))[
+        "messages"
+    ][-1],
 }
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
-BREAKS = {
-    "a cut": (HALF, QwenStreamError),
-    "a cut within a frame": (HALF + b'data:{"out', QwenStreamError),
-    "a frame that cannot be read": (HALF + b"data:[1]\n\n", QwenStreamError),
-    "an error frame": (HALF + error_frame(500, "InternalError", "Broken."), QwenServerError),
-    "nothing at all": (b"", QwenStreamError),
-    "a reset": (Pieces(HALF, breaks=httpx.ReadError("reset")), QwenStreamError),
-    "silence": (Pieces(HALF, breaks=httpx.ReadTimeout("slow")), QwenTimeoutError),
-    "silence from the beginning": (httpx.ReadTimeout("slow"), QwenTimeoutError),
+INTERRUPTIONS = {
+    "end within the answer": (INTERRUPTED, QwenStreamError),
+    "end within a frame": (INTERRUPTED + b'data:{"out', QwenStreamError),
+    "broken frame": (INTERRUPTED + b"data:[1]\n\n", QwenStreamError),
+    "error frame": (INTERRUPTED + error_frame(500, "InternalError", "Broken."), QwenServerError),
+    "empty body": (b"", QwenStreamError),
+    "connection reset": (Pieces(INTERRUPTED, breaks=httpx.ReadError("reset")), QwenStreamError),
+    "read timeout": (Pieces(INTERRUPTED, breaks=httpx.ReadTimeout("slow")), QwenTimeoutError),
+    "read timeout before the response": (httpx.ReadTimeout("slow"), QwenTimeoutError),
 }
 
 
-@pytest.mark.parametrize(("broken", "kind"), BREAKS.values(), ids=BREAKS)
+@pytest.mark.parametrize(("answer", "error"), INTERRUPTIONS.values(), ids=INTERRUPTIONS)
 @every_entry_point
-def test_interrupted_answer_is_requested_again(service, entry_point, broken, kind):
-    served = service(broken, WHOLE)
+def test_interrupted_answer_is_requested_again(service, entry_point, answer, error):
+    served = service(answer, COMPLETE)
     message = entry_point(served.model(retry_cut_answers=True))
     assert len(served.requests) == 2
     assert message.content == STREAMS["one run"].content
     assert message.usage_metadata["output_tokens"] == STREAMS["one run"].usage[1]
-    assert [run["code"] for run in code_executions(message)] == STREAMS["one run"].codes
+    assert [execution["code"] for execution in code_executions(message)] == STREAMS["one run"].codes
 
-    served = service(broken, WHOLE)
-    with pytest.raises(kind):
+    served = service(answer, COMPLETE)
+    with pytest.raises(error):
         entry_point(served.model())
     assert len(served.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["dashscope: one run", "responses: one run"])
 def test_output_of_the_first_attempt_is_discarded(service, name):
-    whole = CORPUS[name]
-    for at in range(20, len(whole.body) - 20, 101):
-        served = service(whole.body[:at], whole.body)
-        message = served.model(api=whole.api, retry_cut_answers=True).invoke("?")
-        assert (message.content, message.usage_metadata["total_tokens"]) == (
-            whole.content,
-            whole.usage[2],
-        )
-        assert message.additional_kwargs["reasoning_content"] == whole.reasoning
-        assert len(code_executions(message)) == len(whole.executions)
+    expected = CORPUS[name]
+    for length in range(20, len(expected.body) - 20, 101):
+        served = service(expected.body[:length], expected.body)
+        message = served.model(api=expected.api, retry_cut_answers=True).invoke("?")
+        assert message.content == expected.content
+        assert message.usage_metadata["total_tokens"] == expected.usage[2]
+        assert message.additional_kwargs["reasoning_content"] == expected.reasoning
+        assert len(code_executions(message)) == len(expected.executions)
 
 
 @pytest.mark.parametrize("entry_point", ["stream", "astream", "v3"])
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 def test_stream_is_never_repeated(service, entry_point):
-    served = service(HALF, WHOLE)
+    served = service(INTERRUPTED, COMPLETE)
     model = served.model(retry_cut_answers=True)
 
     async def read() -> None:
@@ -112,65 +112,70 @@ def test_stream_is_never_repeated(service, entry_point):
 
 @every_entry_point
 def test_retries_stop_at_max_retries(service, entry_point):
-    served = service(HALF)
+    served = service(INTERRUPTED)
     with pytest.raises(QwenStreamError) as caught:
         entry_point(served.model(retry_cut_answers=True))
     assert len(served.requests) == 3
-    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+    assert [execution["code"] for execution in code_executions(caught.value.partial)] == ["7**5"]
 
 
 @pytest.mark.parametrize(
-    ("then", "kind"),
+    ("second_answer", "error"),
     [
         (httpx.ConnectError("refused"), QwenConnectionError),
         (error_frame(429, "Throttling", "Slow down."), QwenRateLimitError),
     ],
 )
-def test_partial_of_an_earlier_attempt_is_kept(service, then, kind):
-    served = service(HALF, then)
-    with pytest.raises(kind) as caught:
+def test_partial_of_an_earlier_attempt_is_kept(service, second_answer, error):
+    served = service(INTERRUPTED, second_answer)
+    with pytest.raises(error) as caught:
         served.model(retry_cut_answers=True).invoke("?")
-    assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
+    assert [execution["code"] for execution in code_executions(caught.value.partial)] == ["7**5"]
     assert caught.value.partial.usage_metadata["output_tokens"] == 36
 
 
 def test_permanent_error_is_not_retried(service):
-    refusal = error_frame(400, "DataInspectionFailed", "No.")
-    for broken, more in [(HALF + refusal, {}), (Pieces(HALF, WHOLE), {"max_answer_bytes": 100})]:
-        served = service(broken)
+    rejection = error_frame(400, "DataInspectionFailed", "No.")
+    cases = [
+        (INTERRUPTED + rejection, {}),
+        (Pieces(INTERRUPTED, COMPLETE), {"max_answer_bytes": 100}),
+    ]
+    for answer, fields in cases:
+        served = service(answer)
         with pytest.raises(QwenError) as caught:
-            served.model(retry_cut_answers=True, **more).invoke("?")
+            served.model(retry_cut_answers=True, **fields).invoke("?")
         assert not caught.value.is_retryable
         assert isinstance(caught.value, ValueError)
         assert len(served.requests) == 1
 
 
-class Heard(BaseCallbackHandler):
-    """What a handler is told."""
+class CallbackRecorder(BaseCallbackHandler):
+    """Records the tokens and the events of tool runs."""
 
     def __init__(self) -> None:
         self.tokens: list[str] = []
-        self.runs: list[str] = []
+        self.tool_events: list[str] = []
 
     def on_llm_new_token(self, token: str, **_: Any) -> None:
         self.tokens.append(token)
 
     def on_tool_start(self, *_: Any, **__: Any) -> None:
-        self.runs.append("started")
+        self.tool_events.append("started")
 
     def on_tool_end(self, *_: Any, **__: Any) -> None:
-        self.runs.append("ended")
+        self.tool_events.append("ended")
 
     def on_tool_error(self, *_: Any, **__: Any) -> None:
-        self.runs.append("broken")
+        self.tool_events.append("error")
 
 
 def test_handlers_receive_no_tokens_but_both_tool_runs(service):
-    """The first program ran, so a trace shows it."""
-    received, running = Heard(), stream(*ONE_RUN[:4])
-    served = service(running, WHOLE)
-    served.model(retry_cut_answers=True).invoke("?", {"callbacks": [received]})
-    assert received.tokens == []
-    assert received.runs == ["started", "broken", "started", "ended"]
-    service(WHOLE).model().invoke("?", {"callbacks": [received]})
-    assert received.tokens
+    # The first program may have run, so its tool run stays in the trace.
+    recorder = CallbackRecorder()
+    interrupted_after_code = stream(*ONE_RUN[:4])
+    served = service(interrupted_after_code, COMPLETE)
+    served.model(retry_cut_answers=True).invoke("?", {"callbacks": [recorder]})
+    assert recorder.tokens == []
+    assert recorder.tool_events == ["started", "error", "started", "ended"]
+    service(COMPLETE).model().invoke("?", {"callbacks": [recorder]})
+    assert recorder.tokens

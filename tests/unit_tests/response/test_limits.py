@@ -1,4 +1,4 @@
-"""Limits on one request: it ends where they are reached, with what there is."""
+"""Limits on one request end its answer; the error has the partial message."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from mock_service import Pieces
 from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenBudgetError
 
-TWO_RUNS = dashscope_streams.STREAMS["two runs in a row"].body  # 303, then 770, then 1254 tokens
+# Two executions; total tokens at the start of its three inferences: 303, 770 and 1254.
+TWO_RUNS = dashscope_streams.STREAMS["two runs in a row"].body
 ENTRY_POINTS = {
-    "invoke": lambda model, **call: model.invoke("?", **call),
-    "ainvoke": lambda model, **call: asyncio.run(model.ainvoke("?", **call)),
-    "stream": lambda model, **call: list(model.stream("?", **call)),
-    "v3": lambda model, **call: model.stream_events("?", version="v3", **call).output,
+    "invoke": lambda model, **arguments: model.invoke("?", **arguments),
+    "ainvoke": lambda model, **arguments: asyncio.run(model.ainvoke("?", **arguments)),
+    "stream": lambda model, **arguments: list(model.stream("?", **arguments)),
+    "v3": lambda model, **arguments: model.stream_events("?", version="v3", **arguments).output,
 }
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
@@ -45,7 +46,10 @@ def test_execution_limit_ends_an_answer(service, entry_point):
         entry_point(service(TWO_RUNS).model(), max_code_executions=1)
     error = caught.value
     assert (error.limit, error.allowed, error.used) == ("executions", 1, 2)
-    assert [run["code"] for run in code_executions(error.partial)] == ["7**5", "7**5 % 11"]
+    assert [execution["code"] for execution in code_executions(error.partial)] == [
+        "7**5",
+        "7**5 % 11",
+    ]
 
 
 @every_entry_point
@@ -53,11 +57,10 @@ def test_answer_within_the_limits_is_returned(service, entry_point):
     limits: dict[str, Any] = {"max_request_tokens": 1256, "max_code_executions": 2}
     served = service(TWO_RUNS)
     entry_point(served.model(**limits))
-    sent = served.bodies[0]["parameters"]
-    assert not limits.keys() & sent.keys()
+    assert not limits.keys() & served.bodies[0]["parameters"].keys()
 
 
-def test_zero_executions_are_allowed_as_a_limit(service):
+def test_limit_of_zero_executions_allows_none(service):
     with pytest.raises(QwenBudgetError):
         service(TWO_RUNS).model(max_code_executions=0).invoke("?")
 
