@@ -1,4 +1,4 @@
-"""A service that fails, and a program that loses nothing: the emulator is told to.
+"""Errors, retries and partial answers, with faults injected by the emulator.
 
 No key is needed, nor would one help: the real service cannot be asked to fail.
 """

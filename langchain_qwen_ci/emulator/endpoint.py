@@ -337,7 +337,7 @@ async def _paced_frames(
                 if pace:
                     await asyncio.sleep(pace)
                 yield encoder.frame(payload)
-    except Exception as error:  # noqa: BLE001  # a mind is foreign code, and 200 has been sent
+    except Exception as error:  # noqa: BLE001  # any responder's error; 200 has been sent
         yield encoder.error_frame(encoder.written + 1, _internal_error(error))
         return
     if encoder.closing:

@@ -125,13 +125,13 @@ def tools_are_functions(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def interpreter_streams(parsed: ParsedRequest) -> ServiceError | None:
+def interpreter_requires_streaming(parsed: ParsedRequest) -> ServiceError | None:
     if parsed.interpreter and not parsed.streams:
         return invalid("Non-streaming mode does not support Code interpreter.")
     return None
 
 
-def interpreter_stands_alone(parsed: ParsedRequest) -> ServiceError | None:
+def interpreter_excludes_functions(parsed: ParsedRequest) -> ServiceError | None:
     if parsed.interpreter and parsed.tools:
         return invalid(
             "Agent mode does not support tools. You need to either avoid using "
@@ -140,7 +140,7 @@ def interpreter_stands_alone(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def interpreter_thinks(parsed: ParsedRequest) -> ServiceError | None:
+def interpreter_requires_thinking(parsed: ParsedRequest) -> ServiceError | None:
     required = parsed.spec is not None and parsed.spec.thinking == "required"
     if parsed.interpreter and required and not parsed.thinking_enabled:
         return invalid(THINKING_NEEDED)
@@ -193,7 +193,7 @@ EVERYWHERE = (
     media_can_be_seen,
     tools_are_functions,
     tools_answer_calls,
-    interpreter_stands_alone,
+    interpreter_excludes_functions,
     values_in_range,
     format_is_known,
 )

@@ -178,6 +178,6 @@ def _trace(error: MontyError) -> str:
 
 def _traced(error: Exception) -> str:
     # Format an error as Python does, because a failed program is recognised by its traceback.
-    told = str(error)
+    text = str(error)
     name = type(error).__name__
-    return f"{_TRACEBACK}\n{told if told.partition(':')[0].isidentifier() else f'{name}: {told}'}"
+    return f"{_TRACEBACK}\n{text if text.partition(':')[0].isidentifier() else f'{name}: {text}'}"

@@ -68,10 +68,10 @@ def native_frames(size: Size) -> list[bytes]:
             "tool_info": dashscope_streams.tool_info(*runs) if runs else None,
             "usage": dashscope_streams.usage(300 + 450 * len(runs), number, executions=len(runs)),
         }
-        thinks = number < size.chunks // 2
+        is_reasoning = number < size.chunks // 2
         frames.append(
             dashscope_streams.frame(
-                **{"reasoning" if thinks else "content": " a word"}, **displayed
+                **{"reasoning" if is_reasoning else "content": " a word"}, **displayed
             )
         )
     used = dashscope_streams.usage(9000, size.chunks, executions=size.executions)

@@ -130,21 +130,21 @@ def _steps(number: int) -> Any:
 
 
 class FaultInjector:
-    """Says of each request how it is spoilt."""
+    """Chooses the fault of each request."""
 
     def __init__(self, responder: Responder) -> None:
-        self._mind = responder
+        self._responder = responder
 
     def __call__(self, received: RecordedRequest) -> Fault | None:
         word, number = _read(str(received.body))
-        self._mind.requests[number] += 1
+        self._responder.requests[number] += 1
         if word == "Wait":
             return Stall(0, _FOR_EVER)
         fault_plan = plan.fault_plan(number) if word == "Answer" else None
         if fault_plan is None:
             return None
         api = next(api for part, api in _APIS.items() if part in received.path)
-        return fault_plan.fault(api, number, self._mind.requests[number])
+        return fault_plan.fault(api, number, self._responder.requests[number])
 
 
 def _read(text: str) -> tuple[str, int]:

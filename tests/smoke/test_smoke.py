@@ -82,7 +82,7 @@ async def astream_events(model: Any) -> Any:
     return await (await model.astream_events("?", version="v3"))
 
 
-WAYS = {
+ENTRY_POINTS = {
     "invoke": lambda model: model.invoke("?"),
     "ainvoke": lambda model: asyncio.run(model.ainvoke("?")),
     "stream": stream,
@@ -93,10 +93,10 @@ WAYS = {
 
 
 @every_api
-@pytest.mark.parametrize("way", WAYS)
-def test_every_api_answers_in_every_way(api: str, way: str):
-    with EmulatorServer(mind=Script(TURN)) as server, qwen(server, api) as model:
-        message = WAYS[way](model)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_every_api_answers_with_every_entry_point(api: str, entry_point: str):
+    with EmulatorServer(responder=Script(TURN)) as server, qwen(server, api) as model:
+        message = ENTRY_POINTS[entry_point](model)
         assert len(server.requests) == 1
     assert message.text == "It is 42."
     assert message.usage_metadata["total_tokens"] > 0
@@ -121,12 +121,12 @@ def test_every_api_answers_in_every_way(api: str, way: str):
 def test_structured_output(api: str):
     schema = {
         "title": "Result",
-        "description": "What came out.",
+        "description": "The result.",
         "type": "object",
         "properties": {"value": {"type": "integer"}},
         "required": ["value"],
     }
-    with EmulatorServer(mind=Script([Run("6 * 7"), Say('{"value": 42}')])) as server:
+    with EmulatorServer(responder=Script([Run("6 * 7"), Say('{"value": 42}')])) as server:
         model = qwen(server, api).with_structured_output(schema)
         assert model.invoke("What is the answer?") == {"value": 42}
 
@@ -138,7 +138,7 @@ def graph_of(model: ChatQwenCodeInterpreter) -> Any:
     return builder.compile()
 
 
-GRAPH_WAYS = {
+GRAPH_METHODS = {
     "invoke": lambda graph: graph.invoke(QUESTION),
     "ainvoke": lambda graph: asyncio.run(graph.ainvoke(QUESTION)),
     "stream": lambda graph: list(graph.stream(QUESTION, stream_mode="values"))[-1],
@@ -147,10 +147,10 @@ GRAPH_WAYS = {
 
 
 @every_api
-@pytest.mark.parametrize("way", GRAPH_WAYS)
-def test_the_node_brings_executions_and_counts_into_the_state(api: str, way: str):
-    with EmulatorServer(mind=Script(TURN)) as server, qwen(server, api) as model:
-        state = GRAPH_WAYS[way](graph_of(model))
+@pytest.mark.parametrize("entry_point", GRAPH_METHODS)
+def test_node_writes_executions_and_counts_to_the_state(api: str, entry_point: str):
+    with EmulatorServer(responder=Script(TURN)) as server, qwen(server, api) as model:
+        state = GRAPH_METHODS[entry_point](graph_of(model))
     answer = state["messages"][-1]
     assert answer.content == "It is 42."
     shown = api != "chat_completions"
@@ -160,8 +160,8 @@ def test_the_node_brings_executions_and_counts_into_the_state(api: str, way: str
     assert state.get("plugin_counts", {}) == ({"code_interpreter": 1} if shown else {})
 
 
-def test_the_node_tells_of_executions_while_they_run():
-    with EmulatorServer(mind=Script(TURN)) as server, qwen(server) as model:
+def test_node_streams_executions_while_they_run():
+    with EmulatorServer(responder=Script(TURN)) as server, qwen(server) as model:
         events = list(graph_of(model).stream(QUESTION, stream_mode="custom"))
     assert [(event["event"], event["execution"]["code"]) for event in events] == [
         ("started", "print(6 * 7)"),
@@ -183,7 +183,7 @@ def test_an_agent_uses_the_interpreter_as_a_tool(api: str):
         [Run("12.5 + 30.0"), Say("The sum is 42.5.")],
         [Say("In 2025 it was 42.5.")],
     )
-    with EmulatorServer(mind=Script(*turns)) as server:
+    with EmulatorServer(responder=Script(*turns)) as server:
         agent = create_agent(
             qwen(server, api, enable_code_interpreter=False),
             [orders, code_interpreter_tool(qwen(server, api))],
@@ -204,7 +204,7 @@ def test_an_agent_takes_turns_with_tools_and_the_interpreter(api: str):
         [Call("use_code_interpreter", {"task": "the sum of the orders"})],
         [Run("12.5 + 30.0"), Say("In 2025 it was 42.5.")],
     )
-    with EmulatorServer(mind=Script(*turns)) as server:
+    with EmulatorServer(responder=Script(*turns)) as server:
         agent = create_agent(qwen(server, api), [orders], middleware=[CodeInterpreterMiddleware()])
         state = asyncio.run(agent.ainvoke(QUESTION))
         assert len(server.requests) == 3

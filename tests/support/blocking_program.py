@@ -1,5 +1,5 @@
 """The first calls of a process, in an event loop where whatever blocks raises; see
-`test_blocking.py`. The emulator is in the same process, and its event loop is watched, too."""
+`test_blocking.py`. The emulator is in the same process, and its event loop is checked, too."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def main() -> None:
         observed = asyncio.run(blocks_are_seen())
         text = asyncio.run(answers(model))
         detection.deactivate()
-    json.dump({"blocks are seen": observed, "said": text, "built": sorted(built)}, sys.stdout)
+    json.dump({"blocks are seen": observed, "answers": text, "built": sorted(built)}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What thinks for the graphs of `conversation.py`."""
+"""The emulator's responder for the graphs of `conversation.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS = {"code_interpreter": 3}
 
 
 class Answers:
-    """A mind that answers a question always in the same way, however often it is asked."""
+    """Answers a question in the same way each time."""
 
     def respond(self, request: Any) -> Any:
         # A list cannot be sent a result, which `yield from` would try to do.

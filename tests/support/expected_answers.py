@@ -1,4 +1,4 @@
-"""Answers whose meaning is known frame by frame: what a client must have told when one breaks."""
+"""Sample answers with the expected message after each frame, also for interrupted streams."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from langchain_core.messages import AIMessage
 
 from langchain_qwen_ci import code_executions, plugin_counts
 
-_THOUGHT = "π has no end. "
+_REASONING = "π has no end. "
 _CODE = "import math\nprint(math.pi)"
-_THOUGHT_AGAIN = "Six digits will do."
-_SAID = ("π ≈ 3.14159 ", "🥧, or “про” 3.")
+_MORE_REASONING = "Six digits will do."
+_TEXTS = ("π ≈ 3.14159 ", "🥧, or “про” 3.")
 _OUTPUT = "3.141592653589793"
 
 
 @dataclass(frozen=True)
 class AnswerParts:
-    """What a message tells."""
+    """The parts of a message that the tests compare."""
 
     reasoning: str = ""
     code: str = ""
@@ -51,20 +51,20 @@ class AnswerParts:
         )
 
     def plus(self, *, reasoning: str = "", text: str = "", **fields: Any) -> AnswerParts:
-        """And then this: texts grow, the rest is as last told."""
+        """Add a frame: texts are appended, other fields replaced."""
         return replace(self, reasoning=self.reasoning + reasoning, text=self.text + text, **fields)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame, and all that has been told with it; None if that is nothing yet."""
+    """A frame and the expected message after it; None if there is no message yet."""
 
     data: bytes
     result: AnswerParts | None
 
 
 def _frames(body: bytes, growth: Iterable[dict[str, Any] | None]) -> tuple[Frame, ...]:
-    """The frames of a body, each with what it adds; None for one that tells nothing at all."""
+    """The frames of a body, each with the fields it adds; None for a frame without content."""
     frames: list[Frame] = []
     result: AnswerParts | None = None
     for data, added in zip(body.split(b"\n\n")[:-1], growth, strict=True):
@@ -75,7 +75,7 @@ def _frames(body: bytes, growth: Iterable[dict[str, Any] | None]) -> tuple[Frame
 
 
 def _as_characters(frame: bytes) -> bytes:
-    """Its text as UTF-8 and not as escapes, so that it can be cut inside a character."""
+    """Write text as UTF-8 instead of escapes, so that a cut can be inside a character."""
     return re.sub(
         rb"(?<=data:)( ?)(\{.*\})",
         lambda found: (
@@ -90,8 +90,8 @@ def _native() -> tuple[Frame, ...]:
     runs = dashscope_streams.tool_info(_CODE)
     steps: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (
-            dashscope_streams.frame(reasoning=_THOUGHT, usage=dashscope_streams.usage(290, 6)),
-            {"reasoning": _THOUGHT, "usage": (290, 6, 296)},
+            dashscope_streams.frame(reasoning=_REASONING, usage=dashscope_streams.usage(290, 6)),
+            {"reasoning": _REASONING, "usage": (290, 6, 296)},
         ),
         (dashscope_streams.frame(usage=dashscope_streams.usage(290, 9)), {"usage": (290, 9, 299)}),
         (
@@ -102,27 +102,27 @@ def _native() -> tuple[Frame, ...]:
         ),
         (
             dashscope_streams.frame(
-                reasoning=_THOUGHT_AGAIN,
+                reasoning=_MORE_REASONING,
                 tool_info=runs,
                 usage=dashscope_streams.usage(730, 30, executions=1),
             ),
-            {"reasoning": _THOUGHT_AGAIN, "status": "completed", "usage": (730, 30, 760)},
+            {"reasoning": _MORE_REASONING, "status": "completed", "usage": (730, 30, 760)},
         ),
         (
             dashscope_streams.frame(
-                content=_SAID[0],
+                content=_TEXTS[0],
                 tool_info=runs,
                 usage=dashscope_streams.usage(730, 36, executions=1),
             ),
-            {"text": _SAID[0], "usage": (730, 36, 766)},
+            {"text": _TEXTS[0], "usage": (730, 36, 766)},
         ),
         (
             dashscope_streams.frame(
-                content=_SAID[1],
+                content=_TEXTS[1],
                 tool_info=runs,
                 usage=dashscope_streams.usage(730, 41, executions=1),
             ),
-            {"text": _SAID[1], "usage": (730, 41, 771)},
+            {"text": _TEXTS[1], "usage": (730, 41, 771)},
         ),
         (
             dashscope_streams.frame(
@@ -139,10 +139,10 @@ def _native() -> tuple[Frame, ...]:
 
 
 def _responses() -> tuple[Frame, ...]:
-    reasoning = responses_streams.reasoning("msg_1", _THOUGHT)
+    reasoning = responses_streams.reasoning("msg_1", _REASONING)
     program = responses_streams.code_interpreter_call("msg_2", _CODE, f"```\n{_OUTPUT}\n```")
-    again = responses_streams.reasoning("msg_3", _THOUGHT_AGAIN)
-    text = responses_streams.message("msg_4", *_SAID)
+    again = responses_streams.reasoning("msg_3", _MORE_REASONING)
+    text = responses_streams.message("msg_4", *_TEXTS)
     items = (reasoning, program, again, text)
     body = responses_streams.complete_stream(
         *items, usage=responses_streams.usage(1160, 195, code_interpreter=1)
@@ -152,11 +152,11 @@ def _responses() -> tuple[Frame, ...]:
         body,
         [
             *nothing * 2,
-            *(None, {"reasoning": _THOUGHT}, None, None),
+            *(None, {"reasoning": _REASONING}, None, None),
             *({"code": _CODE, "status": "in_progress"}, None, None, None),
             {"status": "completed", "output": _OUTPUT},
-            *(None, {"reasoning": _THOUGHT_AGAIN}, None, None),
-            *(None, None, {"text": _SAID[0]}, {"text": _SAID[1]}, None, None, None),
+            *(None, {"reasoning": _MORE_REASONING}, None, None),
+            *(None, None, {"text": _TEXTS[0]}, {"text": _TEXTS[1]}, None, None, None),
             {"usage": (1160, 195, 1355), "counted": 1, "finish_reason": "stop"},
         ],
     )
@@ -165,10 +165,10 @@ def _responses() -> tuple[Frame, ...]:
 def _chat() -> tuple[Frame, ...]:
     chunks: list[dict[str, Any]] = [
         chat_completions_streams.chunk(content=None, role="assistant", reasoning_content=""),
-        chat_completions_streams.reasoning_chunk(_THOUGHT),
-        chat_completions_streams.reasoning_chunk(_THOUGHT_AGAIN),
-        chat_completions_streams.text_chunk(_SAID[0]),
-        chat_completions_streams.text_chunk(_SAID[1]),
+        chat_completions_streams.reasoning_chunk(_REASONING),
+        chat_completions_streams.reasoning_chunk(_MORE_REASONING),
+        chat_completions_streams.text_chunk(_TEXTS[0]),
+        chat_completions_streams.text_chunk(_TEXTS[1]),
         chat_completions_streams.chunk("stop", content="", reasoning_content=None),
         chat_completions_streams.usage_chunk(730, 41),
     ]
@@ -176,10 +176,10 @@ def _chat() -> tuple[Frame, ...]:
         chat_completions_streams.stream(*chunks),
         [
             {},
-            {"reasoning": _THOUGHT},
-            {"reasoning": _THOUGHT_AGAIN},
-            {"text": _SAID[0]},
-            {"text": _SAID[1]},
+            {"reasoning": _REASONING},
+            {"reasoning": _MORE_REASONING},
+            {"text": _TEXTS[0]},
+            {"text": _TEXTS[1]},
             {"finish_reason": "stop"},
             {"usage": (730, 41, 771)},
             None,
@@ -188,14 +188,14 @@ def _chat() -> tuple[Frame, ...]:
 
 
 @dataclass(frozen=True)
-class Story:
-    """An answer on one wire, and how many of its frames have come when something has happened.
+class SampleAnswer:
+    """An answer of one API, and after how many frames each part is complete.
 
     Attributes:
         document: the same answer as one JSON document.
-        code: code was shown; on Chat Completions, which shows none, thinking has stopped for it.
-        text: the first piece of text was told, and not all.
-        finish: the answer is proven to be whole.
+        code: the code was sent; on Chat Completions, which sends none, the first reasoning was.
+        text: the first of two pieces of text was sent.
+        finish: the terminal event was sent.
     """
 
     frames: tuple[Frame, ...]
@@ -211,22 +211,22 @@ class Story:
     def until(self, count: int) -> bytes:
         return b"".join(frame.data for frame in self.frames[:count])
 
-    def told_by(self, count: int) -> AnswerParts | None:
-        """What the first so many frames tell."""
+    def parts_before(self, count: int) -> AnswerParts | None:
+        """The expected message after the first `count` frames."""
         result = [frame.result for frame in self.frames[:count] if frame.result]
         return result[-1] if result else None
 
     @property
     def result(self) -> AnswerParts:
-        whole = self.told_by(len(self.frames))
-        assert whole
-        return whole
+        complete = self.parts_before(len(self.frames))
+        assert complete
+        return complete
 
 
 def _native_document() -> bytes:
     frame = dashscope_streams.frame(
-        reasoning=_THOUGHT + _THOUGHT_AGAIN,
-        content="".join(_SAID),
+        reasoning=_REASONING + _MORE_REASONING,
+        content="".join(_TEXTS),
         tool_info=dashscope_streams.tool_info(_CODE),
         finish_reason="stop",
         usage=dashscope_streams.usage(730, 41, executions=1),
@@ -240,15 +240,17 @@ def _responses_document(frames: tuple[Frame, ...]) -> bytes:
 
 
 def _chat_document() -> bytes:
-    message = {"reasoning_content": _THOUGHT + _THOUGHT_AGAIN, "content": "".join(_SAID)}
+    message = {"reasoning_content": _REASONING + _MORE_REASONING, "content": "".join(_TEXTS)}
     choice = {"message": message, "finish_reason": "stop", "index": 0}
     return json.dumps(
         {**chat_completions_streams.usage_chunk(730, 41), "choices": [choice]}
     ).encode()
 
 
-STORIES = {
-    "dashscope": Story(_native(), _native_document(), code=3, text=5, finish=7),
-    "responses": Story(_responses(), _responses_document(_responses()), code=7, text=18, finish=23),
-    "chat_completions": Story(_chat(), _chat_document(), code=2, text=4, finish=6),
+SAMPLE_ANSWERS = {
+    "dashscope": SampleAnswer(_native(), _native_document(), code=3, text=5, finish=7),
+    "responses": SampleAnswer(
+        _responses(), _responses_document(_responses()), code=7, text=18, finish=23
+    ),
+    "chat_completions": SampleAnswer(_chat(), _chat_document(), code=2, text=4, finish=6),
 }

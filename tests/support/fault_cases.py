@@ -1,4 +1,4 @@
-"""Everything that can go wrong between here and the service, and what must come of it."""
+"""The faults that the tests inject between client and service, and the expected outcomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import chat_completions_streams
 import dashscope_streams
 import responses_streams
-from expected_answers import STORIES, AnswerParts
+from expected_answers import SAMPLE_ANSWERS, AnswerParts
 from fault_server import (
     KEEP,
     RESET,
@@ -28,19 +28,19 @@ from fault_server import (
 )
 from stream_corpus import REQUEST_ID
 
-WIRES = tuple(STORIES)
+WIRES = tuple(SAMPLE_ANSWERS)
 KEY = "sk-never-to-be-seen"
 SHORT = 0.3  # seconds of a timeout that is meant to be exceeded
-ENOUGH = 1.0  # where something has to come in time before, on a machine that has much to do
+LONGER = 1.0  # where something has to come in time before, on a machine that has much to do
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a call.
+    """The outcome of a call.
 
     Attributes:
         error: its class; empty if there was none.
-        told: the answer, or what had come before the error.
+        result: the answer, or the parts in `partial`.
         requests: how many the server saw; where none can get through, connections.
         elsewhere: how many connections another host saw.
     """
@@ -57,13 +57,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Case:
-    """What the server plays, and what must come of it.
+    """What the server sends, and the expected outcome.
 
     Attributes:
-        outcome: None is an answer or an error of the tree: a wire cannot know better.
-        streamed: where streams differ.
-        in_threads: where sync ways differ.
-        seen: makes a thing of chance, such as how much of an endless text had come, the same.
+        outcome: the expected outcome; None accepts an answer and any `QwenError`.
+        streamed: the outcome of `stream` and `astream`, if it differs.
+        in_threads: the outcome of the synchronous methods, if it differs.
+        observed: removes what depends on timing, such as the length of an endless text.
     """
 
     plays: tuple[Play, ...]
@@ -75,16 +75,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row of the matrix.
+    """One fault: a row of the table.
 
     Attributes:
-        cases: for a wire; one cell holds them all.
-        fields: of the model.
-        address: where the model sends to.
-        greeting: what the server says to whoever connects.
-        secure: whether the server speaks TLS.
-        warm: whether a call has gone well before, on a connection that is kept.
-        note: what a reader of the table should know.
+        cases: makes the cases of an API; one cell of the table describes them all.
+        fields: arguments of the model.
+        address: makes the model's `base_url`.
+        greeting: bytes that the server sends as soon as a client connects.
+        secure: the server uses TLS.
+        warm: a successful call precedes, whose connection stays open.
+        note: a remark for the readers of the table.
     """
 
     name: str
@@ -103,37 +103,37 @@ Cases = Callable[[str], Iterable[Case]]
 
 
 def fault(name: str, section: str, note: str = "", **more: Any) -> Callable[[Cases], Cases]:
-    def noted(cases: Cases) -> Cases:
+    def register(cases: Cases) -> Cases:
         assert name not in FAULTS
         FAULTS[name] = Fault(name, section, cases, note=note, **more)
         return cases
 
-    return noted
+    return register
 
 
-# What a server says.
+# Responses of the server.
 
 
 def stream_head(**headers: str | int) -> bytes:
     return head(Content_Type="text/event-stream;charset=UTF-8", **headers)
 
 
-def whole(body: bytes, **headers: str | int) -> Play:
-    """A response as it should be, on a connection that is kept."""
+def complete_response(body: bytes, **headers: str | int) -> Play:
+    """A correct response on a connection that stays open."""
     return (stream_head(**headers, Content_Length=len(body)) + body, KEEP)
 
 
-def until_the_end(body: bytes, *then: Any) -> Play:
-    """A body that ends with its connection."""
+def closed_after(body: bytes, *then: Any) -> Play:
+    """A body that is ended by closing the connection."""
     return (stream_head(Connection="close") + body, *then)
 
 
 def open_chunks(body: bytes, *then: Any) -> Play:
-    """A body in chunks, and not the chunk that ends it."""
+    """A chunked body without the last chunk."""
     return (stream_head(Transfer_Encoding="chunked") + chunked(body, ends=False), *then)
 
 
-def refusal(wire: str, status: int, code: str, **headers: str | int) -> Play:
+def error_response(wire: str, status: int, code: str, **headers: str | int) -> Play:
     return document(error_body(wire, code), status, **headers)
 
 
@@ -150,7 +150,7 @@ def error_body(wire: str, code: str) -> bytes:
 
 
 def error_frame(wire: str, status: int, code: str) -> bytes:
-    """An error in a stream, as each wire writes it."""
+    """An error inside a stream, in the format of each API."""
     if wire == "chat_completions":
         return b"data: " + error_body(wire, code) + b"\n\n"
     if wire == "dashscope":
@@ -160,27 +160,27 @@ def error_frame(wire: str, status: int, code: str) -> bytes:
     return responses_streams.stream(responses_streams.event("failed", response=failed))
 
 
-# What must come of it.
+# Expected outcomes.
 
 
 def answer(wire: str, requests: int = 1, result: AnswerParts | None = None) -> Outcome:
-    return Outcome(result=result or STORIES[wire].result, requests=requests)
+    return Outcome(result=result or SAMPLE_ANSWERS[wire].result, requests=requests)
 
 
-def broken(result: AnswerParts | None, requests: int = 1) -> Outcome:
-    """The answer broke off, with this."""
+def interrupted(result: AnswerParts | None, requests: int = 1) -> Outcome:
+    """The answer broke off; `partial` holds `result`."""
     return Outcome("QwenStreamError", result, requests, retryable=True)
 
 
-def silent(result: AnswerParts | None, requests: int = 1) -> Outcome:
+def timed_out(result: AnswerParts | None, requests: int = 1) -> Outcome:
     return Outcome("QwenTimeoutError", result, requests, retryable=True)
 
 
-def unreached(requests: int = 3) -> Outcome:
+def connection_failed(requests: int = 3) -> Outcome:
     return Outcome("QwenConnectionError", None, requests, retryable=True)
 
 
-def refused(kind: str, status: int | None, code: str | None, requests: int = 1) -> Outcome:
+def error_outcome(kind: str, status: int | None, code: str | None, requests: int = 1) -> Outcome:
     return Outcome(
         kind,
         None,
@@ -192,9 +192,9 @@ def refused(kind: str, status: int | None, code: str | None, requests: int = 1) 
     )
 
 
-# Refusals.
+# Errors of the service.
 
-_IN_OPENAIS_WORDS = {
+_OPENAI_CODES = {
     "InvalidParameter": "invalid_parameter_error",
     "InvalidApiKey": "invalid_api_key",
     "AccessDenied": "access_denied",
@@ -204,117 +204,121 @@ _IN_OPENAIS_WORDS = {
 }
 
 
-def in_words_of(wire: str, code: str) -> str:
-    return _IN_OPENAIS_WORDS.get(code, code) if wire == "chat_completions" else code
+def error_code(wire: str, code: str) -> str:
+    return _OPENAI_CODES.get(code, code) if wire == "chat_completions" else code
 
 
-_REFUSALS = (
-    ("400: the request is wrong", 400, "InvalidParameter", "QwenInvalidRequestError"),
-    ("400: the account is in arrears", 400, "Arrearage", "QwenPermissionDeniedError"),
-    ("401: the key is wrong", 401, "InvalidApiKey", "QwenAuthenticationError"),
-    ("403: no access", 403, "AccessDenied", "QwenPermissionDeniedError"),
-    ("404: no such model", 404, "ModelNotFound", "QwenModelNotFoundError"),
-    ("408: the request took too long to come", 408, "RequestTimeOut", "QwenServerError"),
-    ("409: a conflict", 409, "Conflict", "QwenServerError"),
-    ("413: the request is too long", 413, "RequestTooLarge", "QwenInvalidRequestError"),
-    ("418: a status of no meaning here", 418, "Teapot", "QwenInvalidRequestError"),
-    ("422: an unknown code", 422, "SomethingNew", "QwenInvalidRequestError"),
-    ("429: a rate limit", 429, "Throttling", "QwenRateLimitError"),
-    ("429: a bill is unpaid", 429, "PrepaidBillOverdue", "QwenPermissionDeniedError"),
-    ("500: the service failed", 500, "InternalError", "QwenServerError"),
-    ("503: the model is overloaded", 503, "ModelUnavailable", "QwenServerError"),
-    ("599: a status that nobody knows", 599, "SomethingNew", "QwenServerError"),
+_ERROR_STATUSES = (
+    ("400: invalid request", 400, "InvalidParameter", "QwenInvalidRequestError"),
+    ("400: account in arrears", 400, "Arrearage", "QwenPermissionDeniedError"),
+    ("401: invalid API key", 401, "InvalidApiKey", "QwenAuthenticationError"),
+    ("403: access denied", 403, "AccessDenied", "QwenPermissionDeniedError"),
+    ("404: unknown model", 404, "ModelNotFound", "QwenModelNotFoundError"),
+    ("408: request timeout", 408, "RequestTimeOut", "QwenServerError"),
+    ("409: conflict", 409, "Conflict", "QwenServerError"),
+    ("413: request too large", 413, "RequestTooLarge", "QwenInvalidRequestError"),
+    ("418: a status the service does not use", 418, "Teapot", "QwenInvalidRequestError"),
+    ("422: unknown error code", 422, "SomethingNew", "QwenInvalidRequestError"),
+    ("429: rate limit", 429, "Throttling", "QwenRateLimitError"),
+    ("429: unpaid bill", 429, "PrepaidBillOverdue", "QwenPermissionDeniedError"),
+    ("500: internal error", 500, "InternalError", "QwenServerError"),
+    ("503: model overloaded", 503, "ModelUnavailable", "QwenServerError"),
+    ("599: unknown status", 599, "SomethingNew", "QwenServerError"),
 )
 
 
-def _refusing(status: int, native_code: str, kind: str) -> Cases:
+def _cases_of_status(status: int, native_code: str, kind: str) -> Cases:
     def cases(wire: str) -> Iterable[Case]:
-        code = in_words_of(wire, native_code)
-        again = kind in ("QwenServerError", "QwenRateLimitError")
-        play = refusal(wire, status, code, Retry_After_Ms=0)
-        yield Case((play,), refused(kind, status, code, requests=3 if again else 1))
+        code = error_code(wire, native_code)
+        is_retried = kind in ("QwenServerError", "QwenRateLimitError")
+        play = error_response(wire, status, code, Retry_After_Ms=0)
+        yield Case((play,), error_outcome(kind, status, code, requests=3 if is_retried else 1))
 
     return cases
 
 
-for _name, *_refused in _REFUSALS:
-    fault(_name, "The service refuses")(_refusing(*_refused))
+for _name, *_status in _ERROR_STATUSES:
+    fault(_name, "Errors of the service")(_cases_of_status(*_status))
 
 
-@fault("429, and then an answer", "The service refuses")
+@fault("429, then an answer", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    limit = refusal(wire, 429, in_words_of(wire, "Throttling"), Retry_After_Ms=0)
-    yield Case((limit, whole(STORIES[wire].body)), answer(wire, requests=2))
+    limit = error_response(wire, 429, error_code(wire, "Throttling"), Retry_After_Ms=0)
+    yield Case((limit, complete_response(SAMPLE_ANSWERS[wire].body)), answer(wire, requests=2))
 
 
-@fault("503 with `Retry-After`, and then an answer", "The service refuses")
+@fault("503 with `Retry-After`, then an answer", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    limit = refusal(wire, 503, "ModelUnavailable", Retry_After=0)
-    yield Case((limit, limit, whole(STORIES[wire].body)), answer(wire, requests=3))
+    limit = error_response(wire, 503, "ModelUnavailable", Retry_After=0)
+    yield Case(
+        (limit, limit, complete_response(SAMPLE_ANSWERS[wire].body)), answer(wire, requests=3)
+    )
 
 
-@fault("503 that asks to wait an hour", "The service refuses")
+@fault("503 with `Retry-After` of one hour", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    limit = refusal(wire, 503, "ModelUnavailable", Retry_After=3600)
-    yield Case((limit,), refused("QwenServerError", 503, "ModelUnavailable"))
+    limit = error_response(wire, 503, "ModelUnavailable", Retry_After=3600)
+    yield Case((limit,), error_outcome("QwenServerError", 503, "ModelUnavailable"))
 
 
-@fault("502 with a page of HTML", "The service refuses")
+@fault("502 with an HTML body", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     page = b"<html><h1>Bad gateway</h1></html>"
     play = (head(502, Content_Type="text/html", Content_Length=len(page)) + page, KEEP)
-    yield Case((play,), _without_a_word("QwenServerError", 502, requests=3))
+    yield Case((play,), _bodyless_error("QwenServerError", 502, requests=3))
 
 
-def _without_a_word(kind: str, status: int, requests: int = 1) -> Outcome:
-    return replace(refused(kind, status, None, requests), request_id=None)
+def _bodyless_error(kind: str, status: int, requests: int = 1) -> Outcome:
+    return replace(error_outcome(kind, status, None, requests), request_id=None)
 
 
-@fault("504 with nothing in it", "The service refuses")
+@fault("504 with an empty body", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     play = (head(504, Content_Length=0, X_Request_Id=REQUEST_ID), KEEP)
-    yield Case((play,), refused("QwenServerError", 504, None, requests=3))
+    yield Case((play,), error_outcome("QwenServerError", 504, None, requests=3))
 
 
-@fault("a refusal that is cut short", "The service refuses")
+@fault("an error body that is cut", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     play = (head(400, Content_Length=500) + b'{"code":"Inv',)
-    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+    yield Case((play,), _bodyless_error("QwenInvalidRequestError", 400))
 
 
-@fault("a refusal that falls silent", "The service refuses", fields={"stream_chunk_timeout": SHORT})
+@fault("an error body that stalls", "Errors of the service", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
     play = (head(400, Content_Length=500) + b'{"code":"Inv', Silence())
-    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+    yield Case((play,), _bodyless_error("QwenInvalidRequestError", 400))
 
 
-@fault("a 200 that holds an error: a rate limit", "The service refuses")
+@fault("status 200 with an error body: rate limit", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    code = in_words_of(wire, "Throttling")
+    code = error_code(wire, "Throttling")
     play = document(error_body(wire, code))
-    yield Case((play,), refused("QwenRateLimitError", None, code, requests=3))
-    yield Case((play, whole(STORIES[wire].body)), answer(wire, requests=2))
+    yield Case((play,), error_outcome("QwenRateLimitError", None, code, requests=3))
+    yield Case((play, complete_response(SAMPLE_ANSWERS[wire].body)), answer(wire, requests=2))
 
 
-@fault("a 200 that holds an error: the request is wrong", "The service refuses")
+@fault("status 200 with an error body: invalid request", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    code = in_words_of(wire, "InvalidParameter")
-    yield Case((document(error_body(wire, code)),), refused("QwenInvalidRequestError", None, code))
+    code = error_code(wire, "InvalidParameter")
+    yield Case(
+        (document(error_body(wire, code)),), error_outcome("QwenInvalidRequestError", None, code)
+    )
 
 
-@fault("a stream that begins with a rate limit", "The service refuses")
+@fault("a stream whose first frame is a rate limit error", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    play = whole(_limit_frames(wire))
-    code = {"responses": "server_error"}.get(wire, in_words_of(wire, "Throttling"))
+    play = complete_response(_limit_frames(wire))
+    code = {"responses": "server_error"}.get(wire, error_code(wire, "Throttling"))
     status = 429 if wire == "dashscope" else None
-    yield Case((play,), refused("QwenRateLimitError", status, code, requests=3))
-    yield Case((play, whole(STORIES[wire].body)), answer(wire, requests=2))
+    yield Case((play,), error_outcome("QwenRateLimitError", status, code, requests=3))
+    yield Case((play, complete_response(SAMPLE_ANSWERS[wire].body)), answer(wire, requests=2))
 
 
 def _limit_frames(wire: str) -> bytes:
-    """On Responses it is documented with these words, and no code of its own."""
+    """Responses documents this message, without an error code for it."""
     if wire != "responses":
-        return error_frame(wire, 429, in_words_of(wire, "Throttling"))
+        return error_frame(wire, 429, error_code(wire, "Throttling"))
     text = "Operation model request rate limit exceeded, please try again later."
     error = {"code": "server_error", "message": text}
     failed = responses_streams.event(
@@ -325,29 +329,29 @@ def _limit_frames(wire: str) -> bytes:
     )
 
 
-@fault("an error frame in the middle of an answer", "The service refuses")
+@fault("an error frame in the middle of an answer", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    code = in_words_of(wire, "InternalError")
-    play = open_chunks(story.until(story.text) + error_frame(wire, 500, code), Silence())
+    sample = SAMPLE_ANSWERS[wire]
+    code = error_code(wire, "InternalError")
+    play = open_chunks(sample.until(sample.text) + error_frame(wire, 500, code), Silence())
     status = None if wire == "chat_completions" else 500
-    failed = refused("QwenServerError", status, code)
-    yield Case((play,), replace(failed, result=story.told_by(story.text)))
+    failed = error_outcome("QwenServerError", status, code)
+    yield Case((play,), replace(failed, result=sample.parts_before(sample.text)))
 
 
-@fault("an error frame that names no status", "The service refuses")
+@fault("an error frame without a status", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
+    sample = SAMPLE_ANSWERS[wire]
     frame, code = _statusless(wire)
-    play = open_chunks(story.until(story.text) + frame, Silence())
-    failed = refused("QwenServerError", None, code)
-    yield Case((play,), replace(failed, result=story.told_by(story.text)))
+    play = open_chunks(sample.until(sample.text) + frame, Silence())
+    failed = error_outcome("QwenServerError", None, code)
+    yield Case((play,), replace(failed, result=sample.parts_before(sample.text)))
 
 
 def _statusless(wire: str) -> tuple[bytes, str]:
-    """With the code of each wire for a failure of its own."""
+    """The code that each API uses for an internal error."""
     if wire != "responses":
-        code = in_words_of(wire, "InternalError")
+        code = error_code(wire, "InternalError")
         return b"event:error\ndata:" + error_body(wire, code) + b"\n\n", code
     error = {"code": "server_error", "message": "The model is gone."}
     failed = responses_streams.event(
@@ -356,55 +360,60 @@ def _statusless(wire: str) -> tuple[bytes, str]:
     return responses_streams.stream(failed), "server_error"
 
 
-@fault("a refusal without end", "The service refuses")
+@fault("an endless error body", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     play = (head(400, Content_Type="text/plain"), Endless(b"no, "))
-    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+    yield Case((play,), _bodyless_error("QwenInvalidRequestError", 400))
 
 
-@fault("a refusal that unpacks without end", "The service refuses")
+@fault("a compressed error body that expands without limit", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
-    play = (head(400, Content_Encoding="gzip") + _much_packed(), Silence())
-    yield Case((play,), _without_a_word("QwenInvalidRequestError", 400))
+    play = (head(400, Content_Encoding="gzip") + _compressed_zeros(), Silence())
+    yield Case((play,), _bodyless_error("QwenInvalidRequestError", 400))
 
 
 @functools.cache
-def _much_packed() -> bytes:
+def _compressed_zeros() -> bytes:
     return gzip.compress(b"no, " * 2**22)
 
 
-@fault("a redirect to another host", "The service refuses")
+@fault("a redirect to another host", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     for status in (301, 302, 303, 307, 308):
         play = (head(status, Location="ELSEWHERE/api/v1/", Content_Length=0), KEEP)
-        yield Case((play,), _without_a_word("QwenInvalidRequestError", status))
+        yield Case((play,), _bodyless_error("QwenInvalidRequestError", status))
 
 
-@fault("statuses that are neither an answer nor an error", "The service refuses")
+@fault("success statuses other than 200", "Errors of the service")
 def _(wire: str) -> Iterable[Case]:
     for status in (202, 204):
         play = (head(status, Content_Length=0), KEEP)
-        yield Case((play,), _without_a_word("QwenInvalidRequestError", status))
+        yield Case((play,), _bodyless_error("QwenInvalidRequestError", status))
 
 
-# Connections.
+# Connection.
 
-_UNSEEN = "tried three times, which no server sees"
-
-
-@fault("nobody listens", "The connection", note=_UNSEEN, address=lambda server: server.deaf_url)
-def _(wire: str) -> Iterable[Case]:
-    yield Case((), unreached(requests=0))
+_NOT_COUNTED = "three attempts; no server sees them"
 
 
 @fault(
-    "the host has no address",
-    "The connection",
-    note=_UNSEEN,
+    "connection refused",
+    "Connection",
+    note=_NOT_COUNTED,
+    address=lambda server: server.deaf_url,
+)
+def _(wire: str) -> Iterable[Case]:
+    yield Case((), connection_failed(requests=0))
+
+
+@fault(
+    "host name not found",
+    "Connection",
+    note=_NOT_COUNTED,
     address=lambda server: "https://qwen.invalid",
 )
 def _(wire: str) -> Iterable[Case]:
-    yield Case((), unreached(requests=0))
+    yield Case((), connection_failed(requests=0))
 
 
 def _by_tls(server: FaultServer) -> str:
@@ -412,323 +421,326 @@ def _by_tls(server: FaultServer) -> str:
 
 
 @fault(
-    "the server speaks no TLS",
-    "The connection",
+    "the server does not use TLS",
+    "Connection",
     address=_by_tls,
     greeting=(head(400, Content_Length=0),),
 )
 def _(wire: str) -> Iterable[Case]:
-    yield Case((), unreached())
+    yield Case((), connection_failed())
 
 
 @fault(
-    "the server never greets back",
-    "The connection",
+    "TLS handshake without a reply",
+    "Connection",
     address=_by_tls,
     greeting=(Silence(),),
     fields={"connect_timeout": SHORT},
 )
 def _(wire: str) -> Iterable[Case]:
-    yield Case((), silent(None, requests=3))
+    yield Case((), timed_out(None, requests=3))
 
 
-@fault("a certificate that is not trusted", "The connection", secure=True)
+@fault("untrusted certificate", "Connection", secure=True)
 def _(wire: str) -> Iterable[Case]:
     yield Case((), Outcome("QwenCertificateError"))
 
 
 @fault(
-    "plain http to another machine",
-    "The connection",
+    "plain `http` to another host",
+    "Connection",
     address=lambda server: "http://192.0.2.1",
-    note="refused when the model is made",
+    note="rejected when the model is created",
 )
 def _(wire: str) -> Iterable[Case]:
     yield Case((), Outcome("ValueError", requests=0))
 
 
-@fault("closed before the head", "The connection")
+@fault("closed before the response head", "Connection")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((),), unreached())
+    yield Case(((),), connection_failed())
 
 
-@fault("closed before the head, and then an answer", "The connection")
+@fault("closed before the response head, then an answer", "Connection")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((), whole(STORIES[wire].body)), answer(wire, requests=2))
+    yield Case(((), complete_response(SAMPLE_ANSWERS[wire].body)), answer(wire, requests=2))
 
 
-@fault("reset before the head", "The connection")
+@fault("reset before the response head", "Connection")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((RESET,),), unreached())
+    yield Case(((RESET,),), connection_failed())
 
 
-@fault("closed in the head", "The connection")
+@fault("closed within the response head", "Connection")
 def _(wire: str) -> Iterable[Case]:
     for text in (b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n", stream_head()[:-2]):
-        yield Case(((text,),), unreached())
+        yield Case(((text,),), connection_failed())
 
 
-@fault("reset in the head", "The connection")
+@fault("reset within the response head", "Connection")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((b"HTTP/1.1 200 OK\r\nX: y", RESET),), unreached())
+    yield Case(((b"HTTP/1.1 200 OK\r\nX: y", RESET),), connection_failed())
 
 
-@fault("a head that is none, or of another protocol", "The connection")
+@fault("invalid response head, or another protocol", "Connection")
 def _(wire: str) -> Iterable[Case]:
     for text in (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n", head(101)):
-        yield Case(((text, Silence()),), unreached())
+        yield Case(((text, Silence()),), connection_failed())
 
 
-@fault("a head without end", "The connection")
+@fault("endless response head", "Connection")
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((b"HTTP/1.1 200 OK\r\n", Endless(b"X-More: and more\r\n")),), unreached())
+    yield Case(((b"HTTP/1.1 200 OK\r\n", Endless(b"X-More: and more\r\n")),), connection_failed())
 
 
-@fault("a head that contradicts itself", "The connection")
+@fault("contradictory or invalid `Content-Length`", "Connection")
 def _(wire: str) -> Iterable[Case]:
     for headers in (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"Content-Length: -1\r\n"):
-        yield Case(((b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n", Silence()),), unreached())
+        yield Case(((b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n", Silence()),), connection_failed())
 
 
-@fault("a kept connection that was closed meanwhile", "The connection", warm=True)
+@fault("an idle connection that was closed", "Connection", warm=True)
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body
-    yield Case(((stream_head(Content_Length=len(body)) + body,), whole(body)), answer(wire))
+    body = SAMPLE_ANSWERS[wire].body
+    yield Case(
+        ((stream_head(Content_Length=len(body)) + body,), complete_response(body)), answer(wire)
+    )
 
 
-@fault("a kept connection that closes as the request comes", "The connection", warm=True)
+@fault("an idle connection that closes when the request arrives", "Connection", warm=True)
 def _(wire: str) -> Iterable[Case]:
-    stored = whole(STORIES[wire].body)
+    stored = complete_response(SAMPLE_ANSWERS[wire].body)
     for end in ((), (RESET,)):
         yield Case((stored, end, stored), answer(wire, requests=2))
 
 
-@fault("100 and 103 before the answer", "The connection")
+@fault("statuses 100 and 103 before the answer", "Connection")
 def _(wire: str) -> Iterable[Case]:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-    text, keep = whole(STORIES[wire].body)
+    text, keep = complete_response(SAMPLE_ANSWERS[wire].body)
     yield Case(((early + text, keep),), answer(wire))
 
 
-# Silence.
+# Timeouts.
 
 
-@fault("silence before the head", "Silence", fields={"timeout": SHORT})
+@fault("stall before the response head", "Timeouts", fields={"timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((Silence(),),), silent(None))
+    yield Case(((Silence(),),), timed_out(None))
 
 
-@fault("silence in the head", "Silence", fields={"timeout": SHORT})
+@fault("stall within the response head", "Timeouts", fields={"timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    yield Case(((b"HTTP/1.1 200 OK\r\nX-", Silence()),), silent(None))
+    yield Case(((b"HTTP/1.1 200 OK\r\nX-", Silence()),), timed_out(None))
 
 
-@fault("silence after the head", "Silence", fields={"stream_chunk_timeout": SHORT})
+@fault("stall after the response head", "Timeouts", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    yield Case((open_chunks(b"", Silence()),), silent(None))
+    yield Case((open_chunks(b"", Silence()),), timed_out(None))
 
 
-@fault("silence in the middle", "Silence", fields={"stream_chunk_timeout": SHORT})
+@fault("stall between frames", "Timeouts", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    play = open_chunks(story.until(story.text), Silence())
-    yield Case((play,), silent(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    play = open_chunks(sample.until(sample.text), Silence())
+    yield Case((play,), timed_out(sample.parts_before(sample.text)))
 
 
-@fault("silence in the middle of a frame", "Silence", fields={"stream_chunk_timeout": SHORT})
+@fault("stall within a frame", "Timeouts", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    play = open_chunks(story.until(story.text + 1)[:-40], Silence())
-    yield Case((play,), silent(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    play = open_chunks(sample.until(sample.text + 1)[:-40], Silence())
+    yield Case((play,), timed_out(sample.parts_before(sample.text)))
 
 
-@fault("silence while code runs", "Silence", fields={"stream_chunk_timeout": SHORT})
+@fault("stall while code runs", "Timeouts", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    play = open_chunks(story.until(story.code), Silence())
-    yield Case((play,), silent(story.told_by(story.code)))
+    sample = SAMPLE_ANSWERS[wire]
+    play = open_chunks(sample.until(sample.code), Silence())
+    yield Case((play,), timed_out(sample.parts_before(sample.code)))
 
 
-@fault("silence after the finish", "Silence", fields={"stream_chunk_timeout": SHORT})
+@fault("stall after the terminal event", "Timeouts", fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
-    yield Case((open_chunks(STORIES[wire].body, Silence()),), answer(wire))
+    yield Case((open_chunks(SAMPLE_ANSWERS[wire].body, Silence()),), answer(wire))
 
 
-@fault("a pause that is shorter than the timeout", "Silence")
+@fault("a pause shorter than the timeout", "Timeouts")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    started = story.until(story.code)
+    sample = SAMPLE_ANSWERS[wire]
+    started = sample.until(sample.code)
     pause = Drip(b"\n\n", SHORT / 2)
-    yield Case((until_the_end(started, pause, story.body[len(started) :]),), answer(wire))
+    yield Case((closed_after(started, pause, sample.body[len(started) :]),), answer(wire))
 
 
-_DEADLINE = {"total_timeout": ENOUGH}
-# Who waits for all of a drip gets more than who leaves in time.
-_SLOWLY = Drip(b" " * 100, ENOUGH / 20)
+_DEADLINE = {"total_timeout": LONGER}
+# 100 pieces take five times as long as the deadline.
+_SLOWLY = Drip(b" " * 100, LONGER / 20)
 
 
-@fault("silence, until `total_timeout`", "Silence", fields=_DEADLINE)
+@fault("stall until `total_timeout`", "Timeouts", fields=_DEADLINE)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    play = open_chunks(story.until(story.text), Silence())
-    yield Case((play,), silent(story.told_by(story.text)))
-    yield Case(((Silence(),),), silent(None))
+    sample = SAMPLE_ANSWERS[wire]
+    play = open_chunks(sample.until(sample.text), Silence())
+    yield Case((play,), timed_out(sample.parts_before(sample.text)))
+    yield Case(((Silence(),),), timed_out(None))
 
 
-@fault("byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+@fault("slow body until `total_timeout`", "Timeouts", fields=_DEADLINE)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    started = story.until(story.text)
-    play = until_the_end(started + b":", _SLOWLY, b"\n" + story.body[len(started) :])
-    yield Case((play,), silent(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    started = sample.until(sample.text)
+    play = closed_after(started + b":", _SLOWLY, b"\n" + sample.body[len(started) :])
+    yield Case((play,), timed_out(sample.parts_before(sample.text)))
 
 
 @fault(
-    "a head byte by byte, until `total_timeout`",
-    "Silence",
-    "in a thread there is no socket to break yet",
+    "slow response head until `total_timeout`",
+    "Timeouts",
+    "synchronous calls cannot close the socket before the response head",
     fields=_DEADLINE,
 )
 def _(wire: str) -> Iterable[Case]:
-    text = b"\r\nConnection: close\r\n\r\n" + STORIES[wire].body
+    text = b"\r\nConnection: close\r\n\r\n" + SAMPLE_ANSWERS[wire].body
     play = (b"HTTP/1.1 200 OK\r\nX-Slow: x", _SLOWLY, text)
-    yield Case((play,), silent(None), in_threads=answer(wire))
+    yield Case((play,), timed_out(None), in_threads=answer(wire))
 
 
-@fault("a refusal byte by byte, until `total_timeout`", "Silence", fields=_DEADLINE)
+@fault("slow error body until `total_timeout`", "Timeouts", fields=_DEADLINE)
 def _(wire: str) -> Iterable[Case]:
-    play = (head(500), _SLOWLY, error_body(wire, in_words_of(wire, "InternalError")))
-    yield Case((play,), _without_a_word("QwenServerError", 500))
+    play = (head(500), _SLOWLY, error_body(wire, error_code(wire, "InternalError")))
+    yield Case((play,), _bodyless_error("QwenServerError", 500))
 
 
-@fault("503 that asks to wait beyond `total_timeout`", "Silence", fields=_DEADLINE)
+@fault("503 with `Retry-After` beyond `total_timeout`", "Timeouts", fields=_DEADLINE)
 def _(wire: str) -> Iterable[Case]:
-    limit = refusal(wire, 503, "ModelUnavailable", Retry_After=30)
-    yield Case((limit,), refused("QwenServerError", 503, "ModelUnavailable"))
+    limit = error_response(wire, 503, "ModelUnavailable", Retry_After=30)
+    yield Case((limit,), error_outcome("QwenServerError", 503, "ModelUnavailable"))
 
 
-# Cuts.
+# Interrupted answers.
 
 
 def _boundaries(wire: str, cut: Callable[[bytes], Play]) -> Iterable[Case]:
-    """Cut after each number of frames."""
-    story = STORIES[wire]
-    for count in range(len(story.frames) + 1):
-        result = story.told_by(count)
-        ended = count >= story.finish
+    """Closed after each number of frames."""
+    sample = SAMPLE_ANSWERS[wire]
+    for count in range(len(sample.frames) + 1):
+        result = sample.parts_before(count)
+        ended = count >= sample.finish
         yield Case(
-            (cut(story.until(count)),), answer(wire, result=result) if ended else broken(result)
+            (cut(sample.until(count)),),
+            answer(wire, result=result) if ended else interrupted(result),
         )
 
 
 def _inside(wire: str, cut: Callable[[bytes], Play]) -> Iterable[Case]:
-    """Cut at several places of every frame: near its ends, and where its characters are."""
-    story = STORIES[wire]
-    for count, frame in enumerate(story.frames):
+    """Closed at several places of every frame: near its ends and inside multi-byte characters."""
+    sample = SAMPLE_ANSWERS[wire]
+    for count, frame in enumerate(sample.frames):
         last = len(frame.data.rstrip(b"\n"))
         characters = [at for at, byte in enumerate(frame.data) if byte >= 0x80]
         for at in sorted({1, 5, last // 2, last - 9, last - 1, last, *characters[1:4:2]}):
-            result = story.told_by(count + (at >= last))
-            ended = count + (at >= last) >= story.finish
-            body = story.until(count) + frame.data[:at]
-            yield Case((cut(body),), answer(wire, result=result) if ended else broken(result))
+            result = sample.parts_before(count + (at >= last))
+            ended = count + (at >= last) >= sample.finish
+            body = sample.until(count) + frame.data[:at]
+            yield Case((cut(body),), answer(wire, result=result) if ended else interrupted(result))
 
 
-@fault("ended at every boundary of frames", "Cuts")
+@fault("closed between any two frames", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
-    return _boundaries(wire, until_the_end)
+    return _boundaries(wire, closed_after)
 
 
-@fault("ended at every boundary, and a chunk was to follow", "Cuts")
+@fault("closed between any two frames of a chunked body", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
     return _boundaries(wire, open_chunks)
 
 
-@fault("reset at every boundary", "Cuts")
+@fault("reset between any two frames", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
     return _boundaries(wire, lambda body: open_chunks(body, RESET))
 
 
-@fault("ended inside every frame", "Cuts")
+@fault("closed within any frame", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
-    return _inside(wire, until_the_end)
+    return _inside(wire, closed_after)
 
 
-@fault("ended inside every frame, and a chunk was to follow", "Cuts")
+@fault("closed within any frame of a chunked body", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
     return _inside(wire, open_chunks)
 
 
-@fault("shorter than its `Content-Length`", "Cuts")
+@fault("shorter than its `Content-Length`", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
     return _boundaries(wire, lambda body: (stream_head(Content_Length=len(body) + 9) + body,))
 
 
-@fault("longer than its `Content-Length`", "Cuts")
+@fault("longer than its `Content-Length`", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    body = story.until(story.text)
-    play = (stream_head(Content_Length=len(body)) + story.body, KEEP)
-    yield Case((play,), broken(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    body = sample.until(sample.text)
+    play = (stream_head(Content_Length=len(body)) + sample.body, KEEP)
+    yield Case((play,), interrupted(sample.parts_before(sample.text)))
 
 
-@fault("HTTP/1.0: the answer ends with the connection", "Cuts")
+@fault("HTTP/1.0: the end of the connection ends the answer", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
     text = b"HTTP/1.0 200 OK\r\n\r\n"
     return _boundaries(wire, lambda body: (text + body,))
 
 
-@fault("chunks that are none", "Cuts")
+@fault("invalid chunked encoding", "Interrupted answers")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    result = story.told_by(story.text)
+    sample = SAMPLE_ANSWERS[wire]
+    result = sample.parts_before(sample.text)
     for garbage in (b"zz\r\n", b"-5\r\nabcde\r\n", b"5\r\nabcdeXX", b"\r\n\r\n"):
-        play = open_chunks(story.until(story.text))[0] + garbage
-        yield Case(((play, Silence()),), broken(result))
+        play = open_chunks(sample.until(sample.text))[0] + garbage
+        yield Case(((play, Silence()),), interrupted(result))
 
 
-# Garbage.
+# Malformed answers.
 
 
-def _mid(wire: str, garbage: bytes) -> Case:
-    """In the middle of an answer that would go on, so that the client has to leave."""
-    story = STORIES[wire]
+def _in_the_middle(wire: str, garbage: bytes) -> Case:
+    """The bytes in the middle of an answer that continues, so the client has to close it."""
+    sample = SAMPLE_ANSWERS[wire]
     body = (
-        story.until(story.text)
+        sample.until(sample.text)
         + garbage
-        + b"".join(frame.data for frame in story.frames[story.text :])
+        + b"".join(frame.data for frame in sample.frames[sample.text :])
     )
-    return Case((open_chunks(body, Silence()),), broken(story.told_by(story.text)))
+    return Case((open_chunks(body, Silence()),), interrupted(sample.parts_before(sample.text)))
 
 
-@fault("nothing", "Garbage")
+@fault("empty body", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     for body in (b"", b"\n\n\n", b": ping\n\n", b"\xef\xbb\xbf"):
-        yield Case((whole(body),), broken(None))
+        yield Case((complete_response(body),), interrupted(None))
 
 
-@fault("a page of HTML", "Garbage")
+@fault("HTML", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     page = b"<!doctype html>\n<html>\n<body>Please log in: data: x</body></html>\n"
-    yield Case((document(page),), broken(None))
+    yield Case((document(page),), interrupted(None))
 
 
-@fault("plain words", "Garbage")
+@fault("plain text", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     for body in (b"OK", b"upstream connect error\n"):
-        yield Case((whole(body),), broken(None))
+        yield Case((complete_response(body),), interrupted(None))
 
 
-@fault("a frame that is no JSON", "Garbage")
+@fault("a frame that is not JSON", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     for data in (b'{"output":', b"{]}", b"oops", b"{'a': 1}", b"\x00\x01\x02"):
-        yield _mid(wire, b"data:" + data + b"\n\n")
+        yield _in_the_middle(wire, b"data:" + data + b"\n\n")
 
 
-@fault("a frame that is no object", "Garbage")
+@fault("a frame that is not a JSON object", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     for data in (b"[1]", b'"text"', b"7", b"null", b"true", b"[]"):
-        yield _mid(wire, b"data:" + data + b"\n\n")
+        yield _in_the_middle(wire, b"data:" + data + b"\n\n")
 
 
 _WRONG_TYPES = {
@@ -752,50 +764,50 @@ _WRONG_TYPES = {
 }
 
 
-@fault("fields of wrong types", "Garbage")
+@fault("fields of wrong types", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     for payload in _WRONG_TYPES[wire]:
-        yield _mid(wire, b"data:" + json.dumps(payload).encode() + b"\n\n")
+        yield _in_the_middle(wire, b"data:" + json.dumps(payload).encode() + b"\n\n")
 
 
-@fault("JSON nested too deep", "Garbage")
+@fault("JSON nested too deep", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
     deep = b"[" * 100_000 + b"]" * 100_000
-    yield _mid(wire, b'data:{"output":' + deep + b"}\n\n")
-    yield _mid(wire, b"data:" + b'{"a":' * 50_000 + b"\n\n")
+    yield _in_the_middle(wire, b'data:{"output":' + deep + b"}\n\n")
+    yield _in_the_middle(wire, b"data:" + b'{"a":' * 50_000 + b"\n\n")
 
 
-@fault("half a character, by an escape", "Garbage")
+@fault("a lone surrogate, escaped", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
-    yield _mid(wire, b'data:{"output":"\\ud83e"}\n\n')
+    yield _in_the_middle(wire, b'data:{"output":"\\ud83e"}\n\n')
 
 
-@fault("UTF-16", "Garbage")
+@fault("UTF-16", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body.decode().encode("utf-16")
-    yield Case((whole(body),), broken(None))
+    body = SAMPLE_ANSWERS[wire].body.decode().encode("utf-16")
+    yield Case((complete_response(body),), interrupted(None))
 
 
-@fault("Latin-1 in the middle", "Garbage")
+@fault("Latin-1 in the middle", "Malformed answers")
 def _(wire: str) -> Iterable[Case]:
-    yield _mid(wire, 'data:{"output":"é"}\n\n'.encode("latin-1"))
+    yield _in_the_middle(wire, 'data:{"output":"é"}\n\n'.encode("latin-1"))
 
 
 # Compression.
 
 
 def _encoded(body: bytes, encoding: str) -> Play:
-    return whole(body, Content_Encoding=encoding)
+    return complete_response(body, Content_Encoding=encoding)
 
 
 @fault("gzip", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((_encoded(gzip.compress(STORIES[wire].body), "gzip"),), answer(wire))
+    yield Case((_encoded(gzip.compress(SAMPLE_ANSWERS[wire].body), "gzip"),), answer(wire))
 
 
 @fault("deflate", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body
+    body = SAMPLE_ANSWERS[wire].body
     bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     for packed in (zlib.compress(body), bare.compress(body) + bare.flush()):
         yield Case((_encoded(packed, "deflate"),), answer(wire))
@@ -803,107 +815,110 @@ def _(wire: str) -> Iterable[Case]:
 
 @fault("`identity`", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((_encoded(STORIES[wire].body, "identity"),), answer(wire))
+    yield Case((_encoded(SAMPLE_ANSWERS[wire].body, "identity"),), answer(wire))
 
 
 def _packed(data: bytes) -> bytes:
-    """Gzip that can be cut: all of these bytes can be unpacked, and the end is missing."""
+    """Gzip without its end; all bytes before it can be decompressed."""
     packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
-@fault("gzip that is cut", "Compression")
+@fault("truncated gzip", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
+    sample = SAMPLE_ANSWERS[wire]
     yield Case(
-        (_encoded(_packed(story.until(story.text)), "gzip"),), broken(story.told_by(story.text))
+        (_encoded(_packed(sample.until(sample.text)), "gzip"),),
+        interrupted(sample.parts_before(sample.text)),
     )
 
 
-@fault("gzip that breaks", "Compression")
+@fault("corrupt gzip", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    broke = _packed(story.until(story.text)) + b"\xff" * 50
-    play = (stream_head(Content_Encoding="gzip", Connection="close") + broke, Silence())
-    yield Case((play,), broken(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    corrupt = _packed(sample.until(sample.text)) + b"\xff" * 50
+    play = (stream_head(Content_Encoding="gzip", Connection="close") + corrupt, Silence())
+    yield Case((play,), interrupted(sample.parts_before(sample.text)))
 
 
-@fault("gzip whose checksum is wrong", "Compression")
+@fault("gzip with a wrong checksum", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    packed = bytearray(gzip.compress(STORIES[wire].body))
+    packed = bytearray(gzip.compress(SAMPLE_ANSWERS[wire].body))
     packed[-8] ^= 1
-    yield Case((_encoded(bytes(packed), "gzip"),), answer(wire))  # it has told its finish
+    yield Case((_encoded(bytes(packed), "gzip"),), answer(wire))  # the terminal event was received
 
 
-@fault("gzip that is none", "Compression")
+@fault("`Content-Encoding: gzip` on plain text", "Compression")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((_encoded(STORIES[wire].body, "gzip"),), broken(None))
+    yield Case((_encoded(SAMPLE_ANSWERS[wire].body, "gzip"),), interrupted(None))
 
 
-@fault("an encoding that nobody asked for", "Compression")
+@fault("an encoding that was not requested", "Compression")
 def _(wire: str) -> Iterable[Case]:
     for encoding in ("br", "zstd", "rot13"):
-        yield Case((_encoded(STORIES[wire].body, encoding),), broken(None))
+        yield Case((_encoded(SAMPLE_ANSWERS[wire].body, encoding),), interrupted(None))
 
 
-# Too much.
+# Size limits.
 
 _LIMITS = {"max_frame_bytes": 2**16, "max_answer_bytes": 2**20}
 _ONLY_FRAMES = {"max_frame_bytes": 2**30, "max_answer_bytes": 2**16}
 
 
-def too_much(result: AnswerParts | None, requests: int = 1) -> Outcome:
+def too_large(result: AnswerParts | None, requests: int = 1) -> Outcome:
     return Outcome("QwenAnswerLimitError", result, requests)
 
 
 def _endless(wire: str, piece: bytes, begin: bytes = b"") -> Case:
-    """After the middle, and before an end that nobody should wait for."""
-    story = STORIES[wire]
-    play = until_the_end(
-        story.until(story.text) + begin, Endless(piece), story.body[len(story.until(story.text)) :]
+    """Endless bytes after the middle of an answer."""
+    sample = SAMPLE_ANSWERS[wire]
+    play = closed_after(
+        sample.until(sample.text) + begin,
+        Endless(piece),
+        sample.body[len(sample.until(sample.text)) :],
     )
-    return Case((play,), too_much(story.told_by(story.text)))
+    return Case((play,), too_large(sample.parts_before(sample.text)))
 
 
-@fault("endless comments, or frames without data", "Too much", fields=_LIMITS)
+@fault("endless comments, or frames without data", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
     for piece in (b": ping\n\n", b"\n", b"event:result\n\n", b"id:1\nretry:5\n"):
         yield _endless(wire, piece)
 
 
-_SAYS_NOTHING = {
+_EMPTY_FRAME = {
     "dashscope": {"output": {"choices": []}, "request_id": REQUEST_ID},
     "responses": {"type": "response.in_progress", "response": {"id": REQUEST_ID}},
     "chat_completions": {"choices": [], "id": REQUEST_ID},
 }
 
 
-@fault("endless frames that tell nothing", "Too much", fields=_LIMITS)
+@fault("endless frames without content", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
-    yield _endless(wire, b"data:" + json.dumps(_SAYS_NOTHING[wire]).encode() + b"\n\n")
+    yield _endless(wire, b"data:" + json.dumps(_EMPTY_FRAME[wire]).encode() + b"\n\n")
 
 
-@fault("a line without end", "Too much", fields=_LIMITS)
+@fault("an endless line", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
     yield _endless(wire, b"x", begin=b"data:")
     yield _endless(wire, b"x")
     yield _endless(wire, b"data:x\n", begin=b"data:x\n")
 
 
-@fault("a document without end", "Too much", fields=_LIMITS)
+@fault("an endless JSON document", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
-    yield Case((until_the_end(b'{"output":"', Endless(b"x")),), too_much(None))
+    yield Case((closed_after(b'{"output":"', Endless(b"x")),), too_large(None))
 
 
-@fault("a frame larger than `max_frame_bytes`", "Too much", fields=_LIMITS)
+@fault("a frame larger than `max_frame_bytes`", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    large = b"data:" + json.dumps({**_SAYS_NOTHING[wire], "more": "x" * 2**19}).encode() + b"\n\n"
-    body = story.until(story.text) + large
-    yield Case((open_chunks(body, Silence()),), too_much(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    large = b"data:" + json.dumps({**_EMPTY_FRAME[wire], "more": "x" * 2**19}).encode() + b"\n\n"
+    body = sample.until(sample.text) + large
+    yield Case((open_chunks(body, Silence()),), too_large(sample.parts_before(sample.text)))
 
 
-@fault("an answer larger than `max_answer_bytes`", "Too much", fields=_ONLY_FRAMES)
+@fault("an answer larger than `max_answer_bytes`", "Size limits", fields=_ONLY_FRAMES)
 def _(wire: str) -> Iterable[Case]:
     yield _endless(wire, b": ping\n\n")
 
@@ -916,130 +931,142 @@ _LAUGHS = {
 
 
 def _laughed(result: AnswerParts) -> AnswerParts:
-    """It is chance how often, before the limit was seen."""
+    """Remove repetitions, whose number before the limit depends on timing."""
     return replace(result, text=re.sub("(ha)+$", "haha…", result.text))
 
 
-@fault("a text without end", "Too much", fields={"max_answer_bytes": 2**18})
+@fault("an endless text", "Size limits", fields={"max_answer_bytes": 2**18})
 def _(wire: str) -> Iterable[Case]:
     frame = b"data:" + json.dumps(_LAUGHS[wire]).encode() + b"\n\n"
-    result = STORIES[wire].told_by(STORIES[wire].text)
+    result = SAMPLE_ANSWERS[wire].parts_before(SAMPLE_ANSWERS[wire].text)
     assert result
-    outcome = too_much(result.plus(text="haha…"))
+    outcome = too_large(result.plus(text="haha…"))
     yield replace(_endless(wire, frame), outcome=outcome, observed=_laughed)
 
 
 @functools.cache
 def _bomb(wire: str) -> bytes:
-    """A whole answer, with very much of nothing in its middle."""
-    story = STORIES[wire]
-    start, packer = story.until(story.text), zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
-    parts = [start, *[b":" + b" " * (2**20 - 1)] * 16, b"\n\n", story.body[len(start) :]]
+    """A complete answer with many bytes without content in its middle."""
+    sample = SAMPLE_ANSWERS[wire]
+    start, packer = sample.until(sample.text), zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    parts = [start, *[b":" + b" " * (2**20 - 1)] * 16, b"\n\n", sample.body[len(start) :]]
     return b"".join([*map(packer.compress, parts), packer.flush()])
 
 
-@fault("gzip that unpacks to more than `max_frame_bytes`", "Too much", fields=_LIMITS)
+@fault("gzip that expands beyond `max_frame_bytes`", "Size limits", fields=_LIMITS)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    yield Case((_encoded(_bomb(wire), "gzip"),), too_much(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    yield Case((_encoded(_bomb(wire), "gzip"),), too_large(sample.parts_before(sample.text)))
 
 
-@fault("gzip that unpacks to more than `max_answer_bytes`", "Too much", fields=_ONLY_FRAMES)
+@fault("gzip that expands beyond `max_answer_bytes`", "Size limits", fields=_ONLY_FRAMES)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    yield Case((_encoded(_bomb(wire), "gzip"),), too_much(story.told_by(story.text)))
+    sample = SAMPLE_ANSWERS[wire]
+    yield Case((_encoded(_bomb(wire), "gzip"),), too_large(sample.parts_before(sample.text)))
 
 
-# Asked again.
+# Retries after the start.
 
 _AGAIN = {"retry_cut_answers": True}
-_PATIENTLY = "Asked again: `retry_cut_answers=True`"
+_PATIENTLY = "Retries after the start: `retry_cut_answers=True`"
 
 
 def _cut(wire: str, count: int) -> Play:
-    return open_chunks(STORIES[wire].until(count))
+    return open_chunks(SAMPLE_ANSWERS[wire].until(count))
 
 
 def _again(wire: str, with_fault: Play, failed: Outcome) -> Case:
-    """One that fails, and one that goes well; a stream is never repeated."""
-    plays = (with_fault, whole(STORIES[wire].body))
+    """A failed response, then a good one; a stream is never repeated."""
+    plays = (with_fault, complete_response(SAMPLE_ANSWERS[wire].body))
     return Case(plays, answer(wire, requests=2), streamed=failed)
 
 
-@fault("a cut, and then an answer", _PATIENTLY, fields=_AGAIN)
+@fault("an interrupted answer, then a complete one", _PATIENTLY, fields=_AGAIN)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    for count in (0, story.code, story.text, story.finish - 1):
-        yield _again(wire, _cut(wire, count), broken(story.told_by(count)))
+    sample = SAMPLE_ANSWERS[wire]
+    for count in (0, sample.code, sample.text, sample.finish - 1):
+        yield _again(wire, _cut(wire, count), interrupted(sample.parts_before(count)))
 
 
-@fault("cuts, at different places", _PATIENTLY, fields=_AGAIN, note="what the last one brought")
+@fault(
+    "answers interrupted at different places",
+    _PATIENTLY,
+    fields=_AGAIN,
+    note="`partial` is of the last one",
+)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    plays = (_cut(wire, story.text), _cut(wire, story.finish - 1), _cut(wire, story.code))
+    sample = SAMPLE_ANSWERS[wire]
+    plays = (_cut(wire, sample.text), _cut(wire, sample.finish - 1), _cut(wire, sample.code))
     yield Case(
         plays,
-        broken(story.told_by(story.code), requests=3),
-        streamed=broken(story.told_by(story.text)),
+        interrupted(sample.parts_before(sample.code), requests=3),
+        streamed=interrupted(sample.parts_before(sample.text)),
     )
-
-
-@fault("a cut, and then a refusal", _PATIENTLY, fields=_AGAIN, note="what the cut one brought")
-def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    code = in_words_of(wire, "InvalidParameter")
-    result = story.told_by(story.text)
-    failed = refused("QwenInvalidRequestError", 400, code, requests=2)
-    yield Case(
-        (_cut(wire, story.text), refusal(wire, 400, code)),
-        replace(failed, result=result),
-        streamed=broken(result),
-    )
-
-
-@fault("an error frame, and then an answer", _PATIENTLY, fields=_AGAIN)
-def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    code = in_words_of(wire, "InternalError")
-    with_fault = open_chunks(story.until(story.text) + error_frame(wire, 500, code), Silence())
-    status = None if wire == "chat_completions" else 500
-    failed = refused("QwenServerError", status, code)
-    yield _again(wire, with_fault, replace(failed, result=story.told_by(story.text)))
-
-
-@fault("an error frame that no retry can cure", _PATIENTLY, fields=_AGAIN)
-def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    code = in_words_of(wire, "InvalidParameter")
-    with_fault = open_chunks(story.until(story.text) + error_frame(wire, 400, code), Silence())
-    status = None if wire == "chat_completions" else 400
-    failed = refused("QwenInvalidRequestError", status, code)
-    yield Case((with_fault,), replace(failed, result=story.told_by(story.text)))
 
 
 @fault(
-    "silence in the middle, and then an answer",
+    "an interrupted answer, then an error status",
     _PATIENTLY,
-    fields={**_AGAIN, "stream_chunk_timeout": ENOUGH},
+    fields=_AGAIN,
+    note="`partial` is of the interrupted one",
 )
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    with_fault = open_chunks(story.until(story.code), Silence())
-    yield _again(wire, with_fault, silent(story.told_by(story.code)))
+    sample = SAMPLE_ANSWERS[wire]
+    code = error_code(wire, "InvalidParameter")
+    result = sample.parts_before(sample.text)
+    failed = error_outcome("QwenInvalidRequestError", 400, code, requests=2)
+    yield Case(
+        (_cut(wire, sample.text), error_response(wire, 400, code)),
+        replace(failed, result=result),
+        streamed=interrupted(result),
+    )
+
+
+@fault("an error frame, then an answer", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    sample = SAMPLE_ANSWERS[wire]
+    code = error_code(wire, "InternalError")
+    with_fault = open_chunks(sample.until(sample.text) + error_frame(wire, 500, code), Silence())
+    status = None if wire == "chat_completions" else 500
+    failed = error_outcome("QwenServerError", status, code)
+    yield _again(wire, with_fault, replace(failed, result=sample.parts_before(sample.text)))
+
+
+@fault("an error frame that is not retryable", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    sample = SAMPLE_ANSWERS[wire]
+    code = error_code(wire, "InvalidParameter")
+    with_fault = open_chunks(sample.until(sample.text) + error_frame(wire, 400, code), Silence())
+    status = None if wire == "chat_completions" else 400
+    failed = error_outcome("QwenInvalidRequestError", status, code)
+    yield Case((with_fault,), replace(failed, result=sample.parts_before(sample.text)))
 
 
 @fault(
-    "silence before the head, and then an answer", _PATIENTLY, fields={**_AGAIN, "timeout": ENOUGH}
+    "a stall between frames, then an answer",
+    _PATIENTLY,
+    fields={**_AGAIN, "stream_chunk_timeout": LONGER},
 )
 def _(wire: str) -> Iterable[Case]:
-    yield _again(wire, (Silence(),), silent(None))
+    sample = SAMPLE_ANSWERS[wire]
+    with_fault = open_chunks(sample.until(sample.code), Silence())
+    yield _again(wire, with_fault, timed_out(sample.parts_before(sample.code)))
 
 
-@fault("a frame that is no JSON, and then an answer", _PATIENTLY, fields=_AGAIN)
+@fault(
+    "a stall before the response head, then an answer",
+    _PATIENTLY,
+    fields={**_AGAIN, "timeout": LONGER},
+)
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    with_fault = open_chunks(story.until(story.text) + b"data:{]}\n\n", Silence())
-    yield _again(wire, with_fault, broken(story.told_by(story.text)))
+    yield _again(wire, (Silence(),), timed_out(None))
+
+
+@fault("a frame that is not JSON, then an answer", _PATIENTLY, fields=_AGAIN)
+def _(wire: str) -> Iterable[Case]:
+    sample = SAMPLE_ANSWERS[wire]
+    with_fault = open_chunks(sample.until(sample.text) + b"data:{]}\n\n", Silence())
+    yield _again(wire, with_fault, interrupted(sample.parts_before(sample.text)))
 
 
 @fault("an answer that is too large", _PATIENTLY, fields={**_AGAIN, **_LIMITS})
@@ -1047,83 +1074,88 @@ def _(wire: str) -> Iterable[Case]:
     yield _endless(wire, b": ping\n\n")
 
 
-# Strange, and no fault.
+# Unusual but complete answers.
 
 
-@fault("one byte a chunk", "Strange, and whole")
+@fault("one byte per chunk", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body
+    body = SAMPLE_ANSWERS[wire].body
     pieces = [body[at : at + 1] for at in range(len(body))]
     play = (stream_head(Transfer_Encoding="chunked") + chunked(*pieces), KEEP)
     yield Case((play,), answer(wire))
 
 
-@fault("CRLF, and CR", "Strange, and whole")
+@fault("CRLF and CR as line ends", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
     for ending in (b"\r\n", b"\r"):
-        yield Case((whole(STORIES[wire].body.replace(b"\n", ending)),), answer(wire))
+        yield Case(
+            (complete_response(SAMPLE_ANSWERS[wire].body.replace(b"\n", ending)),), answer(wire)
+        )
 
 
-@fault("a byte order mark", "Strange, and whole")
+@fault("a byte order mark", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((whole(b"\xef\xbb\xbf" + STORIES[wire].body),), answer(wire))
+    yield Case((complete_response(b"\xef\xbb\xbf" + SAMPLE_ANSWERS[wire].body),), answer(wire))
 
 
-@fault("a document in place of a stream", "Strange, and whole")
+@fault("a JSON document instead of a stream", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((document(STORIES[wire].document),), answer(wire))
+    yield Case((document(SAMPLE_ANSWERS[wire].document),), answer(wire))
 
 
-@fault("frames after the end", "Strange, and whole")
+@fault("frames after the terminal event", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    story = STORIES[wire]
-    yield Case((whole(story.body + story.until(story.text)),), answer(wire))
-    yield Case((whole(story.body + b"data:oops\n\n"),), answer(wire))
+    sample = SAMPLE_ANSWERS[wire]
+    yield Case((complete_response(sample.body + sample.until(sample.text)),), answer(wire))
+    yield Case((complete_response(sample.body + b"data:oops\n\n"),), answer(wire))
 
 
-@fault("cut after the finish", "Strange, and whole")
+@fault("closed after the terminal event", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body
-    for play in (open_chunks(body), open_chunks(body, RESET), until_the_end(body.rstrip(b"\n"))):
+    body = SAMPLE_ANSWERS[wire].body
+    for play in (open_chunks(body), open_chunks(body, RESET), closed_after(body.rstrip(b"\n"))):
         yield Case((play,), answer(wire))
 
 
-@fault("a connection that stays open after the end", "Strange, and whole")
+@fault("a connection that stays open after the end", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    yield Case((open_chunks(STORIES[wire].body, Silence()),), answer(wire))
+    yield Case((open_chunks(SAMPLE_ANSWERS[wire].body, Silence()),), answer(wire))
 
 
-@fault("comments, unknown fields, empty frames", "Strange, and whole")
+@fault("comments, unknown fields, empty frames", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
     noise = b": ping\n\nretry:3000\n\nevent:result\n\nfoo:bar\n\n\n\n"
-    body = b"".join(noise + frame.data for frame in STORIES[wire].frames)
-    yield Case((whole(body),), answer(wire))
+    body = b"".join(noise + frame.data for frame in SAMPLE_ANSWERS[wire].frames)
+    yield Case((complete_response(body),), answer(wire))
 
 
-@fault("a `Content-Type` that lies, or none", "Strange, and whole")
+@fault("a wrong or missing `Content-Type`", "Unusual but complete answers")
 def _(wire: str) -> Iterable[Case]:
-    body = STORIES[wire].body
+    body = SAMPLE_ANSWERS[wire].body
     yield Case((document(body),), answer(wire))
     yield Case(((head(Content_Length=len(body)) + body, KEEP),), answer(wire))
 
 
 @fault(
     "every frame twice",
-    "Strange, and whole",
-    note="and texts are told twice",
+    "Unusual but complete answers",
+    note="texts are repeated",
 )
 def _(wire: str) -> Iterable[Case]:
-    yield Case((whole(b"".join(frame.data * 2 for frame in STORIES[wire].frames)),), None)
+    yield Case(
+        (complete_response(b"".join(frame.data * 2 for frame in SAMPLE_ANSWERS[wire].frames)),),
+        None,
+    )
 
 
 @fault(
     "frames in another order",
-    "Strange, and whole",
-    note="texts come as they are sent",
+    "Unusual but complete answers",
+    note="texts keep the order of the frames",
 )
 def _(wire: str) -> Iterable[Case]:
-    frames = STORIES[wire].frames
+    frames = SAMPLE_ANSWERS[wire].frames
     for at in range(len(frames) - 1):
         order = [*frames[:at], frames[at + 1], frames[at], *frames[at + 2 :]]
-        yield Case((whole(b"".join(frame.data for frame in order)),), None)
-    yield Case((whole(b"".join(frame.data for frame in reversed(frames))),), None)
+        yield Case((complete_response(b"".join(frame.data for frame in order)),), None)
+    yield Case((complete_response(b"".join(frame.data for frame in reversed(frames))),), None)

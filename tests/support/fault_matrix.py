@@ -1,4 +1,4 @@
-"""Lets every fault happen on every wire, by every way of asking, and tells what came of it.
+"""Runs every fault on every API with every entry point, and describes the outcomes.
 
 `make faults` prints the table of docs/fault-handling.md; with `UPDATE_DOCS=1` it also writes it.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from expected_answers import STORIES, AnswerParts
+from expected_answers import SAMPLE_ANSWERS, AnswerParts
 from fault_cases import FAULTS, KEY, WIRES, Case, Fault, Outcome
 from fault_server import FaultServer, head
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -49,7 +49,7 @@ def _graph(model: ChatQwenCodeInterpreter) -> Any:
 
 def _stream(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     for chunk in model.stream(QUESTION):
-        received.append(chunk)  # what was heard before an error counts
+        received.append(chunk)  # compared with `partial` after an error
     return reduce(add, received)
 
 
@@ -68,22 +68,31 @@ async def _anode(model: ChatQwenCodeInterpreter, received: Chunks) -> AIMessage:
     return state["messages"][-1]
 
 
-def _in_a_thread(entry_point: Callable[..., AIMessage]) -> Callable[..., Any]:
-    """A way without asyncio, asked from a loop that sees to the server."""
+def _in_thread(entry_point: Callable[..., AIMessage]) -> Callable[..., Any]:
+    """A synchronous entry point, called from the event loop that also runs the server."""
     return lambda model, received: asyncio.to_thread(entry_point, model, received)
 
 
 ENTRY_POINTS: dict[str, Callable[[ChatQwenCodeInterpreter, Chunks], Any]] = {
-    "invoke": _in_a_thread(lambda model, received: model.invoke(QUESTION)),
+    "invoke": _in_thread(lambda model, received: model.invoke(QUESTION)),
     "ainvoke": lambda model, received: model.ainvoke(QUESTION),
-    "stream": _in_a_thread(_stream),
+    "stream": _in_thread(_stream),
     "astream": _astream,
-    "node": _in_a_thread(_node),
+    "node": _in_thread(_node),
     "anode": _anode,
 }
 
 
+# The methods of the chat model; the others run a graph with one node.
+CHAT_MODEL = ("invoke", "ainvoke", "stream", "astream")
+
 Row = dict[tuple[str, str], list[Outcome]]
+
+
+def cases(fault: Fault, wire: str, entry_point: str) -> list[Case]:
+    """The cases to run: with a node, which calls the model's `stream`, the first and the last."""
+    cases = list(fault.cases(wire))
+    return cases if entry_point in CHAT_MODEL else [cases[i] for i in sorted({0, len(cases) - 1})]
 
 
 def expected(case: Case, entry_point: str) -> Outcome | None:
@@ -93,7 +102,7 @@ def expected(case: Case, entry_point: str) -> Outcome | None:
 
 
 def observe(fault: Fault) -> Row:
-    """What comes of each case of a row, by wire and way; all at once, since many of them wait."""
+    """The outcome of each case of a row, by API and entry point; concurrent, since many wait."""
     return asyncio.run(_observe(fault))
 
 
@@ -113,12 +122,12 @@ async def _observe_cell(fault: Fault, wire: str, entry_point: str) -> list[Outco
         except ValueError:
             return [Outcome("ValueError", requests=0)]
         observed = []
-        for case in fault.cases(wire):
+        for case in cases(fault, wire, entry_point):
             server.play(*case.plays)
             if fault.warm:
                 await ENTRY_POINTS[entry_point](model, [])
             before = len(server.requests)
-            outcome = await _to_update(model, entry_point)
+            outcome = await _call(model, entry_point)
             direct = fault.secure or fault.greeting
             requests = server.connections if direct else len(server.requests) - before
             assert not await asyncio.to_thread(server.busy), "the client holds a connection"
@@ -139,17 +148,17 @@ async def _servers(fault: Fault) -> AsyncIterator[tuple[FaultServer, FaultServer
             yield server, elsewhere
 
 
-async def _to_update(model: ChatQwenCodeInterpreter, entry_point: str) -> Outcome:
+async def _call(model: ChatQwenCodeInterpreter, entry_point: str) -> Outcome:
     received: Chunks = []
     try:
         message = await ENTRY_POINTS[entry_point](model, received)
     except QwenError as error:
         _check(error, received)
-        return _failed(error)
+        return _error_outcome(error)
     return Outcome(result=AnswerParts.by(message))
 
 
-def _failed(error: QwenError) -> Outcome:
+def _error_outcome(error: QwenError) -> Outcome:
     failed = Outcome(
         type(error).__name__,
         AnswerParts.by(error.partial) if error.partial else None,
@@ -161,8 +170,8 @@ def _failed(error: QwenError) -> Outcome:
 
 
 def _check(error: QwenError, received: Chunks) -> None:
-    """What holds for every error: it keeps the secret, survives a pickle, and what a stream has
-    told is what it holds."""
+    """Check what holds for every error: the key is not in it, it can be pickled, and `partial`
+    equals the chunks that were streamed."""
     assert KEY not in "".join(traceback.format_exception(error))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     if received:
@@ -176,9 +185,9 @@ def _check(error: QwenError, received: Chunks) -> None:
 
 
 def cell(fault: Fault, wire: str, row: Row) -> str:
-    """What was observed on a wire: once where all ways agree, else way by way."""
+    """The outcomes on one API: one text if all entry points agree, else one for each group."""
     text: dict[str, list[str]] = {}
-    for entry_point in ENTRY_POINTS:
+    for entry_point in CHAT_MODEL:
         text.setdefault(_summary(fault, wire, row[wire, entry_point]), []).append(entry_point)
     if len(text) == 1:
         return next(iter(text))
@@ -186,14 +195,13 @@ def cell(fault: Fault, wire: str, row: Row) -> str:
 
 
 def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
-    """Cases that ended alike are told together."""
+    """Describe the outcomes of a cell; equal outcomes are described once, with their count."""
     alike: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        alike.setdefault(_ended(fault, wire, outcome), []).append(outcome)
+        alike.setdefault(_describe_outcome(fault, wire, outcome), []).append(outcome)
+    complete = SAMPLE_ANSWERS[wire].result
     result = {
-        f"{_with_statuses(ended, these)}{_client_disconnected(STORIES[wire].result, these)}": len(
-            these
-        )
+        _with_statuses(ended, these) + _describe_partials(complete, these): len(these)
         for ended, these in alike.items()
     }
     if len(result) == 1:
@@ -201,8 +209,8 @@ def _summary(fault: Fault, wire: str, outcomes: list[Outcome]) -> str:
     return "; ".join(f"{count} of {len(outcomes)}: {one}" for one, count in result.items())
 
 
-def _ended(fault: Fault, wire: str, outcome: Outcome) -> str:
-    ended = f"`{outcome.error}`" if outcome.error else _answer(wire, outcome.result)
+def _describe_outcome(fault: Fault, wire: str, outcome: Outcome) -> str:
+    ended = f"`{outcome.error}`" if outcome.error else _describe_answer(wire, outcome.result)
     unit = "connection" if fault.secure or fault.greeting else "request"
     count = {0: f"no {unit}", 1: f"1 {unit}"}.get(outcome.requests, f"{outcome.requests} {unit}s")
     return f"{ended} · {count}"
@@ -213,17 +221,17 @@ def _with_statuses(ended: str, outcomes: list[Outcome]) -> str:
     return ended.replace(" · ", f" {statuses} · ") if statuses else ended
 
 
-def _answer(wire: str, result: AnswerParts | None) -> str:
-    whole = STORIES[wire].result
-    if result == whole:
+def _describe_answer(wire: str, result: AnswerParts | None) -> str:
+    complete = SAMPLE_ANSWERS[wire].result
+    if result == complete:
         return "the answer"
-    if result == replace(whole, usage=None):
+    if result == replace(complete, usage=None):
         return "the answer, without usage"
-    return "an answer, not as it was meant"
+    return "a different answer"
 
 
-def _client_disconnected(whole: AnswerParts, outcomes: list[Outcome]) -> str:
-    """What was left of the answers that broke off; of the first and the last, where they differ."""
+def _describe_partials(whole: AnswerParts, outcomes: list[Outcome]) -> str:
+    """Describe `partial` of the interrupted answers: of the first and the last if they differ."""
     first, last = (_partial(whole, one.result) for one in (outcomes[0], outcomes[-1]))
     if not outcomes[0].error:
         return ""
@@ -245,7 +253,7 @@ def _partial(whole: AnswerParts, result: AnswerParts | None) -> str:
 
 
 def table(rows: dict[str, Row]) -> str:
-    """Markdown: for every section its rows."""
+    """The Markdown tables of all sections."""
     return "\n".join(_lines(rows))
 
 
@@ -255,42 +263,43 @@ def _lines(rows: dict[str, Row]) -> Iterator[str]:
         fault = FAULTS[name]
         if fault.section != section:
             section = fault.section
-            yield from ("", f"## {section}", "", "| | what comes of it |", "|---|---|")
+            yield from ("", f"## {section}", "", "| fault | outcome |", "|---|---|")
         yield line(fault, row)
 
 
 def line(fault: Fault, row: Row) -> str:
-    """A row of the table: what is the same on several wires is said once."""
+    """A row of the table; APIs with equal outcomes share one description."""
     text: dict[str, list[str]] = {}
     for wire in WIRES:
         text.setdefault(cell(fault, wire, row), []).append(wire)
     if len(text) == 1:
-        return f"| {titled(fault)} | {next(iter(text))} |"
+        return f"| {row_title(fault)} | {next(iter(text))} |"
     result = "<br>".join(f"*{', '.join(wires)}:* {one}" for one, wires in text.items())
-    return f"| {titled(fault)} | {result} |"
+    return f"| {row_title(fault)} | {result} |"
 
 
-def titled(fault: Fault) -> str:
+def row_title(fault: Fault) -> str:
     return f"{fault.name} ({fault.note})" if fault.note else fault.name
 
 
 def unexpected(fault: Fault, row: Row) -> list[str]:
-    """The cells of a row that are not as they must be."""
+    """The cells of a row whose outcomes are wrong."""
     return [
         f"{fault.name}, {wire}, {entry_point}"
         for (wire, entry_point), outcomes in row.items()
         if any(
             wanted and wanted != outcome
-            for case, outcome in zip(fault.cases(wire), outcomes, strict=True)
+            for case, outcome in zip(cases(fault, wire, entry_point), outcomes, strict=True)
             for wanted in [expected(case, entry_point)]
         )
     ]
 
 
 @contextlib.contextmanager
-def stage() -> Iterator[None]:
-    """Retries do not wait, so that the matrix is quick; and names that do not exist are known not
-    to, which RFC 6761 wants of every resolver, and not all keep to."""
+def fault_environment() -> Iterator[None]:
+    """Remove the delays between retries, and reject host names that end with `.invalid`.
+
+    RFC 6761 requires the latter of every resolver, but some return an address."""
     resolve = socket.getaddrinfo
 
     def resolved(host: Any, *more: Any, **named: Any) -> Any:
@@ -312,24 +321,22 @@ PAGE = Path(__file__).parents[2] / "docs" / "fault-handling.md"
 _OBSERVED = re.compile(r"(?<=<!-- observed -->\n).*", re.DOTALL)
 
 
-def written() -> str:
-    """The table as it stands in the docs."""
+def documented_table() -> str:
+    """The table in the documentation."""
     found = _OBSERVED.search(PAGE.read_text())
     assert found
     return found[0]
 
 
 def main() -> int:
-    with stage():
+    with fault_environment():
         rows = {name: observe(fault) for name, fault in FAULTS.items()}
     print(table(rows))
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(_OBSERVED.sub(lambda _: table(rows) + "\n", PAGE.read_text()))
     wrong = [one for name, row in rows.items() for one in unexpected(FAULTS[name], row)]
     calls = sum(len(outcomes) for row in rows.values() for outcomes in row.values())
-    print(
-        f"\n{len(rows)} faults, {calls} calls. Not as it must be: {', '.join(wrong) or 'nothing'}."
-    )
+    print(f"\n{len(rows)} faults, {calls} calls. Wrong: {', '.join(wrong) or 'nothing'}.")
     return bool(wrong)
 
 

@@ -81,7 +81,7 @@ RESET, KEEP = Ending.RESET, Ending.KEEP
 def head(status: int = 200, **headers: str | int) -> bytes:
     """The head of a response; `content_length=3` is `Content-Length: 3`."""
     lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
-    return f"HTTP/1.1 {status} Said\r\n{''.join(lines)}\r\n".encode()
+    return f"HTTP/1.1 {status} Status\r\n{''.join(lines)}\r\n".encode()
 
 
 def chunked(*pieces: bytes, ends: bool = True) -> bytes:
@@ -178,8 +178,8 @@ class FaultServer:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(_PATIENCE_SECONDS)
         # A client may leave at any time, in any manner.
-        with suppress(OSError), self._secured(connection) as spoken:
-            self._exchange(spoken, number)
+        with suppress(OSError), self._secured(connection) as secured:
+            self._exchange(secured, number)
         self._is_now(number, "closed")
 
     def _is_now(self, number: int, state: str) -> None:

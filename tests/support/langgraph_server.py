@@ -37,7 +37,7 @@ async def block(state: MessagesState):
 graph = StateGraph(MessagesState).add_node(block).add_edge(START, "block").compile()
 """
 
-# Python runs this at its start: whoever leaves this machine is told of in the log.
+# Python runs this at its start: connections to other machines are written to the log.
 STAY = """
 import sys
 

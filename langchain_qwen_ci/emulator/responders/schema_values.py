@@ -119,7 +119,7 @@ class _Builder:
         if "const" in schema:
             return schema["const"]
         if isinstance(choices := schema.get("enum"), list) and choices:
-            return self._chosen(choices)
+            return self._choose(choices)
         kinds = schema.get("type") or ("object" if "properties" in schema else "string")
         named = kinds if isinstance(kinds, list) else [kinds]
         match next((kind for kind in named if kind != "null"), "null"):
@@ -154,7 +154,7 @@ class _Builder:
         for _ in range(_DEEPEST):
             choices = _list(schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"))
             if reference := schema.get("$ref"):
-                schema = self._at(str(reference))
+                schema = self._resolve(str(reference))
             elif choices:
                 some = [as_object(choice) for choice in choices]
                 schema = next((one for one in some if one.get("type") != "null"), {"type": "null"})
@@ -162,13 +162,13 @@ class _Builder:
                 break
         return schema
 
-    def _at(self, reference: str) -> Mapping[str, Any]:
+    def _resolve(self, reference: str) -> Mapping[str, Any]:
         found: Any = self._root
         for name in reference.removeprefix("#").split("/")[1:]:
             found = as_object(found).get(name)
         return as_object(found)
 
-    def _chosen(self, choices: list[object]) -> object:
+    def _choose(self, choices: list[object]) -> object:
         """Return the choice that the text mentions, otherwise the first."""
         words_in_text = self._material.words.lower()
         return next((one for one in choices if str(one).lower() in words_in_text), choices[0])

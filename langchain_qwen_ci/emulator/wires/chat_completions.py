@@ -100,7 +100,10 @@ class ChatRequest:
 
     def request_error(self) -> ServiceError | None:
         own = (_code_interpreter_is_served, _json_is_named)
-        interpreter = (request_rules.interpreter_streams, request_rules.interpreter_thinks)
+        interpreter = (
+            request_rules.interpreter_requires_streaming,
+            request_rules.interpreter_requires_thinking,
+        )
         return request_rules.first_error(
             self.parsed, (*request_rules.EVERYWHERE, *interpreter, *own)
         )

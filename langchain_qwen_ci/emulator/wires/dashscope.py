@@ -90,8 +90,8 @@ class DashScopeRequest:
                 request_rules.messages_have_roles,
                 self._check_content,
                 *request_rules.EVERYWHERE,
-                request_rules.interpreter_streams,
-                request_rules.interpreter_thinks,
+                request_rules.interpreter_requires_streaming,
+                request_rules.interpreter_requires_thinking,
                 self._check_thinking,
             ),
         )

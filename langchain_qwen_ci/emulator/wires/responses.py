@@ -99,7 +99,7 @@ class ResponsesRequest:
 
     def response_error(self) -> ServiceError | None:
         """Measured: these two errors are reported in a failed response with HTTP status 200."""
-        if refused := request_rules.interpreter_thinks(self.parsed):
+        if refused := request_rules.interpreter_requires_thinking(self.parsed):
             text = f"<400> InternalError.Algo.InvalidParameter: {refused.message}"
             return ServiceError(400, "InternalError.Algo.InvalidParameter", text)
         if self.parsed.server_tools & {"web_extractor", "web_search"} == {"web_extractor"}:

@@ -129,23 +129,23 @@ def test_text_precedes_the_next_step(turn):
     with EmulatorServer(responder=Script(turn)) as server:
         content = body("qwen3.5-plus", **thinking)
         response = httpx.post(server.url + MULTIMODAL, json=content, headers=STREAM)
-    spoken = "".join(
+    streamed_text = "".join(
         "".join(part["text"] for part in message["content"]) or "|"
         for message in messages(response)
     )
-    assert spoken.startswith("Let me look. |")
+    assert streamed_text.startswith("Let me look. |")
 
 
 @pytest.mark.parametrize(
-    ("model", "path", "thinks"),
+    ("model", "path", "thinking"),
     [("qwen3-max", TEXT, False), ("qwen3.5-new", MULTIMODAL, True), ("qwen-plus", TEXT, False)],
 )
 @pytest.mark.parametrize("result", [{}, {"enable_thinking": None}])
-def test_thinking_defaults_of_models(model, path, thinks, result):
+def test_thinking_defaults_of_models(model, path, thinking, result):
     with EmulatorServer(responder=Script([Think("Hm."), Say("Yes.")])) as server:
         found = messages(httpx.post(server.url + path, json=body(model, **result), headers=STREAM))
     thoughts = [message.get("reasoning_content") for message in found]
-    assert ("Hm." in thoughts) is thinks
+    assert ("Hm." in thoughts) is thinking
 
 
 def test_error_frame_has_the_next_number():

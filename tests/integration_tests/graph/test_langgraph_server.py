@@ -29,7 +29,7 @@ SECONDS = 30  # to wait for what must happen
 
 
 class Responder:
-    """It does what it was told, and else what the planner does."""
+    """Answers from a script if one is set, else like the planner."""
 
     def __init__(self) -> None:
         self.turns: deque[list[Step]] = deque()
@@ -47,7 +47,7 @@ class Responder:
 
 
 class Emulator(EmulatorServer):
-    """With a mind that can be told, and a memory for one test at a time."""
+    """A LangGraph server whose responder can be scripted; each test clears its requests."""
 
     def __init__(self) -> None:
         self.result = Responder()

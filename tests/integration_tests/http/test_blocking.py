@@ -22,6 +22,6 @@ def test_first_calls_do_not_block_the_event_loop(api):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["blocks are seen"]
-    assert result["said"] == ["7**5 = 16807."] * (blocking_program.CALLS_AT_ONCE + 2)
+    assert result["answers"] == ["7**5 = 16807."] * (blocking_program.CALLS_AT_ONCE + 2)
     # Calls that come first together share a client, and sync and async share the certificates.
     assert result["built"] == ["AsyncClient", "create_ssl_context"]

@@ -69,7 +69,7 @@ class Service:
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._on_connect, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
         await self._end.wait()
@@ -78,7 +78,7 @@ class Service:
             connection.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
         assert connection is not None
         self._count(self._open.add, connection)
@@ -274,7 +274,9 @@ def test_open_stream_ends_with_its_loop(counting, model):
     assert counting.sees(0, requests=1)
 
 
-@pytest.mark.parametrize("callbacks", [[], [BaseCallbackHandler()]], ids=["unheard", "heard"])
+@pytest.mark.parametrize(
+    "callbacks", [[], [BaseCallbackHandler()]], ids=["no_callbacks", "callbacks"]
+)
 def test_open_stream_ends_with_its_loop_without_output(counting, model, callbacks):
     """As it does where its reader fails: the traceback holds the reader, who holds the stream."""
     text: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""Every fault, on every wire, by every way: the right error with all that had come, or the answer.
+"""Every fault on every API with every entry point: the right error and `partial`, or the answer.
 
-The rows stand in `faults.py`. `make faults` prints what comes of them.
+The faults are defined in `fault_cases.py`. `make faults` prints the outcomes.
 """
 
 from __future__ import annotations
@@ -10,26 +10,36 @@ import re
 
 import pytest
 from fault_cases import FAULTS, WIRES
-from fault_matrix import ENTRY_POINTS, Row, expected, line, observe, stage, titled, written
+from fault_matrix import (
+    ENTRY_POINTS,
+    Row,
+    cases,
+    documented_table,
+    expected,
+    fault_environment,
+    line,
+    observe,
+    row_title,
+)
 
 
 @pytest.fixture(autouse=True)
-def _stage():
-    with stage():
+def _fault_environment():
+    with fault_environment():
         yield
 
 
 @functools.cache
 def observed(name: str) -> Row:
-    """All cells of a row at once: most of those that take long wait."""
+    """Runs all cells of a row once, concurrently."""
     return observe(FAULTS[name])
 
 
-def of_a_row(name: str):
+def of_row(name: str):
     return pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
 
 
-every_fault = pytest.mark.parametrize("name", [of_a_row(name) for name in FAULTS])
+every_fault = pytest.mark.parametrize("name", [of_row(name) for name in FAULTS])
 
 
 @every_fault
@@ -37,17 +47,16 @@ every_fault = pytest.mark.parametrize("name", [of_a_row(name) for name in FAULTS
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_fault_has_the_expected_outcome(name: str, wire: str, entry_point: str):
     outcomes = observed(name)[wire, entry_point]
-    cases = list(FAULTS[name].cases(wire))
-    wanted = [expected(case, entry_point) for case in cases]
+    wanted = [expected(case, entry_point) for case in cases(FAULTS[name], wire, entry_point)]
     assert outcomes == [want or outcome for want, outcome in zip(wanted, outcomes, strict=True)]
     assert all(outcome.result for outcome in outcomes if not outcome.error)
 
 
 @every_fault
 def test_page_matches_the_observed_outcomes(name: str):
-    assert line(FAULTS[name], observed(name)) in written().splitlines()
+    assert line(FAULTS[name], observed(name)) in documented_table().splitlines()
 
 
 def test_page_has_no_other_rows():
-    rows = re.findall(r"^\| (?!\|)(.*?) \| ", written(), re.MULTILINE)
-    assert rows == [titled(fault) for fault in FAULTS.values()]
+    rows = re.findall(r"^\| (?!\|)(.*?) \| ", documented_table(), re.MULTILINE)
+    assert rows == [row_title(fault) for fault in FAULTS.values()]

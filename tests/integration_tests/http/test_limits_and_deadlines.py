@@ -364,7 +364,7 @@ def test_closing_a_model_wakes_a_reading_thread():
         reading = threads.submit(model.invoke, "?")
         until = time.monotonic() + 10
         while not reading.done() and time.monotonic() < until:
-            model.close()  # before the answer has begun there is nothing to break yet
+            model.close()  # the socket is not known before the response head
             pause(0.01)
         with pytest.raises(QwenStreamError, match="broke off") as caught:
             reading.result(0)
@@ -398,7 +398,7 @@ def test_usage_after_the_finish_is_read_after_the_deadline(service):
 
 
 def test_missing_end_of_body_is_not_awaited(service, monkeypatch):
-    """Everything is told, so nobody should wait until `stream_chunk_timeout`."""
+    """The answer is complete, so the client must not wait for `stream_chunk_timeout`."""
     monkeypatch.setattr("langchain_qwen_ci.http.exchanges._DRAIN_SECONDS", 0.05)
 
     class Open(Pieces):
