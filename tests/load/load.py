@@ -1,8 +1,8 @@
-"""A thousand streams at once, beside 64 threads, through one model: round after round.
+"""A thousand concurrent streams and 64 threads through one model, for several rounds.
 
-`make load`. Every twentieth question is spoilt by one of the emulator's faults, and as many streams
-are left by their readers. It fails if an answer, an error or a number of requests is not what it
-must be, or if anything is left behind: streams, sockets, tasks, threads or memory.
+Run it with `make load`. Every twentieth request has one of the emulator's faults, and as many
+streams are abandoned by their readers. It fails if an answer, an error or a number of requests is
+wrong, or if streams, sockets, tasks, threads or memory remain.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ _LEAVE_AFTER = 3  # chunks
 _SETTLE_SECONDS = 10.0
 _WAIT_SECONDS = 0.5
 _M_ARENA_MAX = -8  # of malloc.h
-_KEPT_SOCKETS = 200  # for the next calls: 100 by each of the two clients
-_WARM = 3  # the round that memory is compared with: each wire has been used by then
-# What the last round may hold more than that one: less than one block for each call in between,
-# and some that come and go.
+_KEPT_SOCKETS = 200  # idle connections: up to 100 in each of the two clients
+_WARM = 3  # memory is compared with this round; each API has been used by then
+# The growth that is allowed since that round: less than one block for each call, plus a constant.
 _BLOCKS_OF_A_CALL = 0.3
 _MORE_BLOCKS = 2_000
 _MORE_BYTES = 4_000_000
@@ -48,16 +47,16 @@ _MORE_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is of everything.
+    """The size of the load.
 
     Attributes:
-        streams: async streams at once.
-        threads: threads at once.
-        calls: of each thread.
-        rounds: one wire each, in turn.
-        pace: the service's seconds between two frames.
-        silence: seconds until a stall is given up: more than the service is ever silent under load.
-        seconds: until a run that hangs is ended.
+        streams: concurrent asynchronous streams.
+        threads: concurrent threads.
+        calls: calls of each thread.
+        rounds: number of rounds; each uses the next API.
+        pace: seconds between two frames of the service.
+        silence: `stream_chunk_timeout` in seconds; longer than any pause of the loaded service.
+        seconds: a run that takes longer is aborted.
     """
 
     streams: int
@@ -71,7 +70,7 @@ class Size:
 
 @dataclass
 class Round:
-    """What one round has come to."""
+    """The result of one round."""
 
     api: str
     sent: int = 0
@@ -86,12 +85,12 @@ class Round:
     sockets: int = 0
 
 
-class Mistake(Exception):  # noqa: N818  # of the reader, and none of the model
-    """What a reader of a stream may raise."""
+class Mistake(Exception):  # noqa: N818  # an error of the reader, not of the model
+    """An error that a reader of a stream raises."""
 
 
 class Load:
-    """One model, and the numbers of all the questions that it is asked."""
+    """Sends numbered requests through one model."""
 
     def __init__(self, size: Size, service: Service) -> None:
         self._size = size
@@ -103,7 +102,7 @@ class Load:
         )
 
     async def round(self, api: str) -> Round:
-        """Ask everything at once, and see what is left of it."""
+        """Send all requests of a round, then check the outcomes and the remaining resources."""
         self.model.api = api  # type: ignore[assignment]
         this = Round(api)
         outcomes: dict[int, Any] = {}
@@ -139,7 +138,7 @@ class Load:
     async def _answer(self, outcomes: dict[int, Any]) -> None:
         number = next(self._numbers)
         try:
-            chunks = [chunk async for chunk in self.model.astream(plan.sent(number))]
+            chunks = [chunk async for chunk in self.model.astream(plan.prompt(number))]
             outcomes[number] = add_ai_message_chunks(*chunks)
         except Exception as error:  # noqa: BLE001  # whether it is the right one is seen later
             outcomes[number] = error
@@ -157,11 +156,11 @@ class Load:
 
     def _called(self, number: int) -> Any:
         if number % 2:
-            return self.model.invoke(plan.sent(number))
-        return add_ai_message_chunks(*self.model.stream(plan.sent(number)))
+            return self.model.invoke(plan.prompt(number))
+        return add_ai_message_chunks(*self.model.stream(plan.prompt(number)))
 
     async def _check_that_readers_are_gone(self, this: Round) -> None:
-        """An answer that is read no more ends; those that have no end would go on for ever."""
+        """The service must have stopped the answers whose readers have left."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while (  # noqa: ASYNC110  # the service is asked by a pipe
             still := self._service.answering()
@@ -177,7 +176,7 @@ class Load:
             this.wrong += plan.wrong(this.api, number, outcome, observed.requests[number])
 
     async def _close(self, this: Round) -> None:
-        """So that memory can be compared, too: what a connection holds is much."""
+        """Close the connections, whose buffers would hide a growth of memory."""
         this.sockets = _sockets(self._service.url)
         this.wrong += _above("sockets kept", this.sockets, _KEPT_SOCKETS)
         await self.model.aclose()
@@ -191,7 +190,7 @@ class Load:
 
 
 def _some(number: int) -> int:
-    return max(1, number // plan.ONE_OF)
+    return max(1, number // plan.FAULT_INTERVAL)
 
 
 def _differs(what: str, is_: int, must_be: int) -> list[str]:
@@ -208,7 +207,7 @@ def _above(what: str, is_: int, at_most: int) -> list[str]:
 async def _is_cancelled(model: ChatQwenCodeInterpreter, number: int) -> None:
     async def read() -> None:
         read = 0
-        async for _ in model.astream(plan.endless(number)):
+        async for _ in model.astream(plan.endless_prompt(number)):
             read += 1
             if read == _LEAVE_AFTER:
                 asyncio.current_task().cancel()
@@ -220,28 +219,28 @@ async def _is_cancelled(model: ChatQwenCodeInterpreter, number: int) -> None:
 async def _is_cancelled_before_the_first_chunk(model: ChatQwenCodeInterpreter, number: int) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_WAIT_SECONDS):
-            await model.ainvoke(plan.unanswered(number))
+            await model.ainvoke(plan.unanswered_prompt(number))
 
 
 async def _breaks(model: ChatQwenCodeInterpreter, number: int) -> None:
-    async for _ in model.astream(plan.endless(number)):
+    async for _ in model.astream(plan.endless_prompt(number)):
         break
 
 
 async def _fails(model: ChatQwenCodeInterpreter, number: int) -> None:
     with suppress(Mistake):
-        async for _ in model.astream(plan.endless(number)):
+        async for _ in model.astream(plan.endless_prompt(number)):
             raise Mistake
 
 
 def _breaks_in_a_thread(model: ChatQwenCodeInterpreter, number: int) -> None:
-    for _ in model.stream(plan.endless(number)):
+    for _ in model.stream(plan.endless_prompt(number)):
         break
 
 
 def _fails_in_a_thread(model: ChatQwenCodeInterpreter, number: int) -> None:
     with suppress(Mistake):
-        for _ in model.stream(plan.endless(number)):
+        for _ in model.stream(plan.endless_prompt(number)):
             raise Mistake
 
 
@@ -253,20 +252,20 @@ LEAVE_IN_THREAD = (_breaks_in_a_thread, _fails_in_a_thread)
 
 
 def _fill_the_strings() -> None:
-    """The parser of JSON keeps short strings that it has met, up to 16,384 (jiter): memory that
-    grows for some thousand answers and then no more."""
+    """Fill the string cache of the JSON parser (jiter keeps up to 16,384 short strings), which
+    otherwise grows during the first thousands of answers."""
     from_json(json.dumps([f"a string that is kept, {number:07d}" for number in range(200_000)]))
 
 
 def _take_one_arena() -> None:
-    """Else glibc gives threads arenas of their own, whose holes grow for many rounds: from 50 to
-    80 MB in twelve, of which 20 were in use all the time."""
+    """Use one malloc arena: with one for each thread, fragmentation grows for many rounds
+    (measured: from 50 to 80 MB in twelve rounds, with 20 MB in use)."""
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _memory() -> int:
-    """Bytes of this process that are in memory and needed there."""
+    """Resident memory of this process in bytes, after unused memory was returned."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -274,12 +273,13 @@ def _memory() -> int:
 
 
 def _threads() -> int:
-    """How many there are; but for asyncio's own, which stay until the end of their loop."""
+    """The number of threads, without those of asyncio's executor, which live as long as the
+    loop."""
     return sum(not one.name.startswith("asyncio_") for one in threading.enumerate())
 
 
 def _sockets(url: str) -> int:
-    """How many this process has that lead to the service, in whatever state they are."""
+    """The number of sockets of this process that are connected to the service, in any state."""
     port = int(url.rpartition(":")[2])
     lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
     columns = (line.split() for line in lines)
@@ -288,7 +288,7 @@ def _sockets(url: str) -> int:
 
 
 def _files() -> set[str]:
-    """What the open files of this process are; each by a name of its own, as sockets have them."""
+    """The open files of this process; each socket has its own name."""
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the one that the folder was read by
@@ -300,7 +300,7 @@ def _files() -> set[str]:
 
 
 def run(size: Size) -> list[str]:
-    """All rounds; what is wrong with them."""
+    """Run all rounds and describe what is wrong."""
     _take_one_arena()
     _fill_the_strings()
     with service(size.pace) as serving:
@@ -325,7 +325,7 @@ async def _rounds(load: Load, size: Size) -> list[Round]:
 
 
 def _grown(rounds: list[Round]) -> list[str]:
-    """Whether memory is flat from the round on by which everything has been used."""
+    """Describe the growth of memory since the round after which everything was used."""
     if len(rounds) <= _WARM:
         return []
     first, last = rounds[_WARM - 1], rounds[-1]
@@ -341,7 +341,7 @@ def _grown(rounds: list[Round]) -> list[str]:
 
 
 HEAD = (
-    "round  wire              asked  spoilt  left  at once  wrong     s     MB   blocks  "
+    "round  API               calls  faults  left  at once  wrong     s     MB   blocks  "
     "files  sockets kept"
 )
 

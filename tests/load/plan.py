@@ -1,7 +1,7 @@
-"""What follows from the number of a question: its answer, whether it is spoilt, and what then.
+"""Derives from a request's number its answer, its fault and the expected outcome.
 
-The service and whoever asks it share nothing else, so that every answer can be told from every
-other one, and each says by itself whether it is right.
+Client and service share only this number. Every answer contains it, so an answer that belongs to
+another request is detected.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ from langchain_qwen_ci.errors import (
 Api = str
 APIS: tuple[Api, ...] = ("dashscope", "responses", "chat_completions")
 
-# One question of so many is spoilt: 5 %.
-ONE_OF = 20
-SPOILT = 13
-TRIES = 3  # max_retries=2
+# One request of 20 has a fault.
+FAULT_INTERVAL = 20
+WITH_FAULT = 13
+ATTEMPTS = 3  # max_retries=2
 _EARLY_PIECES = 3  # of the first thought
 _LATE_PIECES = 2  # of the text
-_FOR_EVER = 600.0
+_STALL_SECONDS = 600.0
 
 
-def sent(number: int) -> str:
+def prompt(number: int) -> str:
     return f"Answer {number:07d}"
 
 
-def endless(number: int) -> str:
-    """What is answered for ever, so that only its reader can end it."""
+def endless_prompt(number: int) -> str:
+    """The text of a request whose answer never ends; only the reader can end it."""
     return f"Go on {number:07d}"
 
 
-def unanswered(number: int) -> str:
-    """What nothing comes back for, not even the first byte of an answer."""
+def unanswered_prompt(number: int) -> str:
+    """The text of a request that is never answered."""
     return f"Wait {number:07d}"
 
 
 @dataclass(frozen=True)
 class Program:
-    """What the model runs, and what the sandbox puts out."""
+    """Code that the model runs, and its output."""
 
     code: str
     output: str
@@ -68,75 +68,75 @@ class Program:
 
 @dataclass(frozen=True)
 class AnswerParts:
-    """What has been told of an answer: all of it, or what came before it broke off."""
+    """The parts of an answer, or of `partial`, that are compared."""
 
-    thoughts: tuple[str, ...]
+    reasoning: tuple[str, ...]
     programs: tuple[Program, ...]
     text: str
     usage: tuple[int, int, int] | None
     plugins: dict[str, int]
 
 
-def first_thought(number: int) -> str:
+def first_reasoning(number: int) -> str:
     return f"Thinking about {number:07d} first."
 
 
 def programs(number: int) -> tuple[Program, ...]:
-    """None, one, or two, the second of which needs what the first has left behind."""
+    """None, one or two programs; the second uses a variable of the first."""
     first = Program(f"x = {number}\nx * 2", str(number * 2))
     return (first, Program("x * 3", str(number * 3)))[: number % 3]
 
 
-def thought_after(number: int, program: Program) -> str:
+def reasoning_after(number: int, program: Program) -> str:
     return f"It says {program.output} to {number:07d}."
 
 
 def text(number: int, outputs: tuple[str, ...]) -> str:
-    """Longer or shorter; with what the programs have really put out."""
+    """A text of varying length with the real outputs of the programs."""
     return f"{number:07d} gives {' and '.join(outputs) or 'nothing'}" + " at all" * (number % 5)
 
 
-def whole(api: Api, number: int) -> AnswerParts:
-    """The answer to a question."""
+def complete_answer(api: Api, number: int) -> AnswerParts:
+    """The complete answer to a request."""
     ran = programs(number)
     tokens = _tokens(number, ran, text_pieces=None)
     counts = {} if api == "chat_completions" or not ran else {"code_interpreter": len(ran)}
     content = text(number, tuple(program.output for program in ran))
-    return AnswerParts(_thoughts(number, ran), _shown(api, ran), content, _usage(tokens), counts)
+    return AnswerParts(_reasoning(number, ran), _visible(api, ran), content, _usage(tokens), counts)
 
 
-def early(api: Api, number: int) -> AnswerParts:
-    """What has been told three pieces into the first thought."""
-    started = "".join(pieces(first_thought(number))[:_EARLY_PIECES])
-    tokens = TokenUsage(sent(number), interpreter=True)
+def early_partial(api: Api, number: int) -> AnswerParts:
+    """`partial` after three pieces of the first reasoning text."""
+    started = "".join(pieces(first_reasoning(number))[:_EARLY_PIECES])
+    tokens = TokenUsage(prompt(number), interpreter=True)
     for _ in range(_EARLY_PIECES):
         tokens.count_reasoning()
     return AnswerParts((started,), (), "", _usage(tokens) if api == "dashscope" else None, {})
 
 
-def late(api: Api, number: int) -> AnswerParts:
-    """What has been told two pieces into the text: only the native wire counts all along."""
+def late_partial(api: Api, number: int) -> AnswerParts:
+    """`partial` after two pieces of the text; only DashScope reports usage in every frame."""
     ran = programs(number)
-    all_of_it = whole(api, number)
-    started = "".join(pieces(all_of_it.text)[:_LATE_PIECES])
+    complete = complete_answer(api, number)
+    started = "".join(pieces(complete.text)[:_LATE_PIECES])
     counts, usage = {}, None
     if api == "dashscope":
-        counts = all_of_it.plugins
+        counts = complete.plugins
         usage = _usage(_tokens(number, ran, text_pieces=_LATE_PIECES))
-    return AnswerParts(all_of_it.thoughts, all_of_it.programs, started, usage, counts)
+    return AnswerParts(complete.reasoning, complete.programs, started, usage, counts)
 
 
-def nothing(api: Api, number: int) -> None:
-    """Nothing has been told."""
+def no_partial(api: Api, number: int) -> None:
+    """No `partial`."""
     del api, number
 
 
-def _thoughts(number: int, ran: tuple[Program, ...]) -> tuple[str, ...]:
-    return (first_thought(number), *(thought_after(number, program) for program in ran))
+def _reasoning(number: int, ran: tuple[Program, ...]) -> tuple[str, ...]:
+    return (first_reasoning(number), *(reasoning_after(number, program) for program in ran))
 
 
-def _shown(api: Api, ran: tuple[Program, ...]) -> tuple[Program, ...]:
-    """Chat Completions shows nothing of it, and Responses alone what programs put out."""
+def _visible(api: Api, ran: tuple[Program, ...]) -> tuple[Program, ...]:
+    """Chat Completions returns no code, and only Responses returns outputs."""
     match api:
         case "chat_completions":
             return ()
@@ -146,14 +146,14 @@ def _shown(api: Api, ran: tuple[Program, ...]) -> tuple[Program, ...]:
 
 
 def _tokens(number: int, ran: tuple[Program, ...], text_pieces: int | None) -> TokenUsage:
-    """What an answer costs until so many pieces of its text."""
-    tokens = TokenUsage(sent(number), interpreter=True)
-    for _ in pieces(first_thought(number)):
+    """The tokens of an answer up to `text_pieces` pieces of its text."""
+    tokens = TokenUsage(prompt(number), interpreter=True)
+    for _ in pieces(first_reasoning(number)):
         tokens.count_reasoning()
     for program in ran:
         tokens.count_output(program.code)
         tokens.start_inference(program.output)
-        for _ in pieces(thought_after(number, program)):
+        for _ in pieces(reasoning_after(number, program)):
             tokens.count_reasoning()
     content = text(number, tuple(program.output for program in ran))
     for _ in pieces(content)[:text_pieces]:
@@ -165,32 +165,32 @@ def _usage(tokens: TokenUsage) -> tuple[int, int, int]:
     return tokens.input, tokens.output, tokens.reasoning
 
 
-# What is spoilt.
+# Faults.
 
 Partial = Callable[[Api, int], AnswerParts | None]
 
 
 @dataclass(frozen=True)
-class Spoiling:
-    """A way to spoil a question, and what its asker must get.
+class PlannedFault:
+    """A fault, and the outcome that the client must report.
 
     Attributes:
-        fault: the fault of one request for it, by the wire, the question, and which try it is.
-        error: what is raised in the end; None if the answer comes in the end.
-        partial: what the error must have kept.
-        requests: how many there must have been.
+        fault: makes the fault from the API, the request number and the attempt.
+        error: the error of the last attempt; None if it succeeds.
+        partial: the expected `partial` of the error.
+        requests: the expected number of HTTP requests.
     """
 
     name: str
     fault: Callable[[Api, int, int], Fault | None]
     error: type[Exception] | None = None
-    partial: Partial = nothing
+    partial: Partial = no_partial
     requests: int = 1
 
 
-def _first(fault: Fault, tries: int = 1) -> Callable[[Api, int, int], Fault | None]:
-    """It strikes the first tries only."""
-    return lambda _api, _number, which: fault if which <= tries else None
+def _first(fault: Fault, attempts: int = 1) -> Callable[[Api, int, int], Fault | None]:
+    """The first attempts fail."""
+    return lambda _api, _number, attempt: fault if attempt <= attempts else None
 
 
 def _always(fault: Fault) -> Callable[[Api, int, int], Fault | None]:
@@ -205,21 +205,21 @@ def _at_late(fault: Callable[[int], Fault]) -> Callable[[Api, int, int], Fault |
     return lambda api, number, _which: fault(_late_frames(api, number))
 
 
-def _rate_limit_in_200(api: Api, number: int, which: int) -> Fault | None:
-    """Responses begins an answer and then says so, the others say it in place of one."""
+def _rate_limit_in_200(api: Api, number: int, attempt: int) -> Fault | None:
+    """Responses reports it inside the stream, the others as a JSON body instead of one."""
     del number
     fault = FailedResponse() if api == "responses" else ErrorBody("Throttling.RateQuota", "Slow.")
-    return fault if which == 1 else None
+    return fault if attempt == 1 else None
 
 
 def _early_frames(api: Api) -> int:
-    """How many frames tell what `early` says: there are some before the first thought."""
+    """The number of frames up to `early_partial`: some precede the first reasoning."""
     return {"dashscope": 0, "responses": 3, "chat_completions": 1}[api] + _EARLY_PIECES
 
 
 def _late_frames(api: Api, number: int) -> int:
-    """How many frames tell what `late` says."""
-    first, *others = (len(pieces(reasoning)) for reasoning in _thoughts(number, programs(number)))
+    """The number of frames up to `late_partial`."""
+    first, *others = (len(pieces(reasoning)) for reasoning in _reasoning(number, programs(number)))
     # Before the first thought; of a program, with what it takes to end and begin thoughts; and
     # between the last thought and the text.
     begin, program, text_begins = {
@@ -233,52 +233,61 @@ def _late_frames(api: Api, number: int) -> int:
 _SHORTLY = {"retry-after-ms": "200"}
 _IN_A_SECOND = {"retry-after": "1"}
 
-SPOILINGS = (
-    Spoiling("500 once", _first(Status(500)), requests=2),
-    Spoiling("503 twice", _first(Status(503, "ServiceUnavailable"), tries=2), requests=3),
-    Spoiling("429 once", _first(Status(429, "Throttling", headers=_IN_A_SECOND)), requests=2),
-    Spoiling("429 twice", _first(Status(429, "Throttling", headers=_SHORTLY), 2), requests=3),
-    Spoiling("500 always", _always(Status(500)), QwenServerError, requests=TRIES),
-    Spoiling(
+PLANNED_FAULTS = (
+    PlannedFault("500 once", _first(Status(500)), requests=2),
+    PlannedFault("503 twice", _first(Status(503, "ServiceUnavailable"), attempts=2), requests=3),
+    PlannedFault("429 once", _first(Status(429, "Throttling", headers=_IN_A_SECOND)), requests=2),
+    PlannedFault("429 twice", _first(Status(429, "Throttling", headers=_SHORTLY), 2), requests=3),
+    PlannedFault("500 always", _always(Status(500)), QwenServerError, requests=ATTEMPTS),
+    PlannedFault(
         "429 always",
         _always(Status(429, "Throttling.RateQuota", headers=_SHORTLY)),
         QwenRateLimitError,
-        requests=TRIES,
+        requests=ATTEMPTS,
     ),
-    Spoiling("400", _always(Status(400, "InvalidParameter")), QwenInvalidRequestError),
-    Spoiling("unpaid", _always(Status(429, "PrepaidBillOverdue")), QwenPermissionDeniedError),
-    Spoiling("error in 200 once", _first(ErrorBody()), requests=2),
-    Spoiling("rate limit in 200 once", _rate_limit_in_200, requests=2),
-    Spoiling("error early", _at_early(ErrorFrame), QwenServerError, early),
-    Spoiling("error late", _at_late(ErrorFrame), QwenServerError, late),
-    Spoiling("cut early", _at_early(Cut), QwenStreamError, early),
-    Spoiling("cut inside", _at_late(lambda n: Cut(n, bytes_into_next=41)), QwenStreamError, late),
-    Spoiling("reset at once", _always(Reset(0)), QwenStreamError),
-    Spoiling("reset late", _at_late(Reset), QwenStreamError, late),
-    Spoiling("garbage early", _at_early(Garbage), QwenStreamError, early),
-    Spoiling("garbage late", _at_late(Garbage), QwenStreamError, late),
-    Spoiling("stall early", _at_early(lambda n: Stall(n, _FOR_EVER)), QwenTimeoutError, early),
-    Spoiling("stall late", _at_late(lambda n: Stall(n, _FOR_EVER)), QwenTimeoutError, late),
+    PlannedFault("400", _always(Status(400, "InvalidParameter")), QwenInvalidRequestError),
+    PlannedFault("unpaid", _always(Status(429, "PrepaidBillOverdue")), QwenPermissionDeniedError),
+    PlannedFault("error in 200 once", _first(ErrorBody()), requests=2),
+    PlannedFault("rate limit in 200 once", _rate_limit_in_200, requests=2),
+    PlannedFault("error early", _at_early(ErrorFrame), QwenServerError, early_partial),
+    PlannedFault("error late", _at_late(ErrorFrame), QwenServerError, late_partial),
+    PlannedFault("cut early", _at_early(Cut), QwenStreamError, early_partial),
+    PlannedFault(
+        "cut inside", _at_late(lambda n: Cut(n, bytes_into_next=41)), QwenStreamError, late_partial
+    ),
+    PlannedFault("reset at once", _always(Reset(0)), QwenStreamError),
+    PlannedFault("reset late", _at_late(Reset), QwenStreamError, late_partial),
+    PlannedFault("garbage early", _at_early(Garbage), QwenStreamError, early_partial),
+    PlannedFault("garbage late", _at_late(Garbage), QwenStreamError, late_partial),
+    PlannedFault(
+        "stall early",
+        _at_early(lambda n: Stall(n, _STALL_SECONDS)),
+        QwenTimeoutError,
+        early_partial,
+    ),
+    PlannedFault(
+        "stall late", _at_late(lambda n: Stall(n, _STALL_SECONDS)), QwenTimeoutError, late_partial
+    ),
 )
 
 
-def fault_plan(number: int) -> Spoiling | None:
-    """How a question is spoilt; None if it is not."""
-    if number % ONE_OF != SPOILT:
+def fault_plan(number: int) -> PlannedFault | None:
+    """The fault of a request, or None."""
+    if number % FAULT_INTERVAL != WITH_FAULT:
         return None
-    return SPOILINGS[number // ONE_OF % len(SPOILINGS)]
+    return PLANNED_FAULTS[number // FAULT_INTERVAL % len(PLANNED_FAULTS)]
 
 
 # What the asker must see.
 
 
 def wrong(api: Api, number: int, outcome: Any, requests: int) -> list[str]:
-    """What is wrong with the message or the error that a question has got."""
+    """Describe what is wrong with the message or the error of a request."""
     with_fault = fault_plan(number)
     must_be = with_fault.requests if with_fault else 1
     found = [] if requests == must_be else [f"{requests} requests, not {must_be}"]
     if with_fault is None or with_fault.error is None:
-        found += _differences(outcome, whole(api, number))
+        found += _differences(outcome, complete_answer(api, number))
     elif type(outcome) is not with_fault.error:
         found.append(f"{outcome!r:.200} in place of {with_fault.error.__name__}")
     else:
@@ -302,7 +311,7 @@ def _differences(message: Any, result: AnswerParts) -> list[str]:
         "text": (message.text, result.text),
         "reasoning": (
             message.additional_kwargs.get("reasoning_content", ""),
-            "".join(result.thoughts),
+            "".join(result.reasoning),
         ),
         "code": (ran, result.programs),
         "counts": (plugin_counts(message), result.plugins),

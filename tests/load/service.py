@@ -1,4 +1,4 @@
-"""The emulator in a process of its own: it answers by the plan, and tells what it has seen."""
+"""The emulator in a separate process; it answers according to the plan and counts requests."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _FOR_EVER = 3600.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the service has seen since it was last asked.
+class RequestCounts:
+    """The requests of the service since the last query.
 
     Attributes:
         requests: how many there were for each question.
@@ -45,13 +45,13 @@ class Seen:
 
 
 class Service:
-    """The process, from the other side."""
+    """A handle on the process."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.url: str = pipe.recv()
 
-    def observed(self) -> Seen:
+    def observed(self) -> RequestCounts:
         self._pipe.send("seen")
         return self._pipe.recv()
 
@@ -62,7 +62,7 @@ class Service:
 
 @contextmanager
 def service(pace: float) -> Iterator[Service]:
-    """Start it; it ends with whoever has started it."""
+    """Start the process; it ends when its parent does."""
     # Not by fork: what this process has open, the other would have, too.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -92,15 +92,15 @@ def _serve(pipe: Connection, pace: float) -> None:
 
 
 class Responder:
-    """Answers by the plan, and counts."""
+    """Answers according to the plan and counts requests."""
 
     def __init__(self) -> None:
         self.requests: Counter[int] = Counter()
         self.answering = 0
         self._most_answering = 0
 
-    def observed(self) -> Seen:
-        observed = Seen(self.requests, self.answering, self._most_answering)
+    def observed(self) -> RequestCounts:
+        observed = RequestCounts(self.requests, self.answering, self._most_answering)
         self.requests, self._most_answering = Counter(), self.answering
         return observed
 
@@ -109,23 +109,23 @@ class Responder:
         self._most_answering = max(self._most_answering, self.answering)
         word, number = _read(request.text)
         try:
-            yield from _words_without_end() if word == "Go on" else _steps(number)
+            yield from _endless_text() if word == "Go on" else _steps(number)
         finally:
             self.answering -= 1
 
 
-def _words_without_end() -> Any:
+def _endless_text() -> Any:
     while True:
         yield Say("and on ")
 
 
 def _steps(number: int) -> Any:
-    yield Think(plan.first_thought(number))
+    yield Think(plan.first_reasoning(number))
     outputs = []
     for program in plan.programs(number):
         result = yield Run(program.code)
         outputs.append(result.output)
-        yield Think(plan.thought_after(number, program))
+        yield Think(plan.reasoning_after(number, program))
     yield Say(plan.text(number, tuple(outputs)))
 
 

@@ -49,7 +49,7 @@ def server(responder):
 
 async def outcome(model: ChatQwenCodeInterpreter, number: int) -> Any:
     try:
-        return await model.ainvoke(plan.sent(number))
+        return await model.ainvoke(plan.prompt(number))
     except QwenError as error:
         return error
 
@@ -59,8 +59,10 @@ async def test_answers_with_and_without_faults_are_as_expected(server, responder
     model = ChatQwenCodeInterpreter(
         api=api, base_url=server.url, api_key="any", stream_chunk_timeout=1.0
     )
-    with_fault = [plan.SPOILT + plan.ONE_OF * kind for kind in range(len(plan.SPOILINGS))]
-    assert {plan.fault_plan(number) for number in with_fault} == set(plan.SPOILINGS)
+    with_fault = [
+        plan.WITH_FAULT + plan.FAULT_INTERVAL * kind for kind in range(len(plan.PLANNED_FAULTS))
+    ]
+    assert {plan.fault_plan(number) for number in with_fault} == set(plan.PLANNED_FAULTS)
     numbers = [*with_fault, *range(10)]
     outcomes = await asyncio.gather(*(outcome(model, number) for number in numbers))
     requests = responder.observed().requests
@@ -85,8 +87,8 @@ async def test_unexpected_answers_are_detected(server, api):
 async def test_unexpected_errors_are_detected(server):
     model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
     numbers = {
-        plan.SPOILINGS[kind].name: plan.SPOILT + plan.ONE_OF * kind
-        for kind in range(len(plan.SPOILINGS))
+        plan.PLANNED_FAULTS[kind].name: plan.WITH_FAULT + plan.FAULT_INTERVAL * kind
+        for kind in range(len(plan.PLANNED_FAULTS))
     }
     cut = await outcome(model, numbers["cut early"])
     assert plan.wrong("dashscope", numbers["cut early"], cut, 1) == []
