@@ -9,7 +9,6 @@ import json
 import random
 import socket
 import threading
-import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -359,15 +358,20 @@ def test_retry_wait_beyond_the_deadline_is_not_started(service, entry_point, wai
 
 
 def test_closing_a_model_wakes_a_reading_thread():
+    code_received = threading.Event()
+
+    def read(model: ChatQwenCodeInterpreter) -> None:
+        for chunk in model.stream("?"):
+            if code_executions(chunk):
+                code_received.set()
+
     with Dripping(b"", 0.0) as server, ThreadPoolExecutor(1) as threads:
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="k")
-        reading = threads.submit(model.invoke, "?")
-        until = time.monotonic() + 10
-        while not reading.done() and time.monotonic() < until:
-            model.close()  # the socket is not known before the response head
-            pause(0.01)
+        reading = threads.submit(read, model)
+        assert code_received.wait(10)
+        model.close()
         with pytest.raises(QwenStreamError, match="broke off") as caught:
-            reading.result(0)
+            reading.result(10)
     assert [run["code"] for run in code_executions(caught.value.partial)] == ["7**5"]
 
 
