@@ -105,9 +105,13 @@ def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
         message: a message, a sum of chunks, or one of them as a dictionary (from JSON).
 
     Returns:
-        Number of calls by plugin. Empty if no plugin was called, or if the API returns no counts.
+        Number of calls by plugin. Where the API returns no counts, the executions of the message
+        are counted. Empty if neither is known.
     """
-    plugins = _metadata(message, "response_metadata").get("plugins") or {}
+    plugins = _metadata(message, "response_metadata").get("plugins")
+    if not plugins:
+        executions = code_executions(message)
+        return {CODE_INTERPRETER: len(executions)} if executions else {}
     return {name: usage["count"] for name, usage in plugins.items() if "count" in usage}
 
 

@@ -91,6 +91,7 @@ class RequestOptions:
         functions: function tools in OpenAI's format; empty while the interpreter is on.
         server_tools: other tools of the service, in the format of the Responses API.
         session_cache: whether the service may cache the conversation (Responses only).
+        parse_think_tags: whether text in `<think>` tags is reasoning (Chat Completions only).
         parameters: sampling and other request parameters, under DashScope's names.
     """
 
@@ -102,6 +103,7 @@ class RequestOptions:
     functions: Sequence[Mapping[str, Any]] = ()
     server_tools: Sequence[Mapping[str, Any]] = ()
     session_cache: bool = False
+    parse_think_tags: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property

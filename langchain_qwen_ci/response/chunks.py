@@ -19,6 +19,7 @@ from langchain_qwen_ci.response.content_blocks import (
 )
 from langchain_qwen_ci.response.message_builder import to_tool_call_chunk
 from langchain_qwen_ci.wire.events import (
+    CitationAdded,
     CodeDelta,
     CodeFinished,
     Event,
@@ -100,6 +101,7 @@ class BlockChunks:
         self._builder = builder
         self._index = -1
         self._open_block: object = None  # "text" or "reasoning"; a unique object for other blocks
+        self._text_index: int | None = None  # of the latest text block
         # Block indexes, by the call id of an execution and by the own index of a function call.
         self._call_indexes: dict[object, int] = {}
 
@@ -109,7 +111,13 @@ class BlockChunks:
         return encode(self, event) if encode else None
 
     def _on_text(self, event: TextDelta) -> AIMessageChunk:
-        return _block(type="text", text=event.text, index=self._block_index("text"))
+        self._text_index = self._block_index("text")
+        return _block(type="text", text=event.text, index=self._text_index)
+
+    def _on_citation(self, event: CitationAdded) -> AIMessageChunk:
+        if self._text_index is None:
+            self._text_index = self._block_index("text")
+        return _block(type="text", text="", annotations=[event.citation], index=self._text_index)
 
     def _on_reasoning(self, event: ReasoningDelta) -> AIMessageChunk:
         return _block(type="reasoning", reasoning=event.text, index=self._block_index("reasoning"))
@@ -175,6 +183,7 @@ class BlockChunks:
 
     _ENCODERS: dict[type, Callable[[BlockChunks, Any], AIMessageChunk]] = {  # noqa: RUF012
         TextDelta: _on_text,
+        CitationAdded: _on_citation,
         ReasoningDelta: _on_reasoning,
         CodeDelta: _on_code,
         CodeFinished: _on_code_finished,

@@ -35,14 +35,15 @@ def server_tool_call_block(call_id: str, name: str, args: dict[str, Any]) -> dic
 def server_tool_result_block(
     call_id: str, status: str, output: object, images: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a `server_tool_result` block; `extras` has the URLs of images."""
+    """Return a `server_tool_result` block; `extras["images"]` has image blocks with their URLs."""
     block = {
         "type": "server_tool_result",
         "tool_call_id": call_id,
         "status": status,
         "output": output,
     }
-    return {**block, "extras": {"images": list(images)}} if images else block
+    image_blocks = [{"type": "image", "url": url} for url in images]
+    return {**block, "extras": {"images": image_blocks}} if images else block
 
 
 def result_block_for(event: CodeFinished | ServerToolReturned) -> dict[str, Any] | None:
@@ -67,9 +68,12 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     text = message.content
     records = message.response_metadata.get("code_executions") or ()
     executions = {execution["id"]: execution for execution in records}
+    positions = message.additional_kwargs.get("block_positions") or ()
     ordered: list[dict[str, Any]] = []
     reasoning_offset = text_offset = 0
-    for position in message.additional_kwargs.get("block_positions") or ():
+    for position in positions:
+        if "citation" in position:  # it does not end the text that it belongs to
+            continue
         reasoning_end = position.get("reasoning_offset", reasoning_offset)
         text_end = position.get("text_offset", text_offset)
         ordered += _text_blocks(
@@ -78,6 +82,7 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
         ordered += _blocks_at(position, executions)
         reasoning_offset, text_offset = reasoning_end, text_end
     ordered += _text_blocks(reasoning[reasoning_offset:], text[text_offset:])
+    _add_citations(ordered, [position for position in positions if "citation" in position])
     ordered += _function_call_blocks(message)
     return cast("list[blocks.ContentBlock]", ordered)
 
@@ -88,6 +93,17 @@ def _text_blocks(reasoning: str, text: str) -> Iterator[dict[str, Any]]:
         yield {"type": "reasoning", "reasoning": reasoning}
     if text:
         yield {"type": "text", "text": text}
+
+
+def _add_citations(ordered: list[dict[str, Any]], positions: Sequence[dict[str, Any]]) -> None:
+    """Add each citation to the text block that ends at or after its position."""
+    text_end = 0
+    remaining = list(positions)
+    texts = [block for block in ordered if block["type"] == "text"]
+    for block in texts:
+        text_end += len(block["text"])
+        while remaining and (remaining[0].get("text_offset", 0) <= text_end or block is texts[-1]):
+            block.setdefault("annotations", []).append(remaining.pop(0)["citation"])
 
 
 def _blocks_at(

@@ -4,9 +4,9 @@ The message of `invoke`, chunks and protocol events all use `MessageBuilder`, so
 
 By default `content` is the text of the answer, which existing chains and models of other providers
 can read. The order of events is stored in `additional_kwargs["block_positions"]`: one entry for
-each execution, for each result, and for reasoning that continues after text, with the offsets into
-the reasoning and the text at which it happened. For example, after the reasoning "Let me compute."
-(15 characters) and before any text:
+each execution, for each result, for each citation, and for reasoning that continues after text,
+with the offsets into the reasoning and the text at which it happened. For example, after the
+reasoning "Let me compute." (15 characters) and before any text:
 
     {"index": 0, "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
 
@@ -27,6 +27,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.metadata import MODEL_PROVIDER, CodeExecution, InferenceUsage
 from langchain_qwen_ci.wire.events import (
+    CitationAdded,
     CodeDelta,
     CodeFinished,
     CodeReplaced,
@@ -130,6 +131,14 @@ class MessageBuilder:
         self._text_length += len(event.text)
         self._text_since_position = True
 
+    def _on_citation(self, event: CitationAdded) -> dict[str, Any]:
+        # A citation does not end a text, so the reasoning after it may still continue without an
+        # entry of its own: `_text_since_position` stays as it is.
+        text_since_position = self._text_since_position
+        position = self._add_position({"citation": event.citation})
+        self._text_since_position = text_since_position
+        return position
+
     def _on_code(self, event: CodeDelta) -> dict[str, Any]:
         program = self._programs.get(event.call_id)
         if program is None:
@@ -208,6 +217,7 @@ class MessageBuilder:
     _HANDLERS: dict[type, Callable[[MessageBuilder, Any], dict[str, Any] | None]] = {  # noqa: RUF012
         ReasoningDelta: _on_reasoning,
         TextDelta: _on_text,
+        CitationAdded: _on_citation,
         CodeDelta: _on_code,
         CodeReplaced: _on_code_replaced,
         CodeFinished: _on_code_finished,

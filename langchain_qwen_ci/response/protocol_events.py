@@ -16,6 +16,7 @@ from langchain_qwen_ci.response.content_blocks import (
     server_tool_call_block,
 )
 from langchain_qwen_ci.wire.events import (
+    CitationAdded,
     CodeDelta,
     CodeFinished,
     Event,
@@ -49,6 +50,7 @@ class ProtocolEvents:
         self._next_index = 0
         # The open text or reasoning block: its type, index and deltas.
         self._open_text: tuple[str, int, list[str]] | None = None
+        self._citations: list[dict[str, Any]] = []  # of the open text block
         self._program_indexes: dict[str, int] = {}  # of open programs, by call id
         self._call_indexes: dict[int, int] = {}  # of function calls, by the call's own index
 
@@ -92,7 +94,15 @@ class ProtocolEvents:
         if self._open_text is not None:
             block_type, index, deltas = self._open_text
             self._open_text = None
-            yield _finish(index, {"type": block_type, block_type: "".join(deltas)})
+            citations, self._citations = self._citations, []
+            block: dict[str, Any] = {"type": block_type, block_type: "".join(deltas)}
+            yield _finish(index, {**block, "annotations": citations} if citations else block)
+
+    def _on_citation(self, event: CitationAdded) -> Iterator[dict[str, Any]]:
+        # A citation of a text that is already closed gets a text block of its own, because a closed
+        # block cannot be changed.
+        yield from self._text_delta("text", "")
+        self._citations.append(event.citation)
 
     def _on_code(self, event: CodeDelta) -> Iterator[dict[str, Any]]:
         call_id, args = event.call_id, escape_code(event.code)
@@ -161,6 +171,7 @@ class ProtocolEvents:
 
     _HANDLERS: dict[type, Callable[[ProtocolEvents, Any], Iterator[dict[str, Any]]]] = {  # noqa: RUF012
         TextDelta: _on_text,
+        CitationAdded: _on_citation,
         ReasoningDelta: _on_reasoning,
         CodeDelta: _on_code,
         CodeFinished: _on_code_finished,

@@ -26,12 +26,14 @@ class WireRequest:
     Attributes:
         path: the path below the host.
         headers: the headers that this API needs; the transport adds the others.
+        parse_think_tags: whether text in `<think>` tags is reasoning; the decoder needs it.
     """
 
     model: str
     path: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    parse_think_tags: bool = False
 
 
 class Decoder(Protocol):

@@ -1,16 +1,23 @@
 """Fields of a choice that the native API and Chat Completions share.
 
-These are function calls in pieces, log probabilities, and the finish reason.
+These are function calls in pieces, text, log probabilities, and the finish reason.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.wire.events import Extra, ToolCallDelta
-from langchain_qwen_ci.wire.json_values import as_list, as_optional_string, as_string, json_safe
+from langchain_qwen_ci.wire.json_values import (
+    as_list,
+    as_optional_string,
+    as_string,
+    is_json,
+    json_safe,
+)
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.wire.events import Event, FinishReason
@@ -28,17 +35,25 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class ToolCalls:
     """Converts pieces of function calls to events.
 
-    The first piece of a call holds its id and function name. Later pieces hold `"id": ""` and more
-    of the arguments.
+    The first piece of a call has its id and the name of the function, later pieces have more of the
+    arguments and `"id": ""`. A piece belongs to the call with its `index`, with exceptions that
+    were reported of OpenAI-compatible servers:
 
-    Calls get new indexes, in the order in which they start, and a new id under a known index starts
-    a new call: some OpenAI-compatible servers send all parallel calls with index 0, and LangChain
-    would merge their arguments.
+    - All parallel calls have index 0 (a piece with another id and a name starts a new call).
+    - Qwen3 on SGLang and vLLM: the first piece has another index than the rest of its call
+      (langchain-ai/langchain#31511, sgl-project/sglang#6310). Once a piece without id and name has
+      an unknown index, indexes are ignored for the rest of the stream, and such a piece belongs to
+      the call that started last.
+    - The id changes after the first piece, or comes with every piece.
+
+    Calls get new indexes, in the order in which they start; a call without an id gets one, because
+    its result could not be sent otherwise.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[object, _ToolCall] = {}  # the latest call of each index of the service
-        self._started = 0
+        self._calls: list[_ToolCall] = []
+        self._latest_of: dict[object, _ToolCall] = {}  # by index of the service
+        self._indexes_hold = True
 
     def to_delta(self, piece: dict[str, Any]) -> ToolCallDelta:
         """Convert one entry of `tool_calls`.
@@ -50,11 +65,30 @@ class ToolCalls:
         call_id = as_optional_string(piece.get("id"))
         name = as_optional_string(function.get("name"))
         arguments = as_string(function.get("arguments") or "")
-        call = self._calls.get(index)
-        if call is None or call_id not in (None, call.call_id or call_id):
-            self._calls[index] = call = _ToolCall(self._started)
-            self._started += 1
+        call = self._find(index, call_id, name)
+        if call is None:
+            call = _ToolCall(len(self._calls))
+            self._calls.append(call)
+        self._latest_of[index] = call
         return call.to_delta(call_id, name, arguments)
+
+    def _find(self, index: object, call_id: str | None, name: str | None) -> _ToolCall | None:
+        """Return the call that a piece continues; None if it starts a new one."""
+        call = self._latest_of.get(index)
+        if not call_id and not name and self._calls:
+            self._indexes_hold = self._indexes_hold and call is not None
+            return call if self._indexes_hold else self._calls[-1]
+        if call is not None and name and call.name and call.is_complete_before(call_id):
+            return None
+        return call
+
+    def missing_ids(self) -> list[ToolCallDelta]:
+        """Return ids for the calls that have none."""
+        return [
+            ToolCallDelta(call.index, f"call_{uuid.uuid4().hex}", None, "")
+            for call in self._calls
+            if call.call_id is None
+        ]
 
 
 @dataclass(slots=True)
@@ -62,6 +96,14 @@ class _ToolCall:
     index: int
     call_id: str | None = None
     name: str | None = None
+    arguments: list[str] = field(default_factory=list)
+
+    def is_complete_before(self, call_id: str | None) -> bool:
+        """Return whether a piece that has a name and this id starts another call."""
+        if call_id and self.call_id:
+            return call_id != self.call_id
+        # Without an id, the name is repeated for the same call until the arguments are complete.
+        return is_json("".join(self.arguments))
 
     def to_delta(self, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
         # Id and name are emitted once: when LangChain merges chunks, it concatenates names.
@@ -73,6 +115,7 @@ class _ToolCall:
         )
         self.call_id = self.call_id or call_id
         self.name = self.name or name
+        self.arguments.append(arguments)
         return delta
 
 
@@ -89,6 +132,19 @@ class Logprobs:
     def events(self) -> list[Event]:
         """Return one event with all log probabilities; an empty list if there are none."""
         return [Extra("logprobs", {"content": self._content})] if self._content else []
+
+
+def content_text(content: str | list[dict[str, Any]] | None) -> str:
+    """Return the text of a content.
+
+    It is a string; the native API's multimodal generation and some gateways send a list of parts.
+
+    Raises:
+        TypeError: a text is not a string.
+    """
+    if isinstance(content, str):
+        return content
+    return "".join(as_string(part.get("text") or "") for part in content or ())
 
 
 def to_finish_reason(value: object) -> FinishReason:

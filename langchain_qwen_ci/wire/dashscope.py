@@ -18,11 +18,9 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
-from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, to_finish_reason
+from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, content_text, to_finish_reason
 from langchain_qwen_ci.wire.decoding import FramedDecoder
 from langchain_qwen_ci.wire.encoding import encode_chat_message, feature_flags, json_body
 from langchain_qwen_ci.wire.error_bodies import parse_error_body, service_error
@@ -38,7 +36,7 @@ from langchain_qwen_ci.wire.events import (
     ResponseStarted,
     TextDelta,
 )
-from langchain_qwen_ci.wire.json_values import as_string, json_safe
+from langchain_qwen_ci.wire.json_values import as_string, json_safe, parse_json
 from langchain_qwen_ci.wire.usage import to_tokens_used, usage_events
 
 if TYPE_CHECKING:
@@ -142,7 +140,7 @@ class _DashScopeParser:
         return []
 
     def read(self, frame: Frame, events: list[Event]) -> None:
-        payload = from_json(self._replace_unchanged_tool_info(frame.data))
+        payload = parse_json(self._replace_unchanged_tool_info(frame.data))
         output = payload.get("output")
         if frame.event == "error" or (not output and payload.get("code")):
             raise _service_error(self._request, payload, frame.status)
@@ -167,7 +165,7 @@ class _DashScopeParser:
             events.append(ReasoningDelta(as_string(reasoning)))
         if tool_info := output.get("tool_info"):
             self._read_tool_info(tool_info, events)
-        if text := _content_text(message.get("content")):
+        if text := content_text(message.get("content")):
             if self._open_positions:
                 self._finish_executions(events)
             events.append(TextDelta(text))
@@ -283,19 +281,13 @@ class _DashScopeParser:
             events.append(Extra("tool_info", json_safe(other_entries)))
         if self._search_info:
             events.append(Extra("search_info", self._search_info))
+        events += self._tool_calls.missing_ids()
         events += self._logprobs.events()
         if self.usage:
             events.append(self._inference_ended())
         events += usage_events(self.usage)
         events.append(finished)
         self.finished = True
-
-
-def _content_text(content: str | list[dict[str, Any]] | None) -> str:
-    """Return the text of a content: text generation sends strings, multimodal generation lists."""
-    if isinstance(content, str):
-        return content
-    return "".join(as_string(part.get("text") or "") for part in content or ())
 
 
 def _service_error(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from langchain_qwen_ci.errors import api_error
 from langchain_qwen_ci.errors.text_safety import escape_line
+from langchain_qwen_ci.wire.json_values import parse_json
 from langchain_qwen_ci.wire.sse import SSEParser
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def parse_error_body(body: bytes) -> dict[str, Any]:
     parser = SSEParser()
     for frame in (*parser.feed(body), *parser.close()):
         try:
-            payload = from_json(frame.data)
+            payload = parse_json(frame.data)
         except ValueError:
             continue
         if isinstance(payload, dict):

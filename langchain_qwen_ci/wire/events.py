@@ -42,6 +42,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class CitationAdded:
+    """An annotation of the text before it, as LangChain's text blocks have it."""
+
+    citation: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CodeDelta:
     """A piece of code to be executed. The first piece of a `call_id` starts that execution."""
 
@@ -148,6 +155,7 @@ Event = (
     ResponseStarted
     | ReasoningDelta
     | TextDelta
+    | CitationAdded
     | CodeDelta
     | CodeReplaced
     | CodeFinished

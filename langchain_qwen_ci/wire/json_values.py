@@ -8,14 +8,50 @@ string raises an exception anyway, and `FramedDecoder` reports a malformed frame
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeGuard, TypeVar
 
+from pydantic_core import from_json
+
 T = TypeVar("T")
+
+# In JSON text: a pair of surrogates, a lone one, or any other escape.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\."
+)
 
 # LangGraph stores messages as msgpack, whose integers have 64 bits.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 # Larger integers are not interoperable in JSON (RFC 8259, section 6), and no count is as large.
 _MAX_COUNT = 2**53
+
+
+def parse_json(data: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """Parse JSON; an escape of half a surrogate pair becomes U+FFFD.
+
+    Servers send such halves when they cut a text between the two halves of a character.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return from_json(data)
+    except ValueError:
+        repaired = _ESCAPE.sub(lambda found: b"\\ufffd" if found["lone"] else found[0], data)
+        if repaired == data:
+            raise
+        return from_json(repaired)
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is a complete JSON value."""
+    try:
+        from_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def as_string(value: object) -> str:

@@ -1,9 +1,10 @@
 """Incremental parser of server-sent events: bytes, split anywhere, become frames.
 
 It follows the WHATWG specification (https://html.spec.whatwg.org/multipage/server-sent-events.html)
-with two additions for Qwen's endpoints: a comment names the HTTP status of an error
-(`:HTTP_STATUS/400`), and a response may be a JSON document although a stream was requested; the
-document is then returned as the only frame.
+with three additions for Qwen's endpoints: a comment names the HTTP status of an error
+(`:HTTP_STATUS/400`); a response may be a JSON document although a stream was requested, and is then
+returned as the only frame; and the blank lines between frames may be missing, as in recordings of
+the service. The official SDKs read line by line and accept such streams.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class SSEParser:
         "_event",
         "_is_document",
         "_last_was_cr",
+        "_later_event",
+        "_later_status",
         "_partial_line",
         "_started",
         "_status",
@@ -55,6 +58,10 @@ class SSEParser:
         self._data: list[bytes] = []
         self._event = ""
         self._status: int | None = None
+        # Fields after the data. They belong to the same frame if a blank line follows, and to the
+        # next one if more data follows.
+        self._later_event: str | None = None
+        self._later_status: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes."""
@@ -64,9 +71,7 @@ class SSEParser:
             self._partial_line.append(data)
             return
         for line in self._complete_lines(data):
-            if line:
-                self._read_field(line)
-            elif frame := self._dispatch():
+            if frame := self._read_field(line) if line else self._dispatch():
                 yield frame
 
     def close(self) -> Iterator[Frame]:
@@ -78,8 +83,8 @@ class SSEParser:
         rest = b"".join(self._partial_line)
         if self._is_document:
             yield Frame(rest)
-        else:
-            self._read_field(rest)
+        elif frame := self._read_field(rest):
+            yield frame
         if frame := self._dispatch():
             yield frame
 
@@ -123,23 +128,52 @@ class SSEParser:
             self._partial_line.append(rest)
         return lines
 
-    def _read_field(self, line: bytes) -> None:
+    def _read_field(self, line: bytes) -> Frame | None:
+        """Read a line; return the frame before it if the blank line between them is missing."""
+        frame = None
         if line.startswith(b"data:"):
-            self._data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            value = line[6:] if line.startswith(b" ", 5) else line[5:]
+            if self._data and _begins_next_frame(self._data[-1], value):
+                frame = Frame(b"\n".join(self._data), self._event, self._status)
+                self._data = []
+                self._event, self._status = self._later_event or "", self._later_status
+                self._later_event = self._later_status = None
+            self._data.append(value)
         elif line.startswith(b"event:"):
-            self._event = line[6:].strip().decode("utf-8", "replace")
+            event = line[6:].strip().decode("utf-8", "replace")
+            if self._data:
+                self._later_event = event
+            else:
+                self._event = event
         elif line.startswith(_STATUS_COMMENT):
-            status = line[len(_STATUS_COMMENT) :].strip()
-            is_status = len(status) == _STATUS_DIGITS and status.isdigit()
-            self._status = int(status) if is_status else None
+            text = line[len(_STATUS_COMMENT) :].strip()
+            is_status = len(text) == _STATUS_DIGITS and text.isdigit()
+            status = int(text) if is_status else None
+            if self._data:
+                self._later_status = status
+            else:
+                self._status = status
+        return frame
 
     def _dispatch(self) -> Frame | None:
         """Return the frame that a blank line completes; None for a frame without data lines.
 
         The name and the rule for empty frames are those of the specification.
         """
-        data, event, status = self._data, self._event, self._status
+        data = self._data
+        event = self._event if self._later_event is None else self._later_event
+        status = self._status if self._later_status is None else self._later_status
         self._data, self._event, self._status = [], "", None
+        self._later_event = self._later_status = None
         if not data:
             return None
         return Frame(b"\n".join(data), event, status)
+
+
+def _begins_next_frame(line: bytes, next_line: bytes) -> bool:
+    """Return whether two data lines cannot be parts of one JSON document.
+
+    An object that is followed by another one, or by `[DONE]`, has ended: strings of JSON contain no
+    line breaks, so the bracket cannot be inside one.
+    """
+    return line.rstrip().endswith(b"}") and next_line.lstrip().startswith((b"{", b"[DONE]"))

@@ -228,15 +228,19 @@ COMPLETE_ITEMS: dict[str, tuple[dict[str, Any], list[Event]]] = {
     "empty reasoning": (done("reasoning"), []),
     "message": (
         done("message", content=[{"text": "A"}, {"refusal": "?"}, {"text": "B"}]),
-        [TextDelta("A"), TextDelta("B")],
+        [TextDelta("A"), TextDelta("?"), TextDelta("B")],
     ),
     "empty message": (done("message", content=None), []),
     "execution with two outputs": (
         done(CODE_CALL, code="1", status="completed", outputs=[LOGS, {"type": "logs"}, LOGS]),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "completed", "printed\nprinted")],
     ),
-    "execution with empty output": (
+    "execution without a list of outputs": (
         done(CODE_CALL, code="1", outputs=[]),
+        [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "completed", None)],
+    ),
+    "execution that printed nothing": (
+        done(CODE_CALL, code="1", outputs=[{"type": "logs", "logs": "```\n\n```"}]),
         [CodeDelta("msg_1", "1"), CodeFinished("msg_1", "completed", "")],
     ),
     "execution without code and output": (
@@ -280,7 +284,7 @@ COMPLETE_ITEMS: dict[str, tuple[dict[str, Any], list[Event]]] = {
 @pytest.mark.parametrize(("item", "expected"), COMPLETE_ITEMS.values(), ids=COMPLETE_ITEMS)
 def test_item_that_was_not_added_is_emitted_once(item, expected):
     assert decode_unfinished(item, item) == expected
-    repeated = completed_event({}, [item], [item])
+    repeated = completed_event({}, [item])
     assert decode(stream(item, repeated), api="responses")[1:-1] == expected
 
 

@@ -1,0 +1,103 @@
+"""Encodes a request of the Responses API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.request.prompt import Text
+from langchain_qwen_ci.wire.encoding import encode_content, json_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from langchain_qwen_ci.request.prompt import Media, Prompt, PromptMessage, RequestOptions
+
+_MIN_OUTPUT_TOKENS = 16
+
+
+def encode_request(prompt: Prompt, options: RequestOptions) -> bytes:
+    """Encode the body of a request.
+
+    Raises:
+        QwenInputError: the API does not support a part of the prompt or a parameter.
+    """
+    payload: dict[str, Any] = {
+        "model": options.model,
+        "input": [item for message in prompt for item in _input_items(message, options)],
+        "stream": True,
+    }
+    if tools := _tools(options):
+        payload["tools"] = tools
+    if options.enable_thinking is not None:
+        payload["enable_thinking"] = options.enable_thinking
+    return json_body({**payload, **_parameters(options.parameters)})
+
+
+def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
+    """Encode a message as input items: reasoning, content, function calls or a call's result."""
+    if message.tool_call_id is not None:
+        yield {
+            "type": "function_call_output",
+            "call_id": message.tool_call_id,
+            "output": message.text,
+        }
+        return
+    if message.reasoning and options.preserve_thinking:
+        summary = [{"type": "summary_text", "text": message.reasoning}]
+        yield {"type": "reasoning", "summary": summary}
+    if message.parts or not message.calls:
+        yield {"role": message.role, "content": encode_content(message, _encode_part)}
+    for call in message.calls:
+        yield {
+            "type": "function_call",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+
+
+def _encode_part(part: Text | Media) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "input_text", "text": part.text}
+    if part.kind == "image":
+        return {"type": "input_image", "image_url": part.url}
+    raise QwenInputError(
+        f"The Responses API is not known to take {part.kind} input: use api='dashscope'."
+    )
+
+
+def _tools(options: RequestOptions) -> list[dict[str, Any]]:
+    interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
+    # Chat Completions nests a function under "function"; Responses does not.
+    functions = [{"type": "function", **tool["function"]} for tool in options.functions]
+    return [*interpreter, *map(dict, options.server_tools), *functions]
+
+
+def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert parameters under DashScope's names to those of this API.
+
+    Raises:
+        QwenInputError: this API does not accept a parameter or its value.
+    """
+    sent = dict(parameters)
+    if "thinking_budget" in sent:
+        raise QwenInputError(
+            "The Responses API takes no thinking_budget: pass reasoning_effort "
+            '("low", "medium" or "high"), or use another api.'
+        )
+    if (limit := sent.pop("max_tokens", None)) is not None:
+        if limit < _MIN_OUTPUT_TOKENS:
+            raise QwenInputError(
+                f"max_tokens is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
+            )
+        sent["max_output_tokens"] = limit
+    if (effort := sent.pop("reasoning_effort", None)) is not None:
+        sent["reasoning"] = {**sent.get("reasoning", {}), "effort": effort}
+    if (response_format := sent.pop("response_format", None)) is not None:
+        # Chat Completions nests a schema under "json_schema"; Responses does not.
+        flat = {"type": response_format["type"], **response_format.get("json_schema", {})}
+        sent["text"] = {**sent.get("text", {}), "format": flat}
+    if isinstance(choice := sent.get("tool_choice"), dict) and "function" in choice:
+        sent["tool_choice"] = {"type": "function", **choice["function"]}
+    return sent
