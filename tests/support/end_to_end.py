@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ _STATUS_CODES = (400, 429, 500)
 # Largest ratio of message JSON to body: a message and its blocks hold code four times, escaped.
 _MAX_GROWTH = 16
 _EMPTY_MESSAGE_BYTES = 200
-_GENERATED_ID_LENGTH = 32  # `uuid4().hex`, used where the service sends no id
+_GENERATED_ID = re.compile("[0-9a-f]{32}")  # a UUID
 _BLOCK_EVENTS = (
     *(TextDelta, ReasoningDelta, CodeDelta, CodeFinished),
     *(ServerToolCalled, ServerToolReturned, ToolCallDelta),
@@ -127,15 +128,8 @@ def _check_event_order(result: StreamResult) -> None:
 
 
 def _without_generated_ids(events: list[Event]) -> str:
-    """Return the events as text, without the random id that replaces a missing request id.
-
-    Ids of executions are derived from it.
-    """
-    text = repr(events)
-    for event in events:
-        if isinstance(event, ResponseStarted) and len(event.request_id) == _GENERATED_ID_LENGTH:
-            return text.replace(event.request_id, "…")
-    return text
+    """Return the events as text, without the random ids that replace missing ones."""
+    return _GENERATED_ID.sub("…", repr(events))
 
 
 def _check_error(error: QwenError) -> None:

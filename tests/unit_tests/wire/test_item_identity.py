@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from decode import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,7 +149,7 @@ def item_events(item: Item, number: int, delivery: str, ids: Ids) -> list[Item]:
     inside = [ids.apply(one, "item_id", number) for one in deltas(item)]
     opened = event("output_item.added", item=ids.apply(added(item, number), "id", number))
     # Functions and other tools have no name before their item is added.
-    has_name = delivery == "complete" or "text" not in item and "code" not in item
+    has_name = delivery == "complete" or ("text" not in item and "code" not in item)
     events = [*([opened] if has_name else []), *inside, done]
     return [{**one, "output_index": number} for one in events]
 
