@@ -52,7 +52,7 @@ def outline(runs: list[Run]) -> list[str]:
 
 
 def check_order(run: Run) -> None:
-    """Runs end, lie within their parents, and are in LangSmith's order."""
+    """Check that runs end, lie within their parents, and are in LangSmith's order."""
     started, ended = run.interval
     assert started <= ended
     for child in run.children:
@@ -82,13 +82,13 @@ def test_run_tree(
         check_order(root)
         assert root.session_name == "tests"
     for model_run in model_runs(roots):
-        if model_run.children:  # it had the interpreter
+        if model_run.children:  # a turn with the interpreter
             check_model_run(model_run, api)
             check_tool_runs(model_run, api)
 
 
 def check_model_run(model_run: Run, api: str) -> None:
-    """The inputs, outputs, usage and metadata of a model's run."""
+    """Check the inputs, outputs, usage and metadata of a model's run."""
     ((input_message, *_),) = model_run.inputs["messages"]
     assert input_message["kwargs"]["content"] in ("?", "Six times seven.")
     message = model_run.message
