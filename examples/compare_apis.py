@@ -1,6 +1,6 @@
-"""One question by three APIs, and the answer as an object.
+"""The same question through each API, as a message and as structured output.
 
-Run it with DASHSCOPE_API_KEY set, or without: then it asks the emulator.
+Uses the service if DASHSCOPE_API_KEY is set, otherwise the emulator.
 """
 
 import os
@@ -14,26 +14,26 @@ from langchain_qwen_ci.emulator import EmulatorServer
 
 
 class Result(BaseModel):
-    """What came out."""
+    """The result of a calculation."""
 
     value: int
 
 
 with ExitStack() as stack:
     if os.environ.get("DASHSCOPE_API_KEY"):
-        place = {}
+        connection = {}
     else:
         server = stack.enter_context(EmulatorServer())
-        place = {"base_url": server.url, "api_key": "any"}
+        connection = {"base_url": server.url, "api_key": "any"}
 
     warnings.filterwarnings("ignore", message="Chat Completions runs code")
     for api in ("dashscope", "responses", "chat_completions"):
-        model = ChatQwenCodeInterpreter(api=api, **place)
+        model = ChatQwenCodeInterpreter(api=api, **connection)
         message = model.invoke("What is 7 to the power of 5?")
         print(f"{api}: {message.content}")
         for execution in code_executions(message):
-            print("  ran:", execution["code"], "→", execution.get("output", "(not shown)"))
-        print("  counted:", plugin_counts(message) or "(not shown)")
+            print("  ran:", execution["code"], "→", execution.get("output", "(not returned)"))
+        print("  plugin counts:", plugin_counts(message) or "(not returned)")
 
         result = model.with_structured_output(Result).invoke("What is 7 to the power of 5?")
-        print("  as an object:", repr(result))
+        print("  structured output:", repr(result))
