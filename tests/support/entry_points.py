@@ -1,4 +1,4 @@
-"""Four ways to ask a model a question, for tests of what must not depend on the way."""
+"""Four entry points of a model, for tests of behaviour that must not depend on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One scripted answer of the emulator, every entry point, and the run tree that each must leave."""
+"""One scripted answer of the emulator, every entry point, and the expected run tree of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input that cannot be sent: it raises before a request is sent, and the error names the place."""
+"""Input that cannot be sent: an error that names the place is raised before a request is sent."""
 
 from __future__ import annotations
 
