@@ -58,7 +58,7 @@ class ConnectionCounter:
         return ChatQwenCodeInterpreter(base_url=self.url, api_key="any", max_retries=0, **fields)
 
     async def areaches(self, connections: int, requests: int = 0) -> bool:
-        return await asyncio.to_thread(self.sees, connections, requests)
+        return await asyncio.to_thread(self.reaches, connections, requests)
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()

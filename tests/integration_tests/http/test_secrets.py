@@ -1,4 +1,4 @@
-"""What is secret is sent to the service, and shown nowhere."""
+"""Keys, headers, workspaces and MCP credentials are sent, but never shown or serialized."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import responses_streams
 from langchain_core.load import dumps, loads
+from secret_values import MCP_SECRET, MCP_SERVER, SECRET
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.emulator import EmulatorServer
@@ -24,11 +25,10 @@ from langchain_qwen_ci.errors import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
-SECRET = "sk-very-secret"
 ANSWER = dashscope_streams.STREAMS["one run"].body
 
 
-def everything_of(error: BaseException) -> str:
+def full_text(error: BaseException) -> str:
     return f"{error!r} {''.join(traceback.format_exception(error))}"
 
 
@@ -43,7 +43,7 @@ def test_invalid_key_is_not_shown(mock_service, between: str):
     backend = mock_service(ANSWER)
     with pytest.raises(QwenAuthenticationError) as caught:
         backend.model(api_key=f"{SECRET}{between}{SECRET}").invoke("Hi")
-    assert SECRET not in everything_of(caught.value)
+    assert SECRET not in full_text(caught.value)
     assert backend.requests == []
 
 
@@ -52,7 +52,7 @@ def test_invalid_header_is_named_but_not_shown(mock_service, value: str):
     backend = mock_service(ANSWER)
     with pytest.raises(QwenInputError, match="X-Token") as caught:
         backend.model(default_headers={"X-Token": value}).invoke("Hi")
-    assert SECRET not in everything_of(caught.value)
+    assert SECRET not in full_text(caught.value)
     assert backend.requests == []
 
 
@@ -69,35 +69,26 @@ def test_invalid_header_is_named_but_not_shown(mock_service, value: str):
 def test_validation_errors_do_not_show_the_key(wrong):
     with pytest.raises(ValueError, match="error") as caught:
         ChatQwenCodeInterpreter(**wrong, api_key=SECRET)
-    assert SECRET not in everything_of(caught.value)
-
-
-MCP = {
-    "type": "mcp",
-    "server_label": "maps",
-    "server_url": "https://maps.example",
-    "headers": {"Authorization": SECRET},
-    "authorization": SECRET,
-}
+    assert SECRET not in full_text(caught.value)
 
 
 def test_mcp_secrets_are_sent_but_not_shown(mock_service):
     backend = mock_service(responses_streams.STREAMS["one run"].body)
-    bound = backend.model(api="responses").bind_tools([MCP])
+    bound = backend.model(api="responses").bind_tools([MCP_SERVER])
     for one in (bound, bound.bind(temperature=0.5), copy.copy(bound), bound.with_retry()):
         displayed = [repr(one), str(one), dumps(one)]
         assert all("maps.example" in text for text in displayed)
-        assert not any(SECRET in text for text in displayed)
+        assert not any(MCP_SECRET in text for text in displayed)
         one.invoke("Hi")
-    assert all(MCP in body["tools"] for body in backend.bodies)
-    assert MCP["authorization"] == SECRET  # the caller's own is as it was
+    assert all(MCP_SERVER in body["tools"] for body in backend.bodies)
+    assert MCP_SERVER["authorization"] == MCP_SECRET  # the caller's dict is unchanged
 
 
 def test_pickled_mcp_secrets_are_lost_with_an_error(mock_service):
     backend = mock_service(responses_streams.STREAMS["one run"].body)
-    pickled = pickle.dumps(ChatQwenCodeInterpreter(api="responses").bind_tools([MCP]))
+    pickled = pickle.dumps(ChatQwenCodeInterpreter(api="responses").bind_tools([MCP_SERVER]))
     assert b"maps.example" in pickled
-    assert SECRET.encode() not in pickled
+    assert MCP_SECRET.encode() not in pickled
     bound = pickle.loads(pickled)
     bound.bound.http_client = backend.model().http_client
     with pytest.raises(QwenInputError, match="bind the tool again"):
@@ -119,24 +110,29 @@ def test_workspace_is_sent_but_not_shown(mock_service, monkeypatch):
         allowed_objects=[ChatQwenCodeInterpreter],
     )
     assert read.workspace == "ws-other"
-    model.http_client = model.http_async_client = None  # which cannot be copied
+    model.http_client = model.http_async_client = None  # clients cannot be copied
     assert copy.deepcopy(model).workspace == copy.copy(model).workspace == "ws-secret"
 
 
-FAR = [
+OTHER_MACHINES = [
     "http://10.0.0.1",
     "http://gate.example:8000",
     "http://127.0.0.1.example",
     "http://[fe80::1]",
 ]
-HERE = ["http://127.0.0.1:1", "http://127.8.8.8", "http://localhost:8000/api/v1", "http://[::1]:1"]
+THIS_MACHINE = [
+    "http://127.0.0.1:1",
+    "http://127.8.8.8",
+    "http://localhost:8000/api/v1",
+    "http://[::1]:1",
+]
 
 
-@pytest.mark.parametrize("url", FAR)
+@pytest.mark.parametrize("url", OTHER_MACHINES)
 def test_plain_http_to_other_machines_is_rejected(mock_service, url, monkeypatch):
     with pytest.raises(ValueError, match="allow_plain_http") as caught:
         ChatQwenCodeInterpreter(base_url=url, api_key=SECRET)
-    assert SECRET not in everything_of(caught.value)
+    assert SECRET not in full_text(caught.value)
     backend = mock_service(ANSWER)
     model = backend.model()
     model.base_url = url
@@ -150,7 +146,7 @@ def test_plain_http_to_other_machines_is_rejected(mock_service, url, monkeypatch
         ChatQwenCodeInterpreter(api_key=SECRET)
 
 
-@pytest.mark.parametrize("url", HERE)
+@pytest.mark.parametrize("url", THIS_MACHINE)
 def test_plain_http_to_this_machine_is_allowed(mock_service, url):
     backend = mock_service(ANSWER)
     backend.model(base_url=url).invoke("Hi")
@@ -175,11 +171,11 @@ def test_redirects_are_not_followed(mock_service, status, location, text):
     assert [request.url.host for request in backend.requests] == ["127.0.0.1"]
     assert caught.value.status_code == status
     assert not caught.value.is_retryable
-    assert SECRET not in everything_of(caught.value)
+    assert SECRET not in full_text(caught.value)
 
 
 def test_loopback_requests_use_no_proxy(monkeypatch):
-    """It would see the key, and reach another machine's port."""
+    """A proxy would see the key, and 127.0.0.1 would be the proxy's machine."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with EmulatorServer() as server:
@@ -188,15 +184,19 @@ def test_loopback_requests_use_no_proxy(monkeypatch):
         assert "42" in asyncio.run(model.ainvoke("What is 6 * 7?")).content
 
 
-STEERING = "\x1b]0;owned\x07 \x9b31m \u202e \r\x08"
+CONTROL_CHARACTERS = "\x1b]0;owned\x07 \x9b31m \u202e \r\x08"
 
 
 def test_service_messages_are_escaped(mock_service):
-    refusal = {"code": f"Bad{STEERING}", "message": f"No.{STEERING}\nReally.", "request_id": "\x1b"}
+    refusal = {
+        "code": f"Bad{CONTROL_CHARACTERS}",
+        "message": f"No.{CONTROL_CHARACTERS}\nReally.",
+        "request_id": "\x1b",
+    }
     answers = [
         lambda: httpx.Response(400, json=refusal),
-        lambda: httpx.Response(502, content=f"<html>{STEERING}".encode()),
-        f"data:{STEERING}\n\n".encode(),
+        lambda: httpx.Response(502, content=f"<html>{CONTROL_CHARACTERS}".encode()),
+        f"data:{CONTROL_CHARACTERS}\n\n".encode(),
     ]
     for answer in answers:
         with pytest.raises(QwenError) as caught:

@@ -19,13 +19,12 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langsmith_server import LangSmithServer, Run, langsmith_server, reset_langsmith
+from secret_values import MCP_SERVER, SECRETS
 from traced_entry_points import (
     ENTRY_POINTS,
     GRAPH_INPUT,
-    MCP_SERVER,
     MODEL_TREE,
     RUN_TREES,
-    SECRETS,
     ModelFactory,
     emulator,
     every_entry_point,

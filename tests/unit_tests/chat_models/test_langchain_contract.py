@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
+from secret_values import MCP_SECRET, MCP_SERVER, SECRET
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError, QwenServerError
@@ -37,7 +38,6 @@ ANSWERS = {
     "chat_completions": chat_completions.STREAMS["an answer"].body,
 }
 every_api = pytest.mark.parametrize("api", ANSWERS)
-SECRET = "sk-very-secret"
 
 
 @tool
@@ -277,17 +277,10 @@ def test_langsmith_parameters(mock_service, api: str):
 def test_mcp_secrets_are_sent_but_not_traced(mock_service):
     recorder = StartRecorder()
     backend = mock_service(ANSWERS["responses"])
-    server = {
-        "type": "mcp",
-        "server_label": "maps",
-        "server_url": "https://maps.example",
-        "headers": {"Authorization": SECRET},
-        "authorization": SECRET,
-    }
-    backend.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [recorder]})
-    assert server in backend.bodies[0]["tools"]
+    backend.model(api="responses").bind_tools([MCP_SERVER]).invoke("Hi", {"callbacks": [recorder]})
+    assert MCP_SERVER in backend.bodies[0]["tools"]
     assert "maps.example" in recorder.as_text()
-    assert SECRET not in recorder.as_text()
+    assert MCP_SECRET not in recorder.as_text()
 
 
 @every_api
