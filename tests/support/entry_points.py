@@ -1,4 +1,4 @@
-"""Four entry points of a model, for tests of behaviour that must not depend on them."""
+"""The four methods that call a model, for tests of behaviour that all of them share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same request on each wire of the emulator, sent and read with plain httpx."""
+"""Sends the same request to each API of the emulator with plain httpx, and reads the response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QWEN = "qwen3-max"
 
 
 def dashscope(text: str = "?", /, *, interpreter: bool = True, **parameters: Any) -> dict[str, Any]:
-    parameters.pop("stream", None)  # a header says it here
+    parameters.pop("stream", None)  # DashScope streams if the X-DashScope-SSE header is set
     return {
         "model": QWEN,
         "input": {"messages": [{"role": "user", "content": text}]},
@@ -70,26 +70,26 @@ def post(server: EmulatorServer, path: str, body: dict[str, Any], **headers: str
 def ask(
     server: EmulatorServer, wire: str, text: str = "?", *, stream: bool = True, **more: Any
 ) -> httpx.Response:
-    """Ask on one wire, streamed or not."""
+    """Send one user message to an API, streamed or not."""
     body = BODIES[wire](text, stream=stream, **more)
     headers = {"X-DashScope-SSE": "enable"} if stream and wire == "dashscope" else {}
     return post(server, PATHS[wire], body, **headers)
 
 
 def data(response: httpx.Response) -> list[dict[str, Any]]:
-    """What stands in the data lines, but for the mark of the end."""
+    """Parse the data lines of a stream, without the final `[DONE]`."""
     lines = [line for line in response.text.split("\n") if line.startswith("data:")]
     return [json.loads(line[5:]) for line in lines if line != "data: [DONE]"]
 
 
 def error_of(wire: str, body: dict[str, Any]) -> tuple[str, str]:
-    """Code and message of an error body, as each wire writes them before an answer."""
+    """Return code and message of the JSON body of an HTTP error."""
     error = body["error"] if wire == "chat_completions" else body
     return error["code"], error["message"]
 
 
 def text_of(wire: str, response: httpx.Response) -> str:
-    """The text of a stream."""
+    """Join the text deltas of a stream."""
     if wire == "dashscope":
         return "".join(d["output"]["choices"][0]["message"]["content"] for d in data(response))
     if wire == "chat_completions":
@@ -100,7 +100,7 @@ def text_of(wire: str, response: httpx.Response) -> str:
 
 
 def finish_of(wire: str, response: httpx.Response) -> str:
-    """The finish reason of a stream, in OpenAI's words."""
+    """Return the finish reason of a stream, with the values of Chat Completions."""
     if wire == "responses":
         last = data(response)[-1]["response"]
         incomplete = last.get("incomplete_details", {}).get("reason", "stop")
@@ -110,7 +110,7 @@ def finish_of(wire: str, response: httpx.Response) -> str:
 
 
 def usage_of(wire: str, response: httpx.Response) -> tuple[int, int, int]:
-    """Tokens read, written, and thought."""
+    """Return the input, output and reasoning tokens of a stream."""
     last = data(response)[-1]
     usage = last["response"]["usage"] if wire == "responses" else last["usage"]
     if wire == "chat_completions":
