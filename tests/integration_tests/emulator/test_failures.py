@@ -73,7 +73,7 @@ def test_run_step_requires_the_interpreter():
 
 async def test_crashed_worker_fails_one_run_only():
     async with Sandbox(Limits(seconds=60)) as sandbox:
-        program = _Program(sandbox, "while True: pass", defined=None)
+        program = _Program(sandbox, "while True: pass", variables=None)
         running = asyncio.ensure_future(asyncio.to_thread(program.run))
         while program._process is None:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0)
