@@ -351,7 +351,10 @@ VIOLATIONS: dict[str, dict[str, tuple[Change, str]]] = {
             replace_text(r"(?m)^data:", "id:1\ndata:"),
             "the number of a frame's lines is 2",
         ),
-        "space-follows-colon": (replace_text(r"(?m)^data: ", "data:"), "a frame begins with data:{"),
+        "space-follows-colon": (
+            replace_text(r"(?m)^data: ", "data:"),
+            "a frame begins with data:{",
+        ),
         "stream-ends-with-done": (
             remove_frames_with("[DONE]"),
             "the number of [DONE] frames is 0",

@@ -21,7 +21,7 @@ DETAILS = "For details, see: https://help.aliyun.com/zh/model-studio/error-code"
 # New models appear every month, so every model of these families is accepted.
 _KNOWN_PREFIXES = ("qwen", "qvq", "deepseek")
 _ROLES = ("system", "user", "assistant", "tool")
-_MAX_STOP_SEQUENCES = 16  # documented
+_MAX_STOP_SEQUENCES = 16
 
 # The ranges of the API reference.
 _RANGES: dict[str, Callable[[float], bool]] = {
