@@ -5,11 +5,18 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from langchain_qwen_ci.emulator.conformance.apis.responses_requests import (
+    ITEM_ADDED,
+    ITEM_DONE,
+    code_events,
+    code_reply,
+    items_of,
+)
 from langchain_qwen_ci.emulator.conformance.assertions import (
     must_be,
     must_be_increments,
     must_count_from_one,
-    must_have_no_space_after_colon,
+    must_have_no_space_after_colons,
     must_not_send_done,
     must_use_sse_fields,
 )
@@ -21,13 +28,6 @@ from langchain_qwen_ci.emulator.conformance.json_fields import (
     nonempty_string_at,
     string_at,
     value_at,
-)
-from langchain_qwen_ci.emulator.conformance.responses_requests import (
-    ITEM_ADDED,
-    ITEM_DONE,
-    code_events,
-    code_reply,
-    items_of,
 )
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ async def frame_ids_count_from_one(endpoint: Endpoint) -> None:
 
 
 @CHECKS.should("recorded", "No space follows the colon of a field.")
-async def no_space_after_colon(endpoint: Endpoint) -> None:
-    must_have_no_space_after_colon((await code_reply(endpoint)).stream())
+async def no_space_follows_colon(endpoint: Endpoint) -> None:
+    must_have_no_space_after_colons((await code_reply(endpoint)).stream())
 
 
 @CHECKS.must("recorded", "The stream ends with response.completed, without a [DONE] frame.")

@@ -1,4 +1,4 @@
-"""Requests with nonsense in them are refused or answered, and never crash the emulator."""
+"""Requests with values of any type are rejected or answered, and never crash the emulator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from emulator_requests import APIS, BODIES, PATHS, post
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from request_helpers import BODIES, PATHS, WIRES, post
 
 pytest_plugins = ["langchain_qwen_ci.emulator.pytest_plugin"]
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-FLAT = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 MESSAGES = [
     {"role": "user", "content": [{"type": "text", "text": "2 + 2"}]},
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
@@ -30,35 +30,35 @@ ITEMS = [
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 2}}}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
 FORCED = {"type": "function", "function": {"name": "f"}}
-COMMON = {"temperature": 1, "top_p": 1, "max_tokens": 99}
-MORE = {
+NUMBERS = {"temperature": 1, "top_p": 1, "max_tokens": 99}
+FIELDS = {
     "dashscope": {
-        "tools": [{"type": "function", "function": FLAT}],
+        "tools": [{"type": "function", "function": FUNCTION}],
         "tool_choice": FORCED,
         "response_format": FORMAT,
         "stop": ["x"],
-        **COMMON,
+        **NUMBERS,
     },
     "chat_completions": {
         "messages": MESSAGES,
-        "tools": [{"type": "function", "function": FLAT}],
+        "tools": [{"type": "function", "function": FUNCTION}],
         "tool_choice": FORCED,
         "response_format": FORMAT,
         "stop": ["x"],
-        **COMMON,
+        **NUMBERS,
     },
     "responses": {
         "input": ITEMS,
-        "tools": [FLAT, {"type": "web_search"}],
+        "tools": [FUNCTION, {"type": "web_search"}],
         "tool_choice": {"type": "function", "name": "f"},
         "text": {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA}},
         "reasoning": {"effort": "none"},
         "previous_response_id": None,
         "instructions": "Be brief.",
-        **COMMON,
+        **NUMBERS,
     },
 }
-NONSENSE = st.recursive(
+ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 99) | st.floats(-2, 2) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=4,
@@ -66,7 +66,7 @@ NONSENSE = st.recursive(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON value, as the keys that lead to it."""
+    """Return the path of every value inside a JSON value."""
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -78,36 +78,36 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("wire", WIRES)
-def test_invalid_values_are_rejected_or_answered(qwen_emulator, wire, stream):
-    whole = BODIES[wire]("2 + 2", interpreter=False, stream=stream, **MORE[wire])
-    headers = {"X-DashScope-SSE": "enable"} if stream and wire == "dashscope" else {}
-    assert post(qwen_emulator, PATHS[wire], whole, **headers).status_code == 200
+@pytest.mark.parametrize("api", APIS)
+def test_invalid_values_are_rejected_or_answered(qwen_emulator, api, stream):
+    complete = BODIES[api]("2 + 2", interpreter=False, stream=stream, **FIELDS[api])
+    headers = {"X-DashScope-SSE": "enable"} if stream and api == "dashscope" else {}
+    assert post(qwen_emulator, PATHS[api], complete, **headers).status_code == 200
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(place=st.sampled_from(places(whole)), nonsense=NONSENSE)
-    def send(place, nonsense):
-        body = copy.deepcopy(whole)
+    @given(place=st.sampled_from(places(complete)), value=ANY_JSON)
+    def send_changed(place, value):
+        body = copy.deepcopy(complete)
         holder: Any = body
         for key in place[:-1]:
             holder = holder[key]
-        holder[place[-1]] = nonsense
-        response = post(qwen_emulator, PATHS[wire], body, **headers)
-        assert response.status_code in (200, 400, 404), (place, nonsense, response.text)
+        holder[place[-1]] = value
+        response = post(qwen_emulator, PATHS[api], body, **headers)
+        assert response.status_code in (200, 400, 404), (place, value, response.text)
         if response.status_code != 200:
             assert json.loads(response.content)["request_id"]
         elif stream:
             assert "InternalError" not in response.text
 
-    send()
+    send_changed()
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
-def test_value_that_is_not_a_number_is_out_of_range(qwen_emulator, wire, number):
-    body = json.dumps(BODIES[wire](temperature=0.125)).replace("0.125", number)
+def test_value_that_is_not_a_number_is_out_of_range(qwen_emulator, api, number):
+    body = json.dumps(BODIES[api](temperature=0.125)).replace("0.125", number)
     headers = {"Authorization": "Bearer any", "X-DashScope-SSE": "enable"}
-    response = httpx.post(qwen_emulator.url + PATHS[wire], content=body, headers=headers)
+    response = httpx.post(qwen_emulator.url + PATHS[api], content=body, headers=headers)
     assert response.status_code == 400
     assert "temperature" in response.text
 
@@ -116,7 +116,7 @@ def test_value_that_is_not_a_number_is_out_of_range(qwen_emulator, wire, number)
 def test_numbers_that_python_cannot_represent_are_skipped(qwen_emulator, text):
     tool = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
     tools = [{"type": "function", "function": tool}]
-    more = {"tools": tools, "tool_choice": FORCED, "interpreter": False, "stream": False}
-    body = BODIES["chat_completions"](f"{text} and 5", **more)
+    fields = {"tools": tools, "tool_choice": FORCED, "interpreter": False, "stream": False}
+    body = BODIES["chat_completions"](f"{text} and 5", **fields)
     message = post(qwen_emulator, PATHS["chat_completions"], body).json()["choices"][0]["message"]
     assert message["tool_calls"][0]["function"]["arguments"] == '{"n": 5}'

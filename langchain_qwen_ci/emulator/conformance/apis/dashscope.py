@@ -9,7 +9,7 @@ from langchain_qwen_ci.emulator.conformance.assertions import (
     must_be,
     must_be_increments,
     must_count_from_one,
-    must_have_no_space_after_colon,
+    must_have_no_space_after_colons,
     must_have_request_id,
     must_not_decrease,
     must_not_send_done,
@@ -159,8 +159,8 @@ async def frame_ids_count_from_one(endpoint: Endpoint) -> None:
 
 
 @CHECKS.should("recorded", "No space follows the colon of a field.")
-async def no_space_after_colon(endpoint: Endpoint) -> None:
-    must_have_no_space_after_colon((await _code_reply(endpoint)).stream())
+async def no_space_follows_colon(endpoint: Endpoint) -> None:
+    must_have_no_space_after_colons((await _code_reply(endpoint)).stream())
 
 
 @CHECKS.must("recorded", "The stream ends without a [DONE] frame.")

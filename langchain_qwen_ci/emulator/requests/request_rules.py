@@ -1,7 +1,7 @@
-"""The rules by which the service rejects requests, with its own messages where they are known.
+"""The rules by which the service rejects requests, with its own texts where they are known.
 
-A rule returns a `ServiceError` or None. Error codes are those of the native API; the other APIs
-translate them.
+A rule is a function `check_…` that returns the error of a request that violates it, otherwise None.
+Error codes are those of the native API; the other APIs translate them.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.emulator.parsed_request import as_object, media_kinds
+from langchain_qwen_ci.emulator.requests.parsed_request import as_object, media_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from langchain_qwen_ci.emulator.parsed_request import ParsedRequest
+    from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest
 
 DETAILS = "For details, see: https://help.aliyun.com/zh/model-studio/error-code"
-THINKING_NEEDED = (
-    "Normal mode does not support Code interpreter. Please set enable_thinking to true."
-)
+# New models appear every month, so every model of these families is accepted.
 _KNOWN_PREFIXES = ("qwen", "qvq", "deepseek")
 _ROLES = ("system", "user", "assistant", "tool")
-_MOST_STOPS = 16
+_MAX_STOP_SEQUENCES = 16
 
+# The ranges of the API reference.
 _RANGES: dict[str, Callable[[float], bool]] = {
-    "temperature": lambda value: 0 <= value < 2,  # noqa: PLR2004  # the API reference's bounds
+    "temperature": lambda value: 0 <= value < 2,  # noqa: PLR2004
     "top_p": lambda value: 0 < value <= 1,
     "top_k": lambda value: value >= 0,
     "presence_penalty": lambda value: -2 <= value <= 2,  # noqa: PLR2004
@@ -39,7 +38,13 @@ _RANGES: dict[str, Callable[[float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """An error in place of an answer. With status 200 it is reported inside the answer."""
+    """An error of the service.
+
+    Attributes:
+        status: the HTTP status, also of an error that is reported in a stream.
+        code: the code of the native API.
+        message: the text for users.
+    """
 
     status: int
     code: str
@@ -47,17 +52,18 @@ class ServiceError:
 
 
 def invalid(message: str) -> ServiceError:
+    """Return the error for a request with a wrong value."""
     return ServiceError(400, "InvalidParameter", message)
 
 
 def first_error(
-    parsed: ParsedRequest, request_rules: Iterable[Callable[[ParsedRequest], ServiceError | None]]
+    parsed: ParsedRequest, rules: Iterable[Callable[[ParsedRequest], ServiceError | None]]
 ) -> ServiceError | None:
     """Return the error of the first rule that a request violates; None if it violates none."""
-    return next(filter(None, (rule(parsed) for rule in request_rules)), None)
+    return next(filter(None, (rule(parsed) for rule in rules)), None)
 
 
-def model_exists(parsed: ParsedRequest) -> ServiceError | None:
+def check_model_exists(parsed: ParsedRequest) -> ServiceError | None:
     if not isinstance(parsed.model, str) or not parsed.model:
         return invalid("[400] missing_required_parameter: Missing required parameter: 'model'.")
     if not parsed.model.startswith(_KNOWN_PREFIXES):
@@ -65,7 +71,7 @@ def model_exists(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def messages_have_roles(parsed: ParsedRequest) -> ServiceError | None:
+def check_messages(parsed: ParsedRequest) -> ServiceError | None:
     if not isinstance(parsed.messages, list) or not parsed.messages:
         return invalid("Field required: messages")
     for message in parsed.messages:
@@ -77,19 +83,19 @@ def messages_have_roles(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def media_can_be_seen(parsed: ParsedRequest) -> ServiceError | None:
+def check_media(parsed: ParsedRequest) -> ServiceError | None:
     for message in parsed.messages:
         if media_kinds(message.get("content")) and not parsed.has_vision:
             return invalid(f"{parsed.model} takes text only.")
     return None
 
 
-def tools_answer_calls(parsed: ParsedRequest) -> ServiceError | None:
-    """A tool message must follow a message with its call."""
+def check_tool_messages(parsed: ParsedRequest) -> ServiceError | None:
+    """Check that each tool message follows a message with its call."""
     called: set[Any] = set()
     for message in parsed.messages:
         calls = message.get("tool_calls") or []
-        if not isinstance(calls, list) or not all(map(_is_call, calls)):
+        if not isinstance(calls, list) or not all(map(_is_tool_call, calls)):
             return invalid("tool_calls must be a list of calls with id and function.")
         called.update(call["id"] for call in calls)
         if message["role"] == "tool" and str(message.get("tool_call_id")) not in called:
@@ -100,13 +106,13 @@ def tools_answer_calls(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def _is_call(call: object) -> bool:
+def _is_tool_call(call: object) -> bool:
     function = as_object(as_object(call).get("function"))
     texts = (as_object(call).get("id"), function.get("name"), function.get("arguments"))
     return all(isinstance(text, str) for text in texts)
 
 
-def tools_are_functions(parsed: ParsedRequest) -> ServiceError | None:
+def check_tools(parsed: ParsedRequest) -> ServiceError | None:
     if not isinstance(parsed.tools, list | tuple):
         return invalid("tools must be a list.")
     for tool in parsed.tools:
@@ -125,13 +131,13 @@ def tools_are_functions(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-def interpreter_requires_streaming(parsed: ParsedRequest) -> ServiceError | None:
+def check_interpreter_streams(parsed: ParsedRequest) -> ServiceError | None:
     if parsed.interpreter and not parsed.streams:
         return invalid("Non-streaming mode does not support Code interpreter.")
     return None
 
 
-def interpreter_excludes_functions(parsed: ParsedRequest) -> ServiceError | None:
+def check_interpreter_without_functions(parsed: ParsedRequest) -> ServiceError | None:
     if parsed.interpreter and parsed.tools:
         return invalid(
             "Agent mode does not support tools. You need to either avoid using "
@@ -140,36 +146,39 @@ def interpreter_excludes_functions(parsed: ParsedRequest) -> ServiceError | None
     return None
 
 
-def interpreter_requires_thinking(parsed: ParsedRequest) -> ServiceError | None:
+def check_interpreter_thinks(parsed: ParsedRequest) -> ServiceError | None:
     required = parsed.spec is not None and parsed.spec.thinking == "required"
     if parsed.interpreter and required and not parsed.thinking_enabled:
-        return invalid(THINKING_NEEDED)
+        return invalid(
+            "Normal mode does not support Code interpreter. Please set enable_thinking to true."
+        )
     return None
 
 
-def values_in_range(parsed: ParsedRequest) -> ServiceError | None:
-    for name, fits in _RANGES.items():
+def check_values(parsed: ParsedRequest) -> ServiceError | None:
+    for name, is_in_range in _RANGES.items():
         value = parsed.parameters.get(name)
         if value is None:
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Python parses JSON's 1e999 as infinity.
-        if not number or not abs(value) < math.inf or not fits(value):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Python parses the JSON number 1e999 as infinity.
+        if not is_number or not abs(value) < math.inf or not is_in_range(value):
             return invalid(f"Range of {name} is wrong: {value!r}. {DETAILS}")
     stop = parsed.parameters.get("stop") or []
     stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(map(_is_text, stops)):
+    if (
+        not isinstance(stops, list)
+        or len(stops) > _MAX_STOP_SEQUENCES
+        or not all(isinstance(sequence, str) and sequence for sequence in stops)
+    ):
         return invalid("stop must be a string or a list of strings.")
     return None
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+def check_response_format(parsed: ParsedRequest) -> ServiceError | None:
+    """Check that the format is known, and that JSON is not combined with other features.
 
-
-def format_is_known(parsed: ParsedRequest) -> ServiceError | None:
-    """JSON formats are not available while thinking or with the interpreter (documented; the text
-    is ours).
+    JSON is not available while thinking or with the interpreter (documented; the text is ours).
     """
     if parsed.format == "text":
         return None
@@ -187,13 +196,13 @@ def format_is_known(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
-EVERYWHERE = (
-    model_exists,
-    messages_have_roles,
-    media_can_be_seen,
-    tools_are_functions,
-    tools_answer_calls,
-    interpreter_excludes_functions,
-    values_in_range,
-    format_is_known,
+RULES_OF_ALL_APIS = (
+    check_model_exists,
+    check_messages,
+    check_media,
+    check_tools,
+    check_tool_messages,
+    check_interpreter_without_functions,
+    check_values,
+    check_response_format,
 )

@@ -9,8 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_qwen_ci.emulator.conformance import prompts
+from langchain_qwen_ci.emulator.conformance.apis.responses_requests import (
+    PATH,
+    build_request,
+    plain_request,
+)
 from langchain_qwen_ci.emulator.conformance.assertions import (
-    ApiError,
     must_be,
     must_be_error,
     native_error,
@@ -20,20 +24,11 @@ from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
 from langchain_qwen_ci.emulator.conformance.errors import ViolationError
 from langchain_qwen_ci.emulator.conformance.json_fields import as_json, string_at, value_at
-from langchain_qwen_ci.emulator.conformance.responses_requests import (
-    PATH,
-    build_request,
-    plain_request,
-)
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
 
 CHECKS = Checks("responses")
-
-
-async def _error(endpoint: Endpoint, request: Request) -> ApiError:
-    return native_error(await endpoint.reply(request))
 
 
 def _must_end_with_failure(reply: Reply, word: str) -> None:
@@ -49,7 +44,7 @@ def _must_end_with_failure(reply: Reply, word: str) -> None:
 @CHECKS.should("documented", "max_output_tokens below 16 is rejected with HTTP 400.")
 async def max_tokens_below_16_is_rejected(endpoint: Endpoint) -> None:
     request = plain_request(endpoint, max_output_tokens=prompts.MIN_RESPONSES_TOKENS - 1)
-    must_be_error(await _error(endpoint, request), 400)
+    must_be_error(await native_error(endpoint, request), 400)
 
 
 @CHECKS.should(
@@ -77,17 +72,17 @@ async def web_extractor_requires_web_search(endpoint: Endpoint) -> None:
 async def errors_have_code_and_request_id(endpoint: Endpoint) -> None:
     body = {**plain_request(endpoint).body}
     del body["model"]
-    must_be_error(await _error(endpoint, Request(PATH, body)), 400, "InvalidParameter")
+    must_be_error(await native_error(endpoint, Request(PATH, body)), 400, "InvalidParameter")
 
 
 @CHECKS.must("documented", "A wrong API key is rejected with HTTP 401, InvalidApiKey.")
 async def wrong_key_is_rejected(endpoint: Endpoint) -> None:
     wrong = Request(PATH, plain_request(endpoint).body, key=prompts.WRONG_KEY)
-    must_be_error(await _error(endpoint, wrong), 401, "InvalidApiKey")
+    must_be_error(await native_error(endpoint, wrong), 401, "InvalidApiKey")
 
 
 @CHECKS.should("documented", "An unknown model is rejected with HTTP 400 or 404.")
 async def unknown_model_is_rejected(endpoint: Endpoint) -> None:
-    error = await _error(endpoint, plain_request(endpoint, model=prompts.UNKNOWN_MODEL))
+    error = await native_error(endpoint, plain_request(endpoint, model=prompts.UNKNOWN_MODEL))
     if error.status not in (400, 404):
         raise ViolationError(f"HTTP {error.status}, {error.code}: {error.message}")

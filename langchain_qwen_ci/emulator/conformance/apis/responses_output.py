@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.conformance import prompts
+from langchain_qwen_ci.emulator.conformance.apis.responses_requests import (
+    ITEM_ADDED,
+    ITEM_DONE,
+    PATH,
+    build_request,
+    code_calls,
+    code_events,
+    code_reply,
+    items_of,
+    plain_request,
+)
 from langchain_qwen_ci.emulator.conformance.assertions import (
     must_add_up,
     must_be,
@@ -22,17 +33,6 @@ from langchain_qwen_ci.emulator.conformance.json_fields import (
     object_at,
     string_at,
     value_at,
-)
-from langchain_qwen_ci.emulator.conformance.responses_requests import (
-    ITEM_ADDED,
-    ITEM_DONE,
-    PATH,
-    build_request,
-    code_calls,
-    code_events,
-    code_reply,
-    items_of,
-    plain_request,
 )
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ CHECKS = Checks("chat_completions")
 _PATH = "/compatible-mode/v1/chat/completions"
 _PLAIN: dict[str, Any] = {"enable_code_interpreter": False, "enable_thinking": False}
 _OK = 200
-# The fields in which the other APIs return code and counts.
+# The fields in which the other APIs return code and call counts.
 _CODE_FIELDS = ("code_interpreter", "tool_info", "plugins", "x_tools")
 
 
@@ -117,8 +117,11 @@ async def _plain_document(endpoint: Endpoint, **options: Any) -> dict[str, Any]:
     return (await endpoint.reply(request)).document()
 
 
-async def _error(endpoint: Endpoint, request: Request) -> ApiError:
-    """Return the error in a body or in a stream; its status is that of the HTTP response."""
+async def _chat_error(endpoint: Endpoint, request: Request) -> ApiError:
+    """Send a request that must be rejected; return the error in the body or in the stream.
+
+    Its status is that of the HTTP response, because frames of this API have no status.
+    """
     reply = await endpoint.reply(request)
     text = reply.text
     if reply.status == _OK and text.startswith(("data:", "event:")):
@@ -139,7 +142,7 @@ async def frames_have_one_data_line(endpoint: Endpoint) -> None:
 
 
 @CHECKS.should("recorded", "A space follows the colon of a data line.")
-async def space_after_colon(endpoint: Endpoint) -> None:
+async def space_follows_colon(endpoint: Endpoint) -> None:
     for frame in (await _code_reply(endpoint)).stream():
         if not frame.lines[0].startswith("data: "):
             raise ViolationError(f"a frame begins with {frame.lines[0]}")
@@ -269,12 +272,12 @@ async def stop_sequence_ends_text(endpoint: Endpoint) -> None:
 
 @CHECKS.must("documented", "The interpreter without streaming is rejected with HTTP 400.")
 async def interpreter_requires_streaming(endpoint: Endpoint) -> None:
-    must_be_error(await _error(endpoint, _non_streaming_code_request(endpoint)), 400)
+    must_be_error(await _chat_error(endpoint, _non_streaming_code_request(endpoint)), 400)
 
 
 @CHECKS.must("documented", "Functions together with the interpreter are rejected with HTTP 400.")
 async def interpreter_excludes_functions(endpoint: Endpoint) -> None:
-    must_be_error(await _error(endpoint, _function_request(endpoint)), 400)
+    must_be_error(await _chat_error(endpoint, _function_request(endpoint)), 400)
 
 
 @CHECKS.should(
@@ -286,7 +289,7 @@ async def rejections_have_service_texts(endpoint: Endpoint) -> None:
         (_non_streaming_code_request, "Non-streaming mode does not support Code interpreter."),
         (_function_request, "Agent mode does not support tools."),
     ):
-        error = await _error(endpoint, request(endpoint))
+        error = await _chat_error(endpoint, request(endpoint))
         if text not in error.message:
             raise ViolationError(f"the message is {as_json(error.message)}")
 
@@ -296,7 +299,7 @@ async def rejections_have_service_texts(endpoint: Endpoint) -> None:
 )
 async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
     skip_unless_thinking_is_required(endpoint)
-    await _error(endpoint, _code_request(endpoint, enable_thinking=False))
+    await _chat_error(endpoint, _code_request(endpoint, enable_thinking=False))
 
 
 @CHECKS.should(
@@ -306,7 +309,7 @@ async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
 async def tools_must_be_functions(endpoint: Endpoint) -> None:
     tools = [{"type": "code_interpreter"}]
     request = _code_request(endpoint, tools=tools, enable_code_interpreter=False)
-    must_be_error(await _error(endpoint, request), 400)
+    must_be_error(await _chat_error(endpoint, request), 400)
 
 
 @CHECKS.must("recorded", "An error body has message, type and code in an object named error.")
@@ -319,10 +322,10 @@ async def errors_have_message_type_and_code(endpoint: Endpoint) -> None:
 @CHECKS.must("recorded", "A wrong API key is rejected with HTTP 401, invalid_api_key.")
 async def wrong_key_is_rejected(endpoint: Endpoint) -> None:
     wrong = Request(_PATH, _code_request(endpoint).body, key=prompts.WRONG_KEY)
-    must_be_error(await _error(endpoint, wrong), 401, "invalid_api_key")
+    must_be_error(await _chat_error(endpoint, wrong), 401, "invalid_api_key")
 
 
 @CHECKS.must("documented", "An unknown model is rejected with HTTP 404, model_not_found.")
 async def unknown_model_is_rejected(endpoint: Endpoint) -> None:
-    error = await _error(endpoint, _code_request(endpoint, model=prompts.UNKNOWN_MODEL))
+    error = await _chat_error(endpoint, _code_request(endpoint, model=prompts.UNKNOWN_MODEL))
     must_be_error(error, 404, "model_not_found")

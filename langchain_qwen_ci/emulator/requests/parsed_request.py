@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_qwen_ci import models
+from langchain_qwen_ci.emulator.answers.stop_limits import StopLimiter
 from langchain_qwen_ci.emulator.responders.responder import ChatMessage, ModelRequest
-from langchain_qwen_ci.emulator.stop_limits import StopLimiter
 from langchain_qwen_ci.emulator.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Thinking is on by default for 3.5 and later. Known models take precedence over this pattern.
 _THINKS_BY_DEFAULT = re.compile(r"qwen3\.([5-9]|\d\d)|qwen([4-9]|\d\d)")
-# The names of media parts on each API; parts of the native API have no type, only a key.
+# The kinds of media, by the names that content parts have on the three APIs.
 _MEDIA = {
     "image": "image",
     "image_url": "image",
@@ -31,7 +31,7 @@ _MEDIA = {
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A request with neutral names; not checked yet.
+    """A request with the same names for all APIs. Its values have not been checked.
 
     Attributes:
         model, messages, tools, tool_choice, response_format: as received, in the format of Chat
@@ -54,6 +54,31 @@ class ParsedRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     server_tools: frozenset[str] = frozenset()
 
+    @classmethod
+    def from_flags(
+        cls, flags: Mapping[str, Any], *, model: object, messages: object, streams: bool
+    ) -> Self:
+        """Return a request of the native API or of Chat Completions.
+
+        Args:
+            flags: the object that has the options; the names are the same on both APIs.
+            model: the value of "model".
+            messages: the value of "messages".
+            streams: whether the answer should be streamed.
+        """
+        return cls(
+            model=model,
+            messages=messages or [],
+            streams=streams,
+            interpreter_requested=bool(flags.get("enable_code_interpreter")),
+            thinking=flags.get("enable_thinking"),
+            tools=flags.get("tools") or (),
+            tool_choice=flags.get("tool_choice") or "auto",
+            response_format=flags.get("response_format"),
+            parameters=flags,
+            server_tools=frozenset({"web_search"} if flags.get("enable_search") else ()),
+        )
+
     @cached_property
     def spec(self) -> models.ModelSpec | None:
         """The known model; None for an unknown one."""
@@ -66,6 +91,7 @@ class ParsedRequest:
 
     @property
     def thinking_enabled(self) -> bool:
+        """Whether the model thinks: the request's flag, otherwise the default of the model."""
         if self.thinking is not None:
             return bool(self.thinking)
         if self.spec is not None:
@@ -79,6 +105,7 @@ class ParsedRequest:
 
     @property
     def forced_tool(self) -> str | None:
+        """The name of the function that must be called; None if none is forced."""
         name = as_object(as_object(self.tool_choice).get("function")).get("name")
         return name if isinstance(name, str) else None
 
@@ -88,14 +115,22 @@ class ParsedRequest:
         return str(as_object(self.response_format).get("type", "text"))
 
     def to_model_request(self) -> ModelRequest:
+        """Return the request in the form that responders get; it must have passed all checks."""
         described = as_object(as_object(self.response_format).get("json_schema"))
-        callable_ones = self.tools if self.tool_choice != "none" else ()
+        tools = self.tools if self.tool_choice != "none" else ()
         return ModelRequest(
             model=str(self.model),
-            messages=tuple(map(to_chat_message, self.messages)),
+            messages=tuple(
+                ChatMessage(
+                    message["role"],
+                    text_of(message.get("content")),
+                    media_kinds(message.get("content")),
+                )
+                for message in self.messages
+            ),
             code_interpreter=self.interpreter,
             thinking=self.thinking_enabled,
-            tools=tuple(tool["function"] for tool in callable_ones),
+            tools=tuple(tool["function"] for tool in tools),
             forced_tool=self.forced_tool or "",
             server_tools=self.server_tools,
             requires_json=self.format != "text",
@@ -115,11 +150,6 @@ class ParsedRequest:
         return StopLimiter(stops, *limits)
 
 
-def to_chat_message(message: Mapping[str, Any]) -> ChatMessage:
-    content = message.get("content")
-    return ChatMessage(message["role"], text_of(content), media_kinds(content))
-
-
 def text_of(content: object) -> str:
     """Return the text of a message's content, which is a string or a list of parts."""
     if isinstance(content, str):
@@ -131,12 +161,11 @@ def text_of(content: object) -> str:
 def media_kinds(content: object) -> tuple[str, ...]:
     """Return the kinds of media in a message's content."""
     parts = content if isinstance(content, list) else []
-    names = (_part_name(part) for part in parts if isinstance(part, dict))
+    # A part of the native API has no type: its only key is the kind of its content.
+    names = (
+        str(part.get("type") or next(iter(part), "")) for part in parts if isinstance(part, dict)
+    )
     return tuple(_MEDIA[name] for name in names if name in _MEDIA)
-
-
-def _part_name(part: Mapping[str, Any]) -> str:
-    return str(part.get("type") or next(iter(part), ""))
 
 
 def as_object(value: object) -> dict[str, Any]:

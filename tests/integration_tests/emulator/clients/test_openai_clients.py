@@ -1,4 +1,4 @@
-"""Clients that others wrote judge the emulator: each must read what the script says."""
+"""OpenAI's official SDK and langchain-openai read from the emulator what the script answers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import openai
 import pytest
+from emulator_requests import send, usage_of
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
-from request_helpers import ask, usage_of
 
 from langchain_qwen_ci.emulator import (
     Call,
@@ -37,7 +37,7 @@ CODES = ["12**3", "print('a')\n1/0"]
 TOOLS: Any = [{"type": "code_interpreter"}]
 THINKING = {"enable_thinking": True}
 INTERPRETER = {"enable_thinking": True, "enable_code_interpreter": True}
-ASKED: Any = [{"role": "user", "content": "?"}]
+MESSAGES: Any = [{"role": "user", "content": "?"}]
 CALLS = [Call("f", {"x": 1}, id="call_1"), Call("g", {"y": "é"}, id="call_2")]
 FUNCTIONS: Any = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
@@ -47,7 +47,7 @@ FUNCTIONS: Any = [
 
 @pytest.fixture
 def serve():
-    """`serve(turn, …)`: an emulator that plays these turns, and the official SDK's client of it."""
+    """`serve(turn, …)` returns an emulator with this script, and a client of the official SDK."""
     opened: list[Any] = []
 
     def begin(*turns: Any, faults: tuple[Any, ...] = ()) -> tuple[EmulatorServer, openai.OpenAI]:
@@ -66,9 +66,9 @@ def base(server: EmulatorServer) -> str:
 
 
 def tokens(*turn: Any) -> tuple[int, int, int]:
-    """What a turn costs, as the native wire counts it."""
+    """Return the tokens of an answer, as the native API counts them."""
     with EmulatorServer(responder=Script(turn)) as server:
-        return usage_of("dashscope", ask(server, "dashscope"))
+        return usage_of("dashscope", send(server, "dashscope"))
 
 
 def chat_usage(usage: Any) -> tuple[int, int, int]:
@@ -81,7 +81,7 @@ def response_usage(usage: Any) -> tuple[int, int, int]:
 
 
 def check_response(response: Any) -> None:
-    """What the official SDK must have read of `ANSWER`."""
+    """Check what the official SDK read of `ANSWER`."""
     assert (response.status, response.output_text) == ("completed", "It is 1728.")
     reasoning = [item for item in response.output if item.type == "reasoning"]
     assert "".join(part.text for item in reasoning for part in item.summary) == THOUGHT
@@ -100,7 +100,7 @@ def test_openai_sdk_reads_a_chat_stream(serve):
     chunks = list(
         client.chat.completions.create(
             model="qwen3-max",
-            messages=ASKED,
+            messages=MESSAGES,
             stream=True,
             stream_options={"include_usage": True},
             extra_body=INTERPRETER,
@@ -115,11 +115,13 @@ def test_openai_sdk_reads_a_chat_stream(serve):
 
 def test_openai_sdk_reads_a_completion(serve):
     _, client = serve([Think("Hm."), Say("Yes.")], CALLS)
-    first = client.chat.completions.create(model="qwen3-max", messages=ASKED, extra_body=THINKING)
+    first = client.chat.completions.create(
+        model="qwen3-max", messages=MESSAGES, extra_body=THINKING
+    )
     message: Any = first.choices[0].message
     assert (message.content, message.reasoning_content) == ("Yes.", "Hm.")
     assert first.usage.completion_tokens == 2
-    second = client.chat.completions.create(model="qwen3-max", messages=ASKED, tools=FUNCTIONS)
+    second = client.chat.completions.create(model="qwen3-max", messages=MESSAGES, tools=FUNCTIONS)
     calls = second.choices[0].message.tool_calls
     assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
         ("call_1", "f", '{"x": 1}'),
@@ -130,7 +132,7 @@ def test_openai_sdk_reads_a_completion(serve):
 def test_openai_sdk_merges_function_calls_of_a_chat_stream(serve):
     _, client = serve([Say("Look: "), *CALLS])
     with client.chat.completions.stream(
-        model="qwen3-max", messages=ASKED, tools=FUNCTIONS
+        model="qwen3-max", messages=MESSAGES, tools=FUNCTIONS
     ) as stream:
         message = stream.get_final_completion().choices[0].message
     assert message.content == "Look: "
@@ -167,7 +169,7 @@ def test_openai_sdk_reads_a_response_stream(serve):
 
 
 def test_openai_sdk_merges_a_response_stream(serve):
-    """Its own fold checks the order of the events: an item must be added before it grows."""
+    """The SDK's own accumulator requires that an item is added before its deltas."""
     _, client = serve(ANSWER)
     with client.responses.stream(
         model="qwen3-max", input="?", tools=TOOLS, extra_body=THINKING
@@ -198,14 +200,14 @@ def test_async_openai_sdk_reads_everything(serve):
     async def read() -> None:
         async with openai.AsyncOpenAI(base_url=base(server), api_key="any") as client:
             stream = await client.chat.completions.create(
-                model="qwen3-max", messages=ASKED, stream=True, extra_body=INTERPRETER
+                model="qwen3-max", messages=MESSAGES, stream=True, extra_body=INTERPRETER
             )
             deltas = [chunk.choices[0].delta async for chunk in stream]
             assert "".join(delta.content or "" for delta in deltas) == "It is 1728."
-            whole = await client.responses.create(
+            response = await client.responses.create(
                 model="qwen3-max", input="?", tools=TOOLS, extra_body=THINKING
             )
-            check_response(whole)
+            check_response(response)
             events = await client.responses.create(
                 model="qwen3-max", input="?", tools=TOOLS, stream=True, extra_body=THINKING
             )
@@ -217,11 +219,11 @@ def test_async_openai_sdk_reads_everything(serve):
 
 def test_openai_sdk_raises_request_errors(serve):
     _, client = serve()
-    with pytest.raises(openai.BadRequestError, match="Non-streaming mode") as refused:
-        client.chat.completions.create(model="qwen3-max", messages=ASKED, extra_body=INTERPRETER)
-    assert refused.value.code == "invalid_parameter_error"
+    with pytest.raises(openai.BadRequestError, match="Non-streaming mode") as rejected:
+        client.chat.completions.create(model="qwen3-max", messages=MESSAGES, extra_body=INTERPRETER)
+    assert rejected.value.code == "invalid_parameter_error"
     with pytest.raises(openai.NotFoundError) as missing:
-        client.chat.completions.create(model="gpt-x", messages=ASKED)
+        client.chat.completions.create(model="gpt-x", messages=MESSAGES)
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError, match="missing_required_parameter"):
         client.responses.create(input="?")
@@ -232,12 +234,12 @@ def test_openai_sdk_raises_injected_faults(serve):
     broken = ErrorFrame(after=4, message="Broken.")
     _, client = serve(ANSWER, ANSWER, faults=(limited, broken, Cut(after=4), FailedResponse()))
     with pytest.raises(openai.RateLimitError, match="Slow") as slow:
-        client.chat.completions.create(model="qwen3-max", messages=ASKED)
+        client.chat.completions.create(model="qwen3-max", messages=MESSAGES)
     assert slow.value.code == "limit_requests"
     with pytest.raises(openai.APIError, match="Broken"):
         list(
             client.chat.completions.create(
-                model="qwen3-max", messages=ASKED, stream=True, extra_body=INTERPRETER
+                model="qwen3-max", messages=MESSAGES, stream=True, extra_body=INTERPRETER
             )
         )
     cut: Any = client.responses.create(
@@ -255,11 +257,11 @@ def langchain(server: EmulatorServer, **more: Any) -> ChatOpenAI:
 
 
 def total(model: ChatOpenAI) -> Any:
-    """The sum of a stream."""
-    whole: Any = None
+    """Return the sum of the chunks of a stream."""
+    message: Any = None
     for chunk in model.stream("?"):
-        whole = chunk if whole is None else whole + chunk
-    return whole
+        message = chunk if message is None else message + chunk
+    return message
 
 
 def usage_metadata(message: AIMessage) -> tuple[int, int, int]:
@@ -292,7 +294,7 @@ def test_langchain_openai_reads_responses(serve, streamed):
 
 @pytest.mark.parametrize("by_responses", [True, False])
 def test_langchain_openai_calls_tools_and_answers_them(serve, by_responses):
-    server, _ = serve(CALLS, lambda question: [Say(question.text)])
+    server, _ = serve(CALLS, lambda request: [Say(request.text)])
     model: Any = langchain(server, use_responses_api=by_responses).bind_tools(FUNCTIONS)
     sent = model.invoke("?")
     assert [(call["name"], call["args"]) for call in sent.tool_calls] == [
@@ -305,7 +307,7 @@ def test_langchain_openai_calls_tools_and_answers_them(serve, by_responses):
 
 @pytest.mark.parametrize("events", ["reasoning_text", "reasoning_summary_text"])
 def test_langchain_openai_reads_older_reasoning_events(events):
-    """It knows these alone, which is why the emulator can speak them."""
+    """langchain-openai knows only the older names, so the emulator can send them."""
     with EmulatorServer(responder=Script(ANSWER), reasoning_events=events) as server:
         model = langchain(server, use_responses_api=True, extra_body=THINKING)
         message = total(model.bind_tools(TOOLS))
