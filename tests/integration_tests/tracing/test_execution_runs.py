@@ -197,9 +197,9 @@ def test_interrupted_answer_ends_open_tool_runs(name):
     assert "broke off" in tool_run.error
 
 
-def test_abandoned_stream_ends_open_tool_runs(service):
+def test_abandoned_stream_ends_open_tool_runs(mock_service):
     collector = RunCollectorCallbackHandler()
-    model = service(responses_streams.STREAMS["code in pieces"].body).model(api="responses")
+    model = mock_service(responses_streams.STREAMS["code in pieces"].body).model(api="responses")
     # The tool run starts after the first piece ("7*") was yielded, and is open at the second.
     for chunk in model.stream("?", {"callbacks": [collector]}):
         if any(block.get("args") == "*5" for block in chunk.content_blocks):
