@@ -82,7 +82,7 @@ bench: .venv/bench.installed
 
 # UPDATE_DOCS=1 also writes the table into docs/fault-handling.md.
 faults: .venv/dev.installed
-	@$(BIN)/python tests/support/fault_matrix.py
+	@$(BIN)/python tests/support/fault_table.py
 
 load: .venv/dev.installed
 	$(BIN)/python tests/load/load.py $(SIZE)

@@ -1,6 +1,6 @@
-"""A chain as one writes it: prompt, model, parser; streamed, with the code that ran.
+"""A chain of prompt, model and parser, streamed; and a message with the code that ran.
 
-Run it with DASHSCOPE_API_KEY set, or without: then it asks the emulator.
+Uses the service if DASHSCOPE_API_KEY is set, otherwise the emulator.
 """
 
 import os
@@ -31,4 +31,4 @@ with ExitStack() as stack:
     message = (prompt | model).invoke({"base": 7, "n": 5})
     for execution in code_executions(message):
         print("ran:", execution["code"])
-    print("counted:", plugin_counts(message))
+    print("plugin counts:", plugin_counts(message))

@@ -1,6 +1,6 @@
 """The command line: `python -m langchain_qwen_ci "question"` shows reasoning, code and answer.
 
-Exit codes: 0 answered, 1 the call failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the call failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.version:
         print(_versions())
         return 0
-    question = arguments.question or _read_stdin()
+    question = arguments.question
+    if not question and not sys.stdin.isatty():
+        question = sys.stdin.read().strip()
     if not question:
         parser.error("no question: pass one, or write it to standard input")
     try:
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning without its place in the code, which does not help a user of a program."""
+    """Print a warning without file name and line, which do not help a user of the command."""
     print(f"Warning: {escape_unprintable(str(message))}", file=sys.stderr)
 
 
@@ -114,10 +116,6 @@ def _versions() -> str:
     return "\n".join(lines)
 
 
-def _read_stdin() -> str:
-    return "" if sys.stdin.isatty() else sys.stdin.read().strip()
-
-
 def _model(arguments: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInterpreter:
     if os.environ.get("DASHSCOPE_API_KEY") or os.environ.get("DASHSCOPE_BASE_URL"):
         model = ChatQwenCodeInterpreter(model=arguments.model, api=arguments.api)
@@ -148,17 +146,17 @@ def _run_question(model: ChatQwenCodeInterpreter, question: str, display: Displa
 
 
 class Display(Protocol):
-    """Shows an answer."""
+    """Prints an answer while it is received."""
 
     def show(self, chunk: AIMessageChunk) -> None:
-        """Show a chunk."""
+        """Print the content of a chunk."""
 
     def end(self, message: AIMessage) -> None:
-        """Show the facts that are known at the end."""
+        """Print what is known only at the end: counts, usage and finish reason."""
 
 
 class _JsonDisplay:
-    """Prints one JSON document, for other programs."""
+    """Prints one JSON document at the end, for other programs."""
 
     def show(self, chunk: AIMessageChunk) -> None:
         pass

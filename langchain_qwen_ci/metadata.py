@@ -1,4 +1,4 @@
-"""What the package adds to a message, and functions that read it."""
+"""The data that the package adds to a message, and functions that read it."""
 
 from __future__ import annotations
 

@@ -6,33 +6,38 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from mock_service import Service
+from mock_service import Answer, MockService
 
-# A process in the background of a shell ignores Ctrl-C, and so do the processes that it starts.
+# A shell starts background processes with SIGINT ignored, and their children inherit that. The
+# tests of Ctrl-C need Python's handler.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def service() -> Callable[..., Service]:
-    """`service(answer, …)`: each request gets the next answer, the last one again and again."""
-    return lambda *answers: Service(list(answers))
+def mock_service() -> Callable[..., MockService]:
+    """Build a `MockService`: `mock_service(first_answer, second_answer)`."""
+
+    def build(*answers: Answer) -> MockService:
+        return MockService(list(answers))
+
+    return build
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("API_KEY", "BASE_URL", "REGION", "WORKSPACE"):
         monkeypatch.delenv(f"DASHSCOPE_{name}", raising=False)
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Retries wait no time here; what they would have waited is recorded."""
+def recorded_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits before retries in seconds; they are recorded and take no time."""
     recorded: list[float] = []
 
-    async def asleep(seconds: float) -> None:
+    async def record(seconds: float) -> None:
         recorded.append(seconds)
 
     monkeypatch.setattr("langchain_qwen_ci.http.exchanges.time.sleep", recorded.append)
-    monkeypatch.setattr("langchain_qwen_ci.http.exchanges.asyncio.sleep", asleep)
+    monkeypatch.setattr("langchain_qwen_ci.http.exchanges.asyncio.sleep", record)
     return recorded

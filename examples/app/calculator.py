@@ -1,6 +1,6 @@
-"""Small talk is answered without the code interpreter; what is to be computed, with it.
+"""A graph that answers calculations with the code interpreter and small talk without it.
 
-With DASHSCOPE_API_KEY set it asks the service, and without it an emulator that it starts.
+Uses the service if DASHSCOPE_API_KEY is set; otherwise it starts an emulator.
 """
 
 import atexit
@@ -22,14 +22,14 @@ from langchain_qwen_ci import (
 from langchain_qwen_ci.graph import Budget, CodeExecutionsTransformer
 
 
-class ModelRequest(TypedDict):
-    """What a client sends: none of the counts that the budget goes by."""
+class InputState(TypedDict):
+    """The input: messages only, so that a client cannot change the counts of the budget."""
 
     messages: list[AnyMessage]
 
 
-class Answer(TypedDict):
-    """What it gets."""
+class OutputState(TypedDict):
+    """The output."""
 
     messages: list[AnyMessage]
     code_executions: list[CodeExecution]
@@ -50,7 +50,7 @@ COMPUTABLE = re.compile(r"\d|```|comput|calculat|divide|multipl|percent", re.IGN
 
 
 def route(state: CodeInterpreterState) -> Literal["compute", "talk"]:
-    """By words, which costs nothing. A model could decide as well."""
+    """Choose the node by keywords, without a request. A model could decide as well."""
     return "compute" if COMPUTABLE.search(state["messages"][-1].text) else "talk"
 
 
@@ -59,13 +59,13 @@ compute = QwenCodeInterpreterNode(
     model,
     name="compute",
     system_prompt="Compute, do not guess.",
-    budget=Budget(executions=20),  # in one thread
+    budget=Budget(executions=20),  # for each thread
 )
 talk = QwenCodeInterpreterNode(model.bind(enable_code_interpreter=False), name="talk")
 
-builder = StateGraph(CodeInterpreterState, input_schema=ModelRequest, output_schema=Answer)
+builder = StateGraph(CodeInterpreterState, input_schema=InputState, output_schema=OutputState)
 builder.add_node(compute, retry_policy=QWEN_RETRY_POLICY)
 builder.add_node(talk, retry_policy=QWEN_RETRY_POLICY)
 builder.add_conditional_edges(START, route)
-# The server brings the checkpointer. The transformer has v3 streams tell of executions, too.
+# The server adds the checkpointer. The transformer adds execution events to v3 streams.
 graph = builder.compile(transformers=[CodeExecutionsTransformer])

@@ -67,7 +67,7 @@ class Call:
         self, events: Generator[Event], observers: tuple[EventObserver, ...]
     ) -> Generator[Event]:
         for event in events:
-            yield event  # the reader adds it to the builder before it asks for the next one
+            yield event  # the reader adds it to the builder before it requests the next event
             for observer in observers:
                 observer.on_event(event, self.builder)
 

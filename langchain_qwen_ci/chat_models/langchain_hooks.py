@@ -218,7 +218,7 @@ class LangChainHooks(BaseChatModel):
 
     # The hook behind `stream_events(version="v3")` (langchain-core 1.6 to 1.8). Without it
     # LangChain converts chunks, and closes every block only at the end of the message: code would
-    # not be live.
+    # arrive only after it has run.
 
     def _stream_chat_model_events(
         self,

@@ -1,7 +1,8 @@
 """Faults that can be injected, one for each request, encoded for each API.
 
-Some faults replace the answer. The others let `after` frames pass first; an answer that is not
-streamed is a single frame, which they affect whatever `after` is. Error codes are those of the
+`Status`, `ErrorBody` and `FailedResponse` replace the answer. The others take effect when `after`
+frames have been sent; an answer that is not streamed is a single frame, which they affect whatever
+`after` is. Error codes are those of the
 native API; the other APIs translate the codes that they know.
 """
 
@@ -12,32 +13,36 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from langchain_qwen_ci.emulator.request_rules import ServiceError
+from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from langchain_qwen_ci.emulator.wires.interface import ResponseEncoder
 
-_SORRY = "An internal error has occurred, please try again later."
+_DEFAULT_MESSAGE = "An internal error has occurred, please try again later."
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Answer with an HTTP status and an error body, before anything runs."""
+    """Answer with an HTTP status and an error body, before anything runs.
+
+    Attributes:
+        headers: further headers of the response, such as "retry-after".
+    """
 
     status: int
     code: str = "InternalError"
-    message: str = _SORRY
+    message: str = _DEFAULT_MESSAGE
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """Answer 200 with a JSON body that holds an error, also to a streaming request."""
+    """Answer HTTP 200 with an error as the JSON body, also to a streaming request."""
 
     code: str = "InternalError"
-    message: str = _SORRY
+    message: str = _DEFAULT_MESSAGE
 
     @property
     def error(self) -> ServiceError:
@@ -46,7 +51,7 @@ class ErrorBody:
 
 @dataclass(frozen=True, slots=True)
 class FailedResponse:
-    """Answer 200 with a failed response, as the Responses API does for a rate limit.
+    """Answer HTTP 200 with a failed response, as the Responses API does for a rate limit.
 
     A stream starts normally and then reports the failure; an answer that is not streamed is a JSON
     body with an error.
@@ -63,14 +68,18 @@ class FailedResponse:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """Send an error frame in a 200 stream; an answer that is not streamed has the HTTP status of
-    the error.
+    """Send an error frame in a stream with HTTP status 200, and end the stream.
+
+    An answer that is not streamed is an error response with the HTTP status of this error.
+
+    Attributes:
+        after: number of frames that are sent before.
     """
 
     after: int
     status: int = 500
     code: str = "InternalError"
-    message: str = _SORRY
+    message: str = _DEFAULT_MESSAGE
 
     @property
     def error(self) -> ServiceError:
@@ -79,7 +88,12 @@ class ErrorFrame:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the body early, this many bytes into the next frame."""
+    """End the body early.
+
+    Attributes:
+        after: number of complete frames that are sent before.
+        bytes_into_next: number of bytes of the next frame that are sent as well.
+    """
 
     after: int
     bytes_into_next: int = 0
@@ -87,14 +101,23 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Close the connection in the middle of the body."""
+    """Close the connection in the middle of the body.
+
+    Attributes:
+        after: number of frames that are sent before.
+    """
 
     after: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Send nothing for this many seconds, then continue."""
+    """Pause the stream, then continue it.
+
+    Attributes:
+        after: number of frames that are sent before.
+        seconds: length of the pause.
+    """
 
     after: int
     seconds: float
@@ -102,7 +125,12 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Send bytes that are not a frame of the API, and end the body."""
+    """Send bytes that are not a frame of the API, and end the body.
+
+    Attributes:
+        after: number of frames that are sent before.
+        data: the bytes; an empty line is added.
+    """
 
     after: int
     data: bytes = b'data:{"output":\n\n'
@@ -111,21 +139,21 @@ class Garbage:
 Fault = Status | ErrorBody | FailedResponse | ErrorFrame | Cut | Reset | Stall | Garbage
 
 
-class ConnectionBroken(Exception):  # noqa: N818  # an order to the server, not an error of it
-    """Raised in a body to make the server close the connection; see `Reset`."""
+class ConnectionBroken(Exception):  # noqa: N818  # not an error of the emulator
+    """Raised inside a response body, so that uvicorn closes the connection; see `Reset`."""
 
 
-def as_single_chunk(fault: Fault | None) -> Fault | None:
-    """Return the fault so that it affects the first frame."""
+def moved_to_first_frame(fault: Fault) -> Fault:
+    """Return the fault of an answer that is not streamed, which is a single frame."""
     return replace(fault, after=0) if isinstance(fault, Cut | Reset | Stall | Garbage) else fault
 
 
 async def with_fault(
     frames: AsyncGenerator[bytes], fault: Fault | None, encoder: ResponseEncoder
 ) -> AsyncGenerator[bytes]:
-    """Yield the frames of an answer with a fault."""
+    """Yield the frames of an answer until the fault ends them; None yields all."""
     async with aclosing(frames):
-        after = getattr(fault, "after", None)
+        after = getattr(fault, "after", None)  # a fault without it has replaced the answer
         sent = 0
         async for frame in frames:
             if sent != after:
@@ -147,6 +175,6 @@ async def with_fault(
                     yield frame[:bytes_into_next]
                     return
                 case Reset():
-                    # The event loop sends the earlier frames only after it was given control.
+                    # Let the event loop send the earlier frames before the connection is closed.
                     await asyncio.sleep(0)
                     raise ConnectionBroken

@@ -1,6 +1,6 @@
 """Runs code in pydantic-monty, a Python interpreter without files, network or processes.
 
-Each worker is a separate process, so that neither an endless loop nor a crash affects the server.
+Each worker is a separate process, so that an endless loop or a crash does not affect the server.
 Monty supports a useful part of Python (math, json, re, datetime, decimal, itertools, classes), not
 numpy.
 """
@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 
     from pydantic_monty import MontySession
 
-_WORKERS = 16
+_WORKERS = 16  # programs that run at the same time; started when needed
 _TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one run: seconds, bytes of memory, and characters of output."""
+    """Limits of one program. A program that exceeds them fails; output is truncated.
+
+    Attributes:
+        seconds: maximum run time.
+        memory: maximum bytes of memory.
+        output: maximum characters of output.
+    """
 
     seconds: float = 5.0
     memory: int = 256 * 1024 * 1024
@@ -67,35 +73,38 @@ class Sandbox:
         self.pool.__exit__(kind, error, traceback)
 
     def session(self) -> Session:
-        """Return the session of one request; a program finds what earlier ones have defined."""
+        """Return the session of one request, in which programs share their variables."""
         return Session(self)
 
 
 class Session:
     """Runs the code of one request.
 
-    It uses a worker only while a program runs and stores what the program has defined. Otherwise a
-    slow stream would keep a worker from all other requests.
+    It uses a worker only while a program runs, and stores the variables between programs. A worker
+    for the whole request would be unavailable to others while a slow stream is sent.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._defined: bytes | None = None
+        self._variables: bytes | None = None
 
     async def run(self, code: str) -> Result:
-        """Run code as a REPL does: return its output, then its last value unless that is None."""
+        """Run code as a REPL does.
+
+        Returns:
+            What the code printed, followed by its last value unless that is None.
+        """
         sandbox = self._sandbox
         async with sandbox.free:
-            program = _Program(sandbox, code, self._defined)
+            program = _Program(sandbox, code, self._variables)
             loop = asyncio.get_running_loop()
             running = loop.run_in_executor(sandbox.threads, program.run)
             try:
-                result, self._defined = await asyncio.shield(running)
+                result, self._variables = await asyncio.shield(running)
             except asyncio.CancelledError:  # the client has disconnected
                 program.stop()
-                await asyncio.gather(
-                    running, return_exceptions=True
-                )  # wait until its worker is free
+                # The semaphore may be released only when the worker and its thread are free.
+                await asyncio.gather(running, return_exceptions=True)
                 raise
         return result
 
@@ -103,81 +112,81 @@ class Session:
 class _Program:
     """One run of code in a thread; it can be stopped from another thread."""
 
-    def __init__(self, sandbox: Sandbox, code: str, defined: bytes | None) -> None:
+    def __init__(self, sandbox: Sandbox, code: str, variables: bytes | None) -> None:
         self._sandbox = sandbox
         self._code = code
-        self._defined = defined
-        self._changing = threading.Lock()
+        self._variables = variables
+        self._lock = threading.Lock()
         self._process: int | None = None  # the worker's process id, while it runs this program
         self._stopped = False
 
     def run(self) -> tuple[Result, bytes | None]:
-        """Return the result, and the dump of what is defined afterwards."""
+        """Return the result, and the dump of the variables afterwards."""
         limits = self._sandbox.limits
         result = None
         try:
             with self._sandbox.pool.checkout(
                 limits={"max_feed_duration_secs": limits.seconds, "max_memory": limits.memory}
             ) as worker:
-                if self._defined is not None:
-                    worker.load_session(self._defined)
-                with self._taken(worker):
+                if self._variables is not None:
+                    worker.load_session(self._variables)
+                with self._stoppable(worker):
                     result = (
                         Result("") if self._stopped else _run(worker, self._code, limits.output)
                     )
                 crashed = worker.worker_pid is None
-                return result, self._defined if crashed else worker.dump()
+                return result, self._variables if crashed else worker.dump()
         except MontyError as error:  # the worker crashed before or after the run
-            return result or Result(_trace(error), failed=True), self._defined
+            return result or Result(_monty_traceback(error), failed=True), self._variables
 
     @contextmanager
-    def _taken(self, worker: MontySession) -> Iterator[None]:
-        with self._changing:
+    def _stoppable(self, worker: MontySession) -> Iterator[None]:
+        """Let `stop` terminate the worker inside the block, and not when it has other work."""
+        with self._lock:
             self._process = worker.worker_pid
         try:
             yield
         finally:
-            with self._changing:
+            with self._lock:
                 self._process = None
 
     def stop(self) -> None:
         """Terminate the worker process; monty itself can stop a worker only between runs."""
-        with self._changing:
+        with self._lock:
             self._stopped = True
             if self._process is not None:
                 with suppress(ProcessLookupError):  # the worker has crashed already
                     os.kill(self._process, signal.SIGTERM)
 
 
-def _run(worker: MontySession, code: str, most: int) -> Result:
-    printed = CollectString(max_bytes=4 * most)  # a character has up to 4 bytes
+def _run(worker: MontySession, code: str, max_output: int) -> Result:
+    printed = CollectString(max_bytes=4 * max_output)  # a character has up to 4 bytes
     try:
         value = worker.feed_run(code, print_callback=printed)
-        return Result(_cut(printed.output + _echo(value), most))
+        echo = "" if value is None else repr(value)
+        return Result(_truncate(printed.output + echo, max_output))
     except MontyError as error:
-        return Result(_cut(printed.output, most) + _trace(error), failed=True)
+        return Result(_truncate(printed.output, max_output) + _monty_traceback(error), failed=True)
     except (ValueError, RecursionError) as error:
         # The value cannot be formatted: Python does not print integers of more than 4300 digits.
-        return Result(_cut(printed.output, most) + _traced(error), failed=True)
+        output = _truncate(printed.output, max_output)
+        return Result(output + _one_line_traceback(error), failed=True)
 
 
-def _echo(value: object) -> str:
-    return "" if value is None else repr(value)
+def _truncate(output: str, limit: int) -> str:
+    excess = len(output) - limit
+    return output if excess <= 0 else f"{output[:limit]}… ({excess} more)\n"
 
 
-def _cut(output: str, most: int) -> str:
-    return output if len(output) <= most else f"{output[:most]}… ({len(output) - most} more)\n"
-
-
-def _trace(error: MontyError) -> str:
-    # A worker that crashed or reached a limit has a message and no traceback.
+def _monty_traceback(error: MontyError) -> str:
+    # An error of a worker that crashed or reached a limit has a message and no traceback.
     display = getattr(error, "display", None)
-    shown = str(display(format="traceback")) if display else ""
-    return shown if shown.startswith(_TRACEBACK) else _traced(error)
+    text = str(display(format="traceback")) if display else ""
+    return text if text.startswith(_TRACEBACK) else _one_line_traceback(error)
 
 
-def _traced(error: Exception) -> str:
-    # Format an error as Python does, because a failed program is recognised by its traceback.
+def _one_line_traceback(error: Exception) -> str:
+    # Clients recognise a failed program by its traceback, so every error has one.
     text = str(error)
     name = type(error).__name__
     return f"{_TRACEBACK}\n{text if text.partition(':')[0].isidentifier() else f'{name}: {text}'}"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.responders.responder import Responder
 
 _HOST = "127.0.0.1"
-_START_SECONDS = 10.0
+_STOP_TIMEOUT_SECONDS = 10.0
+# All methods reach the endpoint, so that a wrong one gets an error in the service's format.
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
@@ -37,15 +38,15 @@ class EmulatorServer:
 
     Args:
         responder: decides the answers: a `Script`, a `Planner` (default), or your own `Responder`.
-        pace: seconds between two frames.
+        pace: seconds between two frames of a stream.
         api_key: the only accepted key; None accepts every key.
         faults: faults for the first requests, in order; None leaves a request unchanged. Or a
             function that returns the fault of a request, for concurrent requests, which have no
             order.
-        limits: limits of the programs that run.
+        limits: limits of each program that runs.
         reasoning_events: the event name of reasoning on Responses: "reasoning_text", or the older
             "reasoning_summary_text".
-        port: 0 chooses a free one.
+        port: the port to listen on; 0 chooses a free one.
 
     Attributes:
         url: `http://127.0.0.1:PORT`; set when the server starts.
@@ -74,14 +75,15 @@ class EmulatorServer:
         port: int = 0,
     ) -> None:
         if reasoning_events not in get_args(ReasoningEvents):
-            raise ValueError(f"reasoning_events {reasoning_events!r} is none of its names.")
+            names = " or ".join(map(repr, get_args(ReasoningEvents)))
+            raise ValueError(f"reasoning_events must be {names}; {reasoning_events!r} is none.")
         self.requests: list[RecordedRequest] = []
         self.url = ""
         self._responder = responder or Planner()
         self._pace = pace
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
-        self._fault_of = faults if callable(faults) else _no_fault
+        self._fault_function = faults if callable(faults) else None
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
         self._port = port
@@ -111,16 +113,18 @@ class EmulatorServer:
             RuntimeError: the server is already running.
         """
         if self._server is not None:
-            raise RuntimeError(f"The emulator is running already, at {self.url}.")
+            raise RuntimeError(f"The emulator is already running, at {self.url}.")
         listener = socket.create_server((_HOST, self._port))
-        # asyncio sets TCP_NODELAY only on sockets whose protocol number is TCP's, and that of
-        # `create_server` is 0. Without it each response waits about 40 ms for a delayed ACK.
+        # Without TCP_NODELAY each response waits about 40 ms for a delayed ACK. asyncio sets it
+        # only on sockets with TCP's protocol number, and `create_server` sets the number 0.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
         sandbox = Sandbox(self._limits)
         wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events))
         endpoint = Endpoint(self, sandbox, wires)
         app = Starlette(routes=[Route("/{path:path}", endpoint.respond, methods=_METHODS)])
+        # The application has no code for startup or shutdown. uvicorn must not log into the output
+        # of the user's tests.
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
         self._server = _Uvicorn(config)
         self._thread = threading.Thread(
@@ -137,12 +141,17 @@ class EmulatorServer:
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = self._server.force_exit = True
-        self._thread.join(_START_SECONDS)
+        self._thread.join(_STOP_TIMEOUT_SECONDS)
         self._server = self._thread = None
 
     def take_fault(self, received: RecordedRequest) -> Fault | None:
-        """Return the fault for a request that was just received."""
-        return self._faults.popleft() if self._faults else self._fault_of(received)
+        """Return the fault for a request that was just received; None for no fault.
+
+        Faults in order come before the function, so that `inject_fault` always has an effect.
+        """
+        if self._faults:
+            return self._faults.popleft()
+        return self._fault_function(received) if self._fault_function else None
 
     def accepts(self, authorization: str) -> bool:
         """Return whether the key of a request is accepted."""
@@ -158,13 +167,10 @@ class EmulatorServer:
         return self._pace
 
 
-def _no_fault(_: RecordedRequest) -> None:
-    return None
-
-
 class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Since Python 3.12, closing a server waits for its connections, so they are closed first.
+        # Since Python 3.12, closing a server waits until its connections are closed by the clients,
+        # so they are closed here first.
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
@@ -172,10 +178,11 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def _serve(server: uvicorn.Server, sandbox: Sandbox, listener: socket.socket) -> None:
+    """Serve until the server is stopped, then cancel what is still running."""
     async with sandbox:
         with listener:
             await server.serve(sockets=[listener])
-        # Cancel open streams, so that the sandbox stops their programs.
+        # A cancelled request stops its program; otherwise the sandbox would wait for it.
         requests = asyncio.all_tasks() - {asyncio.current_task()}
         for request in requests:
             request.cancel()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.responders.responder import Result
 
+# At most one word, and of long words (URLs, text without spaces) a part.
 _PIECE = re.compile(r"\s*\S{1,12}|\s+")
-_CHARACTERS_PER_TOKEN = 4
-# Tokens of the service's own prompts; with the interpreter about 800 over two inferences.
+_CHARACTERS_PER_TOKEN = 4  # a usual average
+# Tokens of the service's own prompts in each inference; with the interpreter they are reported to
+# be about 800 in a request of several inferences.
 _PROMPT_TOKENS = 10
 _INTERPRETER_TOKENS = 270
 
@@ -24,12 +26,15 @@ class TokenUsage:
     """The token counts of one answer, the same for all APIs.
 
     Attributes:
+        input: input tokens, summed over all inferences.
+        output: output tokens, including the reasoning.
+        reasoning: reasoning tokens.
         counts: number of calls of each tool of the service, by name.
     """
 
     def __init__(self, prompt: str, *, interpreter: bool) -> None:
-        own = _PROMPT_TOKENS + (_INTERPRETER_TOKENS if interpreter else 0)
-        self._prompt = len(prompt) // _CHARACTERS_PER_TOKEN + own
+        service_prompt = _PROMPT_TOKENS + (_INTERPRETER_TOKENS if interpreter else 0)
+        self._prompt = len(prompt) // _CHARACTERS_PER_TOKEN + service_prompt
         self.input = self._prompt
         self.output = 0
         self.reasoning = 0
@@ -57,7 +62,7 @@ class TokenUsage:
         self.counts[tool] = self.counts.get(tool, 0) + 1
 
     def start_inference(self, result: Result | str) -> None:
-        """Count the input of the next inference: everything so far and the result of a tool."""
+        """Count the input of the next inference: the prompt, the output and the tool's result."""
         output = result if isinstance(result, str) else result.output
         self.input += self._prompt + self.output + len(output) // _CHARACTERS_PER_TOKEN
 

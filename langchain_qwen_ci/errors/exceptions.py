@@ -111,6 +111,7 @@ class QwenAPIError(QwenError):
     """
 
     advice = ""
+    """What the user can do; appended to the message."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""LangGraph: the node, its state and reducers, its retry policy, budgets and live events."""
+"""LangGraph: the node, its state and reducers, its retry policy, budgets and stream events."""
 
 from langchain_qwen_ci.graph.budget import Budget
 from langchain_qwen_ci.graph.node import QwenCodeInterpreterNode

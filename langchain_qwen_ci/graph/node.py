@@ -20,14 +20,8 @@ from typing_extensions import TypedDict
 from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph.budget import Budget
 from langchain_qwen_ci.graph.history import prepare_history
-from langchain_qwen_ci.graph.state import (
-    NodeInput,
-    channels_from_message,
-)
-from langchain_qwen_ci.graph.streaming import (
-    in_graph_run,
-    stream_code_executions,
-)
+from langchain_qwen_ci.graph.state import NodeInput, channels_from_message
+from langchain_qwen_ci.graph.streaming import in_graph_run, stream_code_executions
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.request.tools import ToolSet
@@ -74,7 +68,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         builder.add_node(QwenCodeInterpreterNode(ChatQwenCodeInterpreter()))
         builder.add_edge(START, "code_interpreter")
         graph = builder.compile()
-        graph.invoke({"messages": [("user", "What is 7 to the power of 5?")]})
+        graph.invoke({"messages": [HumanMessage("What is 7 to the power of 5?")]})
         ```
 
     Raises:
@@ -216,8 +210,8 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
 
         schema = TypedDict("NodeInput", hints)  # type: ignore[misc]  # the key is dynamic
         call.__annotations__ = {"state": schema, "config": RunnableConfig}
-        # Calling the node still uses the method of the class; only `add_node` looks at the
-        # instance.
+        # Python looks up `__call__` on the class when it calls the node; `add_node` reads the
+        # annotations from the instance.
         setattr(self, "__call__", MethodType(call, self))  # noqa: B010
 
 
@@ -233,8 +227,7 @@ class _NodeRun:
 
     @contextmanager
     def errors_to_message(self) -> Iterator[None]:
-        """Convert an error to a message if `on_error` says so, and always if a limit was
-        reached."""
+        """Convert an error to a message if `on_error` is "message" or a limit was reached."""
         try:
             yield
         except QwenError as error:

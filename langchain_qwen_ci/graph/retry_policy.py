@@ -1,4 +1,4 @@
-"""A LangGraph retry policy that asks the error itself."""
+"""A LangGraph retry policy that reads `is_retryable` of model errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 _langgraph_default = cast("Callable[[Exception], bool]", RetryPolicy().retry_on)
 
 
-def _may_succeed_later(error: Exception) -> bool:
-    # Errors that are not model errors are left to LangGraph's default.
+def _should_retry(error: Exception) -> bool:
+    # `is_retryable` is defined for model errors only.
     return error.is_retryable if isinstance(error, ModelError) else _langgraph_default(error)
 
 
-QWEN_RETRY_POLICY = RetryPolicy(retry_on=_may_succeed_later)
-"""A policy for `add_node(retry_policy=…)` that retries errors with `is_retryable`.
+QWEN_RETRY_POLICY = RetryPolicy(retry_on=_should_retry)
+"""A policy for `add_node(retry_policy=…)` that retries model errors with `is_retryable`.
 
-LangGraph's default policy retries network errors only, not rate limits. This policy also repeats a
-request whose answer was interrupted; its code may then run twice.
+LangGraph's default policy (langgraph 1.2) does not read `is_retryable`. It retries every exception
+except some built-in classes, such as `ValueError` and `OSError`. So it would also retry permanent
+errors that are not of these classes: a `QwenAPIError` with an unknown error code, or an
+authentication error of a fallback model of another provider.
+
+Both policies also retry an interrupted answer; its code may then run twice.
 """

@@ -117,6 +117,8 @@ def call_flow(
         try:
             yield from _attempt(wire, request, decoder, policy, deadline)
         except QwenError as error:
+            # The interrupted read fails with some other error, which would hide the reason. An
+            # error of the service, or a limit on its bytes, is not caused by the deadline.
             if deadline.expired and not isinstance(error, QwenAPIError | QwenAnswerLimitError):
                 raise QwenTimeoutError(
                     f"The call took longer than total_timeout ({policy.total_timeout} s). Pass a "
@@ -129,6 +131,7 @@ def call_flow(
                 answer_started=decoder.started,
                 retry_cut_answers=policy.retry_cut_answers,
             )
+            # A wait beyond the deadline would replace this error by a less useful timeout.
             if wait is None or not deadline.allows(wait):
                 raise
             logger.info("Trying again in %.1f s: %s", wait, error)
@@ -177,6 +180,8 @@ def _read_events(
         if decoder.ended:
             yield _DRAIN
             return
+        # Chunks that arrive in time for every read can still exceed the deadline. After the
+        # terminal event the rest is read, because usage may follow it.
         if deadline.expired and not decoder.finished:
             return
 

@@ -86,6 +86,7 @@ class SyncClient:
                 self._client = httpx.Client(
                     verify=_CERTIFICATES.read(), limits=_LIMITS, mounts=_NO_PROXY
                 )
+                # Sockets of a client that is collected without a close cause a ResourceWarning.
                 self._finalizer = weakref.finalize(self, self._client.close)
             return self._client
 
@@ -119,7 +120,7 @@ class AsyncClientPerLoop:
         if client := self._open_client(loop):
             return client
         certificates = await _CERTIFICATES.aread()
-        if client := self._open_client(loop):  # built by another call in the meantime
+        if client := self._open_client(loop):  # another call built it during the await
             return client
         # Iterate over a copy: other threads use this owner in their own loops at the same time.
         for ended_loop in [known for known in tuple(self._clients) if known.is_closed()]:
@@ -158,7 +159,7 @@ class _CachedClient:
         self._closing: asyncio.Future[None] | None = None
 
     def schedule_close(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the client soon; callable from any thread, where the owner is collected."""
+        """Close the client after a delay. May be called in any thread: the garbage collector's."""
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(loop.call_later, _CLOSE_DELAY_SECONDS, self._start_closing)
 
@@ -169,6 +170,7 @@ class _CachedClient:
 
     async def close(self) -> None:
         """Close the client, or wait until it is closed."""
+        # Shielded, because the owner and the loop may await the same task, and one be cancelled.
         await asyncio.shield(self._start_closing())
 
     def _start_closing(self) -> asyncio.Future[None]:
@@ -182,10 +184,9 @@ class _LoopClients:
     """The open clients of one event loop, closed when the loop ends.
 
     asyncio reports the end of a loop to async generators only (`asyncio.run` and pytest's loops
-    call `shutdown_asyncgens`), so one async generator for each loop waits for it. This class
-    references
-    it, and no call does: a generator that is collected just before the loop ends is closed too
-    late.
+    call `shutdown_asyncgens`), so one async generator for each loop waits for it. `_by_loop`
+    references the generator, and no call does: asyncio closes a generator that is collected just
+    before the loop ends in a task, for which it is too late then.
     """
 
     _by_loop: ClassVar[dict[asyncio.AbstractEventLoop, _LoopClients]] = {}

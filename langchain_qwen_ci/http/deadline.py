@@ -18,6 +18,7 @@ class Deadline:
     @property
     def remaining(self) -> float | None:
         """Seconds until the deadline, at least 0.001; None without a deadline."""
+        # A timeout of 0 would make a socket non-blocking, and a negative one is a ValueError.
         return None if self._end is None else max(self._end - time.monotonic(), 0.001)
 
     @property

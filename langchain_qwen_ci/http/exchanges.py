@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import WireRequest
 
-# Maximum time to read the rest of a body after all events were received.
+# Maximum time to read the rest of a body after all events were received. httpcore reuses a
+# connection only if its response was read to the end.
 _DRAIN_SECONDS = 2.0
 
 
@@ -67,6 +68,8 @@ class SyncExchange:
             return self._send(wire_request)
         self._response = response
         self._set_timer(self._deadline)
+        # Raw bytes, because `content_encoding` decompresses. A mock transport's response that was
+        # built from bytes has been read and decompressed already; it has no raw bytes.
         consumed = response.is_stream_consumed
         self._body = response.iter_bytes() if consumed else response.iter_raw()
         return self._address.on_response(response, self._deadline)
@@ -122,6 +125,7 @@ def _shutdown_socket(response: httpx.Response) -> None:
     Closing a socket does not wake a thread.
     """
     connection = socket_of(response)
+    # A connection of HTTP/2, which a user's client may enable, also carries other requests.
     if connection is None or response.http_version == "HTTP/2":
         return
     if not response.is_closed:  # the connection of a closed response may serve another request
@@ -169,11 +173,13 @@ class AsyncExchange:
         return None
 
     async def _send(self, wire_request: WireRequest) -> ResponseHead:
+        # A loop's client is closed only in that loop, where nothing runs between the next two
+        # calls, so no retry with a new client is needed as in `SyncExchange._send`.
         client = await self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
         response = await client.send(request, stream=True, follow_redirects=False)
         self._response = response
-        consumed = response.is_stream_consumed
+        consumed = response.is_stream_consumed  # see `SyncExchange._send`
         self._body = response.aiter_bytes() if consumed else response.aiter_raw()
         return self._address.on_response(response, self._deadline)
 

@@ -52,7 +52,8 @@ def wait_before_retry(
 
 
 def _code_may_have_run(error: QwenError, *, answer_started: bool) -> bool:
-    # The service may also have run code for a request that it received and did not answer in time.
+    # A request that did not reach the service, or that it rejected, ran nothing. One that it
+    # received and did not answer in time may have run code.
     unanswered = isinstance(error.__cause__, httpx.ReadTimeout | httpx.WriteTimeout)
     return answer_started or unanswered or isinstance(error, QwenStreamError)
 

@@ -114,10 +114,12 @@ class ServiceAddress:
 
     def on_response(self, response: httpx.Response, deadline: Deadline) -> ResponseHead:
         """Prepare reading the body after the head of a response was received."""
-        # httpx reads the timeout of the body from the request's extensions. `timeout` was for the
-        # head; from here on the timeout between chunks applies.
+        # `timeout` was for the head; from here on the timeout between chunks applies. httpcore
+        # 1.0.9 reads it from the request's extensions when it starts to read the body.
         response.request.extensions["timeout"]["read"] = deadline.cap(self.chunk_timeout)
         connection = socket_of(response)
+        # Without keepalive the call works all the same. The socket may be closed already, and that
+        # of another transport may lack `setsockopt`.
         with suppress(OSError, AttributeError):
             for level, option, value in _KEEP_ALIVE if connection else ():
                 connection.setsockopt(level, option, value)
@@ -131,7 +133,7 @@ class ServiceAddress:
 
 
 def _is_header_safe(value: str) -> bool:
-    # Checked here, because h11 shows the value of an invalid header in its error message.
+    # Checked here, because the error message of h11 0.16 shows the value of an invalid header.
     return value.isascii() and value.replace("\t", " ").isprintable() and value == value.strip()
 
 

@@ -34,8 +34,7 @@ class ConnectionSettings(BaseModel):
 
     workspace: str | None = Field(default=None, repr=False)
     """Workspace id, sent as a header. Together with a region it also determines the host. Like the
-    key
-    it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`."""
+    key, it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`."""
 
     base_url: str | None = None
     """URL of the host, with or without `/api/v1`. Takes precedence over `region`. Default:
@@ -108,7 +107,7 @@ class ConnectionSettings(BaseModel):
         )
 
     def _transport(self) -> Transport:
-        """Return the transport for the current values of the fields, which can be changed."""
+        """Return the transport; build a new one if a field has changed since the last call."""
         arguments = (self._service_address(), self.http_client, self.http_async_client)
         if self._cached_transport is None or not self._cached_transport.matches(*arguments):
             self._cached_transport = Transport(*arguments)

@@ -38,6 +38,7 @@ class Transport:
         self._custom_async_client = http_async_client
         self._client = SyncClient()
         self._async_clients = AsyncClientPerLoop()
+        # Open calls, to interrupt them from `close`. Weak, so that an abandoned one is collected.
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
         _TRANSPORTS.add(self)
 

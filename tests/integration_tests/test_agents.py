@@ -1,4 +1,4 @@
-"""The interpreter beside tools: every request holds one of the two, and the task is solved."""
+"""Agents with function tools and the interpreter: each request has only item of the two."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ every_api = pytest.mark.parametrize("api", APIS)
 
 @tool
 def orders(year: int) -> str:
-    """The values of a year's orders."""
+    """Return the values of a year's orders."""
     return f"{year}: 12.5, 30.0, 17.25"
 
 
@@ -38,21 +38,21 @@ def qwen(server: EmulatorServer, api: str = "dashscope", **fields: Any) -> ChatQ
 
 
 def sent(server: EmulatorServer) -> list[tuple[list[str], bool]]:
-    """Of each request: the names of its function tools, and whether the interpreter is on."""
+    """Return the names of the function tools, and whether the interpreter is on, by request."""
     return [_sent({**r.body, **r.body.get("parameters", {})}) for r in server.requests]
 
 
 def _sent(body: dict[str, Any]) -> tuple[list[str], bool]:
     tools = body.get("tools", [])
-    switch = any(one["type"] == "code_interpreter" for one in tools)
+    has_interpreter = any(item["type"] == "code_interpreter" for item in tools)
     names = [
-        one.get("name") or one["function"]["name"] for one in tools if one["type"] == "function"
+        item.get("name") or item["function"]["name"] for item in tools if item["type"] == "function"
     ]
-    return names, switch or bool(body.get("enable_code_interpreter"))
+    return names, has_interpreter or bool(body.get("enable_code_interpreter"))
 
 
 def exclusive(requests: list[tuple[list[str], bool]]) -> bool:
-    return all(bool(names) != on for names, on in requests)
+    return bool(requests) and all(bool(names) != on for names, on in requests)
 
 
 ENTRY_POINTS = {

@@ -154,7 +154,7 @@ def test_control_characters_are_escaped(api: str):
         assert not {"\x07", "\x9b", "\u202e"} & set(displayed)
         assert "\x1b]" not in displayed
         assert "\x1b[2J" not in displayed
-    assert json.loads(document)["answer"] == f"{evil}done"  # for a program it is what it was
+    assert json.loads(document)["answer"] == f"{evil}done"  # JSON parsers undo the escapes
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[Any]:

@@ -47,21 +47,21 @@ PRINTED = {
         "It is sunny in Paris.",
         "ran: []",
     ],
-    "when_it_fails.py": [
-        "Told to slow down: 7**5 = 16807.\n  requests: 2",
-        "Broken off: The answer broke off",
+    "error_handling.py": [
+        "Retried after a rate limit: 7**5 = 16807.\n  requests: 2",
+        "Interrupted: The answer broke off",
         "  ran: 7**5",
-        "Asked again: 7**5 = 16807.\n  requests: 2",
-        "Too late: The call took longer than total_timeout (0.5 s).",
-        "  thought: ",
+        "Repeated after an interruption: 7**5 = 16807.\n  requests: 2",
+        "Timed out: The call took longer than total_timeout (0.5 s).",
+        "  reasoning: ",
     ],
-    "three_apis.py": [
+    "compare_apis.py": [
         "dashscope: 7**5 = 16807.",
         "responses: 7**5 = 16807.",
         "chat_completions: 7**5 = 16807.",
-        "ran: 7**5 → (not shown)",
+        "ran: 7**5 → (not returned)",
         "ran: 7**5 → 16807",
-        "as an object: Result(value=16807)",
+        "structured output: Result(value=16807)",
     ],
 }
 

@@ -1,4 +1,4 @@
-"""What is kept of a graph: places to keep it in, and how to compare what came back."""
+"""Checkpointers for each kind of storage, and functions that compare stored states."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 RANDOM_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?:-0)?")
 
 
-def strict() -> JsonPlusSerializer:
-    """What LANGGRAPH_STRICT_MSGPACK makes the default: no class but those known to be safe."""
+def strict_serializer() -> JsonPlusSerializer:
+    """Return the serializer that LANGGRAPH_STRICT_MSGPACK makes the default.
+
+    It loads only classes that are known to be safe.
+    """
     return JsonPlusSerializer(allowed_msgpack_modules=None)
 
 
 @contextmanager
 def saver(place: str, serde: JsonPlusSerializer | None = None) -> Iterator[Any]:
-    """A checkpointer that keeps in a place: "memory", a file's path, or PostgreSQL's address."""
-    serde = serde or strict()
+    """Open a checkpointer: "memory", the path of an SQLite file, or a PostgreSQL address."""
+    serde = serde or strict_serializer()
     if place == "memory":
         yield InMemorySaver(serde=serde)
     elif place.startswith("postgresql:"):
@@ -44,29 +47,29 @@ def saver(place: str, serde: JsonPlusSerializer | None = None) -> Iterator[Any]:
 
 @asynccontextmanager
 async def async_saver(place: str) -> AsyncIterator[Any]:
-    """`saver`, for asyncio."""
+    """Asynchronous form of `saver`."""
     if place == "memory":
-        yield InMemorySaver(serde=strict())
+        yield InMemorySaver(serde=strict_serializer())
     elif place.startswith("postgresql:"):
-        async with AsyncPostgresSaver.from_conn_string(place, serde=strict()) as postgres:
+        async with AsyncPostgresSaver.from_conn_string(
+            place, serde=strict_serializer()
+        ) as postgres:
             await postgres.setup()
             yield postgres
     else:
         async with AsyncSqliteSaver.from_conn_string(place) as sqlite:
-            sqlite.serde = strict()
+            sqlite.serde = strict_serializer()
             yield sqlite
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """A state with its messages as dictionaries, field by field."""
+    """Return a state with its messages as dictionaries."""
     return {**values, "messages": [message_to_dict(message) for message in values["messages"]]}
 
 
 def comparable(values: dict[str, Any]) -> dict[str, Any]:
-    """A state whose random ids are numbered as they first appear, to compare it with another's."""
-    observed: dict[str, str] = {}
+    """Return a state with its random ids replaced by numbers, in the order of their appearance."""
+    numbers: dict[str, str] = {}
     text = json.dumps(plain(values), sort_keys=True)
-    numbered = RANDOM_ID.sub(
-        lambda found: observed.setdefault(found[0], f"id {len(observed)}"), text
-    )
-    return json.loads(numbered)
+    text = RANDOM_ID.sub(lambda found: numbers.setdefault(found[0], f"id {len(numbers)}"), text)
+    return json.loads(text)

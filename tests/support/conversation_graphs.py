@@ -1,4 +1,4 @@
-"""Graphs to keep: a plain node asks two questions, one after the other or at once."""
+"""Graphs for tests of persistence: a plain node asks two questions, in turn or in parallel."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from langgraph.types import Send, interrupt
 from langchain_qwen_ci import ChatQwenCodeInterpreter, CodeInterpreterState, QwenCodeInterpreterNode
 
 QUESTIONS = ["What is 6 * 7?", "And divided by nothing?"]
-AT_ONCE = 3
+PARALLEL_RUNS = 3
 
 
 def ask(state: CodeInterpreterState) -> dict[str, Any]:
-    return {"messages": [HumanMessage(QUESTIONS[_asked(state)])]}
+    return {"messages": [HumanMessage(QUESTIONS[_question_count(state)])]}
 
 
-def ask_a_human(state: CodeInterpreterState) -> dict[str, Any]:
-    """The second question comes from outside."""
-    if _asked(state) == 0:
+def ask_by_interrupt(state: CodeInterpreterState) -> dict[str, Any]:
+    """Ask the first question; take the second one from an interrupt."""
+    if _question_count(state) == 0:
         return ask(state)
     return {"messages": [HumanMessage(interrupt("And now?"))]}
 
 
 def ask_and_wait(state: CodeInterpreterState) -> dict[str, Any]:
-    """The second question says that it is about to be asked, and waits until the process ends."""
-    if _asked(state) == 1:
+    """Before the second question, print "waits" and block until standard input closes."""
+    if _question_count(state) == 1:
         print("waits", flush=True)
         sys.stdin.read()
     return ask(state)
 
 
 def ask_again(state: CodeInterpreterState) -> str:
-    responded = sum(message.type == "ai" for message in state["messages"])
-    return "ask" if responded < len(QUESTIONS) else END
+    answers = sum(message.type == "ai" for message in state["messages"])
+    return "ask" if answers < len(QUESTIONS) else END
 
 
-def _asked(state: CodeInterpreterState) -> int:
+def _question_count(state: CodeInterpreterState) -> int:
     return sum(message.type == "human" for message in state["messages"])
 
 
-ASKING = {"alone": ask, "human": ask_a_human, "waiting": ask_and_wait}
+ASKING = {"alone": ask, "human": ask_by_interrupt, "waiting": ask_and_wait}
 
 
 def conversation(url: str, version: str | None = None, asking: str = "alone") -> Any:
-    """The graph, to be compiled. Its first answer comes by the native API, its second by Responses.
+    """Return a graph builder; the first answer uses the native API, the second one Responses.
 
     Args:
-        url: of an emulator.
+        url: the URL of an emulator.
         version: the model's `output_version`.
-        asking: which plain node asks.
+        asking: the node that asks, one of `ASKING`.
     """
     models = _models(url, version)
     builder = StateGraph(CodeInterpreterState)
@@ -65,7 +65,7 @@ def conversation(url: str, version: str | None = None, asking: str = "alone") ->
     return builder
 
 
-@functools.cache  # a model holds its connections, so that they are closed when a loop ends
+@functools.cache  # one model per URL, so that connections are reused
 def _models(url: str, version: str | None) -> list[ChatQwenCodeInterpreter]:
     return [
         ChatQwenCodeInterpreter(api=api, base_url=url, api_key="any", output_version=version)
@@ -73,11 +73,11 @@ def _models(url: str, version: str | None) -> list[ChatQwenCodeInterpreter]:
     ]
 
 
-def as_single_chunk(model: ChatQwenCodeInterpreter) -> Any:
-    """A graph that asks the first question several times, in one step."""
+def parallel_questions(model: ChatQwenCodeInterpreter) -> Any:
+    """Return a graph builder that answers the first question several times in parallel."""
     builder = StateGraph(CodeInterpreterState)
     builder.add_node(QwenCodeInterpreterNode(model))
     question = {"messages": [HumanMessage(QUESTIONS[0])]}
-    sends = [Send("code_interpreter", question) for _ in range(AT_ONCE)]
+    sends = [Send("code_interpreter", question) for _ in range(PARALLEL_RUNS)]
     builder.add_conditional_edges(START, lambda _: sends, ["code_interpreter"])
     return builder

@@ -1,4 +1,4 @@
-"""The emulator's responder for the graphs of `conversation.py`."""
+"""The emulator's responder for the graphs of `conversation_graphs.py`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CODES = ["x = 6 * 7\nprint(x)", "7 * 6", "42 / 0"]
 COUNTS = {"code_interpreter": 3}
 
 
-class Answers:
-    """Answers a question in the same way each time."""
+class TurnsResponder:
+    """Answers each question with its entry in `TURNS`."""
 
     def respond(self, request: Any) -> Any:
-        # A list cannot be sent a result, which `yield from` would try to do.
+        # The emulator sends results into the generator; `yield from` a list cannot receive them.
         for step in TURNS[request.text]:  # noqa: UP028
             yield step

@@ -158,7 +158,8 @@ def _check_message(message: AIMessage) -> None:
     serializer = JsonPlusSerializer()
     assert serializer.loads_typed(serializer.dumps_typed(message)) == message
     assert all(type(count) is int for count in plugin_counts(message).values())
-    assert all(execution["code"].encode() is not None for execution in code_executions(message))
+    for execution in code_executions(message):
+        execution["code"].encode()  # raises an error for a lone surrogate
     usage: Any = message.usage_metadata or {}
     assert all(usage[name] >= 0 for name in usage if name.endswith("_tokens"))
 

@@ -1,4 +1,4 @@
-"""Four ways to ask a model a question, for tests of what must not depend on the way."""
+"""The four methods that call a model, for tests of behaviour that all of them share."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A server that does wrong: HTTP/1.1 by hand on loopback sockets, so that it can do anything.
+"""An HTTP/1.1 server on loopback sockets that sends arbitrary bytes and breaks the protocol.
 
-It plays: the answer to a request is bytes, and what happens between them. Nothing here waits for
-long: what lasts until the client leaves ends by itself, too, and a client that should have left
-is then found out.
+The response to a request is a `Play`: a sequence of bytes and actions. Actions that last until the
+client closes the connection also end after a few seconds, so that a client that does not close it
+fails a test instead of blocking it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """A piece again and again, until the client leaves or has got more than it should take."""
+    """A piece again and again, until the client closes or has received 32 MiB."""
 
     piece: bytes
 
@@ -60,16 +60,16 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing, until the client leaves."""
+    """Nothing, until the client closes the connection."""
 
     def perform(self, connection: socket.socket) -> None:
-        _until_left(connection)
+        _wait_for_close(connection)
 
 
 class Ending(Enum):
-    """How a play ends that does not end with the connection, orderly."""
+    """How a play ends that does not end with an orderly close."""
 
-    RESET = "the connection is torn down: the client gets a RST and no end"
+    RESET = "the connection is reset: the client receives a RST"
     KEEP = "the connection stays open for another request"
 
 
@@ -85,7 +85,7 @@ def head(status: int = 200, **headers: str | int) -> bytes:
 
 
 def chunked(*pieces: bytes, ends: bool = True) -> bytes:
-    """A body in chunks; without its end it is one that was cut."""
+    """A body in chunks; `ends=False` omits the last one."""
     chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
     return b"".join([*chunks, b"0\r\n\r\n" if ends else b""])
 
@@ -94,10 +94,10 @@ class FaultServer:
     """Answers request by request with these plays, the last one again and again.
 
     Args:
-        plays: can be set anew with `play`.
-        greeting: played to whoever connects, before anything is read.
-        secure: speak TLS, with a certificate that nobody trusts.
-        names: what stands for what in the plays, such as the address of another server.
+        plays: can be replaced with `play`.
+        greeting: sent to each client that connects, before anything is read.
+        secure: use TLS, with a self-signed certificate.
+        names: replacements in the plays, such as the address of another server.
     """
 
     def __init__(
@@ -110,18 +110,18 @@ class FaultServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self._greeting = greeting
-        self._context = _untrusted() if secure else None
+        self._context = _self_signed() if secure else None
         self._names = names or {}
         self._changed = threading.Condition()
-        self._states: dict[int, str] = {}  # of its connections: busy, idle, closed
+        self._states: dict[int, str] = {}  # of each connection: busy, idle, closed
         self._numbers = itertools.count()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._deaf = socket.socket()
-        self._deaf.bind(("127.0.0.1", 0))  # and never listens: connections to it are refused
+        self._refusing = socket.socket()
+        self._refusing.bind(("127.0.0.1", 0))  # without `listen`: connections to it are refused
         self.play(*plays)
 
     def play(self, *plays: Play) -> None:
-        """Answer the next requests with these, and count them from the beginning."""
+        """Answer the next requests with these, and restart the counts."""
         self._plays = plays
         self.requests.clear()
         self.connections = 0
@@ -132,20 +132,21 @@ class FaultServer:
         return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
-    def deaf_url(self) -> str:
-        """Where nobody listens."""
-        return f"http://127.0.0.1:{self._deaf.getsockname()[1]}"
+    def refusing_url(self) -> str:
+        """An address that refuses connections."""
+        return f"http://127.0.0.1:{self._refusing.getsockname()[1]}"
 
     def busy(self) -> int:
-        """How many connections are in an exchange that should be over: the client has to leave
+        """The number of connections in an exchange that should be over: the client must close
         those that it does not keep for its next request."""
-        return self._client_disconnected("busy")
+        return self._connections_still("busy")
 
     def open(self) -> int:
-        """How many connections are open that should all be closed."""
-        return self._client_disconnected("busy", "idle")
+        """The number of connections that are open although all should be closed."""
+        return self._connections_still("busy", "idle")
 
-    def _client_disconnected(self, *states: str) -> int:
+    def _connections_still(self, *states: str) -> int:
+        """Wait until no connection is in one of these states; return how many still are."""
         with self._changed:
             gone = self._changed.wait_for(
                 lambda: not any(state in states for state in self._states.values()),
@@ -161,33 +162,33 @@ class FaultServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
-        self._deaf.close()
+        self._refusing.close()
 
     def _listen(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # closed: the end
+            except OSError:  # closed by __exit__
                 return
             self.connections += 1
             number = next(self._numbers)
-            self._is_now(number, "busy")
+            self._set_state(number, "busy")
             threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(_PATIENCE_SECONDS)
-        # A client may leave at any time, in any manner.
-        with suppress(OSError), self._secured(connection) as secured:
+        # A client may close or reset the connection at any time.
+        with suppress(OSError), self._with_tls(connection) as secured:
             self._exchange(secured, number)
-        self._is_now(number, "closed")
+        self._set_state(number, "closed")
 
-    def _is_now(self, number: int, state: str) -> None:
+    def _set_state(self, number: int, state: str) -> None:
         with self._changed:
             self._states[number] = state
             self._changed.notify_all()
 
-    def _secured(self, connection: socket.socket) -> socket.socket:
+    def _with_tls(self, connection: socket.socket) -> socket.socket:
         if self._context is None:
             return connection
         return self._context.wrap_socket(connection, server_side=True)
@@ -196,16 +197,16 @@ class FaultServer:
         if self._greeting:
             self._perform(connection, self._greeting)
             return
-        while request := _read(connection):
-            self._is_now(number, "busy")
+        while request := _read_request(connection):
+            self._set_state(number, "busy")
             self.requests.append(request)
             play = self._plays[min(len(self.requests), len(self._plays)) - 1]
             if not self._perform(connection, play):
                 return
-            self._is_now(number, "idle")
+            self._set_state(number, "idle")
 
     def _perform(self, connection: socket.socket, play: Play) -> bool:
-        """Play it; whether the connection stays open for another request."""
+        """Play it. Return whether the connection stays open for another request."""
         for action in play:
             if action is RESET:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -213,21 +214,21 @@ class FaultServer:
             if action is KEEP:
                 return True
             if isinstance(action, bytes):
-                connection.sendall(self._named(action))
+                connection.sendall(self._replace_names(action))
             else:
                 action.perform(connection)
         connection.shutdown(socket.SHUT_WR)
-        _until_left(connection)
+        _wait_for_close(connection)
         return False
 
-    def _named(self, data: bytes) -> bytes:
+    def _replace_names(self, data: bytes) -> bytes:
         for name, value in self._names.items():
             data = data.replace(name, value.encode())
         return data
 
 
-def _read(connection: socket.socket) -> bytes:
-    """One request, or nothing if the client has left."""
+def _read_request(connection: socket.socket) -> bytes:
+    """One request; empty if the client has closed the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := connection.recv(2**16)):
@@ -242,14 +243,14 @@ def _read(connection: socket.socket) -> bytes:
     return data
 
 
-def _until_left(connection: socket.socket) -> None:
+def _wait_for_close(connection: socket.socket) -> None:
     while connection.recv(2**16):
         pass
 
 
 @functools.cache
-def _untrusted() -> ssl.SSLContext:
-    """A context with a certificate for 127.0.0.1 that has signed itself."""
+def _self_signed() -> ssl.SSLContext:
+    """A context with a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)

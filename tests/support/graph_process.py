@@ -1,7 +1,7 @@
-"""A process that runs threads of a graph, and tells of them line by line.
+"""A process that runs threads of a graph and prints their progress, one line for each step.
 
-Its argument is JSON: where to keep checkpoints, the emulator's address, and the runs. It says
-"runs code" whenever a program has started, and the state that a run ends with.
+Its argument is JSON: the place of the checkpoints, the emulator's URL, and the runs. It prints
+"runs code" when a program starts, and the final state of each run as JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from strict_python import STRICT_PYTHON
 
 
 @contextmanager
-def another_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
-    """Start it, in LangGraph's strict mode and with every warning an error; kill it at the end."""
+def start_graph_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start the process in LangGraph's strict mode, with warnings as errors; kill it at the end."""
     process = subprocess.Popen(
         [*STRICT_PYTHON, Path(__file__), json.dumps(task)],
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
@@ -37,7 +37,7 @@ def another_process(**task: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def _run(task: dict[str, Any]) -> None:
-    # For this process alone: the one that starts it may do without.
+    # Imported here because the test that starts the process does not need them.
     from checkpointers import comparable, saver  # noqa: PLC0415
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: PLC0415
 
@@ -53,12 +53,12 @@ def _run(task: dict[str, Any]) -> None:
 
 
 def _builder(url: str, run: dict[str, Any]) -> Any:
-    from conversation_graphs import as_single_chunk, conversation  # noqa: PLC0415
+    from conversation_graphs import conversation, parallel_questions  # noqa: PLC0415
 
     from langchain_qwen_ci import ChatQwenCodeInterpreter  # noqa: PLC0415
 
-    if run.get("as_single_chunk"):
-        return as_single_chunk(ChatQwenCodeInterpreter(base_url=url, api_key="any"))
+    if run.get("parallel_questions"):
+        return parallel_questions(ChatQwenCodeInterpreter(base_url=url, api_key="any"))
     return conversation(url, run.get("version"), run.get("asking", "alone"))
 
 

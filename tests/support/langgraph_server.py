@@ -1,4 +1,4 @@
-"""`examples/app` under `langgraph dev`: a real process, in a copy of the folder."""
+"""Runs a copy of `examples/app` with `langgraph dev`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMAND = re.search(r"^LANGGRAPH.* langgraph dev.*$", README, re.MULTILINE)
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 
-# A graph that blocks the event loop, to see that the server looks for that.
+# A graph that blocks the event loop; a test checks that the server detects this.
 BLOCKING = """
 import time
 
@@ -37,24 +37,24 @@ async def block(state: MessagesState):
 graph = StateGraph(MessagesState).add_node(block).add_edge(START, "block").compile()
 """
 
-# Python runs this at its start: connections to other machines are written to the log.
-STAY = """
+# A `sitecustomize.py`, which Python runs at its start. It logs connections to other machines.
+CONNECTION_LOGGER = """
 import sys
 
-def tell(event, arguments):
+def log_connection(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo"):
         where = arguments[1] if event == "socket.connect" else arguments
         host = where[0] if isinstance(where, tuple) else "localhost"
         if host not in ("127.0.0.1", "::1", "localhost", "", None):
-            print(f"LEFT THIS MACHINE: {event} {host}", file=sys.stderr, flush=True)
+            print(f"CONNECTED TO ANOTHER MACHINE: {event} {host}", file=sys.stderr, flush=True)
 
-sys.addaudithook(tell)
+sys.addaudithook(log_connection)
 """
 
 
 @dataclass
 class App:
-    """A running server, and what it logs."""
+    """A running server and its log."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -69,7 +69,7 @@ class App:
         lines = (line for line in self.log.splitlines() if line.startswith("{"))
         return [json.loads(line) for line in lines]
 
-    def wait_until_it_answers(self) -> None:
+    def wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             with suppress(httpx.TransportError):
@@ -80,12 +80,12 @@ class App:
 
 
 @contextmanager
-def started(folder: Path, environment: dict[str, str]) -> Iterator[App]:
-    """Start it with the README's command; at the end, end it and its children."""
+def run_app(folder: Path, environment: dict[str, str]) -> Iterator[App]:
+    """Start the server with the README's command; at the end, stop it and its child processes."""
     shutil.copytree(APP, folder)
-    _add_a_graph_that_blocks(folder)
-    (folder / "stay").mkdir()
-    (folder / "stay" / "sitecustomize.py").write_text(STAY)
+    _add_blocking_graph(folder)
+    (folder / "sitecustomize").mkdir()
+    (folder / "sitecustomize" / "sitecustomize.py").write_text(CONNECTION_LOGGER)
     port = _free_port()
     log = folder / "log"
     with log.open("wb") as output:
@@ -109,7 +109,7 @@ def started(folder: Path, environment: dict[str, str]) -> Iterator[App]:
         process.wait()
 
 
-def _add_a_graph_that_blocks(folder: Path) -> None:
+def _add_blocking_graph(folder: Path) -> None:
     (folder / "blocking.py").write_text(BLOCKING)
     config = json.loads((folder / "langgraph.json").read_text())
     config["graphs"]["blocking"] = "./blocking.py:graph"
@@ -117,11 +117,13 @@ def _add_a_graph_that_blocks(folder: Path) -> None:
 
 
 def _clean_environment(folder: Path) -> dict[str, str]:
-    foreign = ("DASHSCOPE_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PYTEST_")
-    stored = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return stored | {
+    removed_prefixes = ("DASHSCOPE_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "PYTEST_")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(removed_prefixes)
+    }
+    return environment | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder / "stay"),
+        "PYTHONPATH": str(folder / "sitecustomize"),
         "LOG_JSON": "true",
     }
 

@@ -1,4 +1,4 @@
-"""A service made of a function: it records the requests and returns the answers it was given."""
+"""A service in the test's own process, connected through `httpx.MockTransport`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import httpx
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 
-Handler = Callable[[httpx.Request], httpx.Response]
 
+class StreamedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A response body of these pieces; after them it ends, or raises `error`."""
 
-class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that arrives in these pieces, and then ends or breaks."""
-
-    def __init__(self, *pieces: bytes, breaks: Exception | None = None) -> None:
+    def __init__(self, *pieces: bytes, error: Exception | None = None) -> None:
         self._pieces = pieces
-        self._breaks = breaks
+        self._error = error
         self.closed = False
-        self.read_to_the_end = False
+        self.fully_read = False
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._pieces
-        self.read_to_the_end = True
-        if self._breaks:
-            raise self._breaks
+        self.fully_read = True
+        if self._error:
+            raise self._error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self:
@@ -40,11 +38,15 @@ class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
         self.closed = True
 
 
-@dataclass
-class Service:
-    """What the model under test talks to."""
+# A body of a 200 response, an exception to raise, or a function that builds the response.
+Answer = bytes | StreamedBody | Exception | Callable[[], httpx.Response]
 
-    answers: list[Any] = field(default_factory=list)
+
+@dataclass
+class MockService:
+    """Records requests and returns one answer to each; the last answer is repeated."""
+
+    answers: list[Answer] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -53,26 +55,28 @@ class Service:
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, bytes):
-            return httpx.Response(200, stream=Pieces(answer))
-        if isinstance(answer, Pieces):
+            return httpx.Response(200, stream=StreamedBody(answer))
+        if isinstance(answer, StreamedBody):
             return httpx.Response(200, stream=answer)
         return answer()
 
-    async def asynchronously(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async(self, request: httpx.Request) -> httpx.Response:
         return self(request)
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
+        """The JSON bodies of the requests."""
         return [json.loads(request.content) for request in self.requests]
 
     def model(self, **fields: Any) -> ChatQwenCodeInterpreter:
+        """Build a model that sends its requests to this service."""
         return ChatQwenCodeInterpreter(
             **{
                 "api_key": "sk-test",
                 "base_url": "http://127.0.0.1:9",
                 "http_client": httpx.Client(transport=httpx.MockTransport(self)),
                 "http_async_client": httpx.AsyncClient(
-                    transport=httpx.MockTransport(self.asynchronously)
+                    transport=httpx.MockTransport(self.handle_async)
                 ),
                 **fields,
             }

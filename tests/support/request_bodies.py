@@ -13,9 +13,11 @@ ANSWERS = {
 }
 
 
-def request_body(service: Any, api: str, messages: Any = "Hi", /, **fields: Any) -> dict[str, Any]:
+def request_body(
+    mock_service: Any, api: str, messages: Any = "Hi", /, **fields: Any
+) -> dict[str, Any]:
     """The body of the request of a model with these fields; `call` are arguments of the call."""
-    served = service(ANSWERS[api])
+    backend = mock_service(ANSWERS[api])
     arguments = fields.pop("call", {})
-    served.model(api=api, **fields).invoke(messages, **arguments)
-    return served.bodies[0]
+    backend.model(api=api, **fields).invoke(messages, **arguments)
+    return backend.bodies[0]

@@ -1,4 +1,4 @@
-"""One scripted answer of the emulator, every entry point, and the run tree that each must leave."""
+"""The emulator with a scripted answer, every entry point, and the run tree each one records."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from langchain.agents import create_agent
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
 from langsmith import traceable
+from secret_values import SECRETS
 
 from langchain_qwen_ci import (
     ChatQwenCodeInterpreter,
@@ -25,7 +26,7 @@ TURN = [Think("I compute."), Run("6 * 7"), Think("Again."), Run("1 / 0"), Say("I
 
 
 class Responder:
-    """Runs two programs if the interpreter is on; otherwise calls the tool that has it."""
+    """Runs two programs if the interpreter is on; otherwise calls the code interpreter tool."""
 
     def respond(self, request):
         if request.code_interpreter:
@@ -137,22 +138,6 @@ RUN_TREES = {
         "  chain model",
         "    llm ChatQwenCodeInterpreter",
     ],
-}
-
-
-SECRETS = {
-    "api_key": "sk-very-secret",
-    "header": "token-of-a-gateway",
-    "proxy": "password-of-a-proxy",
-    "workspace": "ws-nobodys-business",
-    "mcp": "key-of-an-mcp-server",
-}
-MCP_SERVER = {
-    "type": "mcp",
-    "server_label": "maps",
-    "server_url": "https://maps.example",
-    "headers": {"Authorization": SECRETS["mcp"]},
-    "authorization": SECRETS["mcp"],
 }
 
 

@@ -193,7 +193,7 @@ _DASHSCOPE_AND_CHAT_COMPLETIONS = {
 }
 _DASHSCOPE_AND_RESPONSES = {
     "frame-ids-count-from-one": (replace_text(r"(?m)^id:2$", "id:7"), "the list of ids"),
-    "no-space-after-colon": (replace_text(r"(?m)^data:", "data: "), "there is a space"),
+    "no-space-follows-colon": (replace_text(r"(?m)^data:", "data: "), "there is a space"),
     "errors-have-code-and-request-id": (remove_field("request_id"), "there is no request_id"),
 }
 VIOLATIONS: dict[str, dict[str, tuple[Change, str]]] = {
@@ -351,7 +351,10 @@ VIOLATIONS: dict[str, dict[str, tuple[Change, str]]] = {
             replace_text(r"(?m)^data:", "id:1\ndata:"),
             "the number of a frame's lines is 2",
         ),
-        "space-after-colon": (replace_text(r"(?m)^data: ", "data:"), "a frame begins with data:{"),
+        "space-follows-colon": (
+            replace_text(r"(?m)^data: ", "data:"),
+            "a frame begins with data:{",
+        ),
         "stream-ends-with-done": (
             remove_frames_with("[DONE]"),
             "the number of [DONE] frames is 0",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from langchain_qwen_ci import models
-from langchain_qwen_ci.emulator.conformance import (
+from langchain_qwen_ci.emulator.conformance.apis import (
     chat_completions,
     dashscope,
     dashscope_errors,

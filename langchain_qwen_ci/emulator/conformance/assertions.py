@@ -22,12 +22,12 @@ from langchain_qwen_ci.emulator.conformance.json_fields import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint, Reply
+    from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint, Reply, Request
     from langchain_qwen_ci.emulator.conformance.frames import Frame
 
 _OK = 200
 _HTTP_STATUS = re.compile(r"[1-5]\d\d")
-# Fewer pieces of text may start with one another by chance.
+# Fewer pieces than this may start with the previous piece by chance.
 _MIN_REPEATED_PIECES = 3
 
 
@@ -68,7 +68,7 @@ def must_be_increments(*texts: Sequence[str]) -> None:
 
 
 def must_use_sse_fields(frame: Frame) -> None:
-    """Require the four lines that a frame of the native or the Responses API has."""
+    """Require the four lines of a frame of the native or the Responses API, each once."""
     frame.value("id")
     frame.value("event")
     must_be(frame.status, "200", "the status of a frame")
@@ -87,7 +87,7 @@ def must_count_from_one(frames: Iterable[Frame]) -> None:
     must_be(ids, [str(number) for number in range(1, len(ids) + 1)], "the list of ids")
 
 
-def must_have_no_space_after_colon(frames: Iterable[Frame]) -> None:
+def must_have_no_space_after_colons(frames: Iterable[Frame]) -> None:
     """Require `data:{…}` and not `data: {…}`, for every field."""
     for frame in frames:
         for line in frame.lines:
@@ -122,14 +122,17 @@ def must_report_reasoning(usage: object, output_name: str) -> None:
         raise ViolationError(f"reasoning_tokens is {reasoning_tokens} in {as_json(usage)}")
 
 
-def native_error(reply: Reply) -> ApiError:
-    """Return the error of the native or the Responses API: a JSON body, or a frame of a stream.
+async def native_error(endpoint: Endpoint, request: Request) -> ApiError:
+    """Send a request of the native or the Responses API that must be rejected; return the error.
 
-    The Content-Type is ignored, because the 401 of a recording has none.
+    The error is a JSON body or a frame of a stream. The Content-Type is ignored, because the 401 of
+    a recording has none.
 
     Raises:
-        ViolationError: the reply is not an error, or the error has another format.
+        NoAnswerError: there is no complete reply.
+        ViolationError: the request was accepted, or the error has another format.
     """
+    reply = await endpoint.reply(request)
     status, text = reply.status, reply.text
     for frame in reply.frames:
         if frame.values("event") == ["error"]:

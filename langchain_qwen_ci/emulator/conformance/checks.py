@@ -1,4 +1,4 @@
-"""A check: one requirement of the service, and the function that tests an endpoint for it."""
+"""A check: one requirement that the service meets, and the function that tests an endpoint."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Check:
         api: the API that the requirement belongs to.
         requirement: one sentence about the service.
         source: where the requirement comes from.
-        severity: how a violation counts. It is a warning if the evidence is weak, or if no client
-            is harmed.
+        severity: what a violation is. It is a warning if the evidence for the requirement is weak,
+            or if no client depends on it.
         function: raises a `ConformanceError` if the endpoint does not meet the requirement.
     """
 

@@ -1,4 +1,4 @@
-"""The endpoint under test: sends requests and reads complete replies, with limits on size and time.
+"""The endpoint under test: sends requests and reads complete replies, within limits.
 
 It uses plain httpx and not the package's transport, so that a fault of the transport cannot hide a
 fault of the endpoint.
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.models import NativeEndpoint
 
 _OK = 200
+# An endpoint that sends without end must not fill the memory. Real answers are far smaller.
 _MAX_REPLY_BYTES = 16 * 2**20
 _CONNECT_TIMEOUT_SECONDS = 10.0
-_MAX_DETAIL_LENGTH = 300
+_MAX_DETAIL_LENGTH = 300  # characters; details are printed on one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ class Reply:
     headers: Mapping[str, str]
     text: str
 
-    @cached_property  # about twenty checks look at the same reply
+    @cached_property  # about twenty checks read the same reply
     def frames(self) -> tuple[Frame, ...]:
-        """The text, split at blank lines, whatever it is."""
+        """The text, split at blank lines, even if it is not a stream."""
         return split_frames(self.text)
 
     def stream(self) -> tuple[Frame, ...]:
@@ -90,9 +91,9 @@ class Reply:
 
 @dataclass(slots=True)
 class Endpoint:
-    """An endpoint, and the model of it that is tested.
+    """An endpoint, and the model that is tested there.
 
-    Equal requests are sent once, however many checks look at the reply: answers cost money.
+    Equal requests are sent once, however many checks read the reply, because answers cost money.
 
     Attributes:
         client: sends the requests; the caller closes it.
@@ -135,7 +136,7 @@ class Endpoint:
         Control characters are escaped before the key is replaced, because they could hide it; the
         key is replaced before the text is cut, because a cut could leave a part of it.
         """
-        # Each key becomes three characters: this start is long enough if it consists of keys.
+        # A key becomes three characters, so this start is long enough even if it has only keys.
         start = text[: _MAX_DETAIL_LENGTH * (1 + len(self.api_key))]
         line = escape_line(start)
         for written_key in {self.api_key, json.dumps(self.api_key)[1:-1]}:
@@ -143,7 +144,7 @@ class Endpoint:
         return line if len(line) <= _MAX_DETAIL_LENGTH else f"{line[:_MAX_DETAIL_LENGTH]}…"
 
     async def _send(self, request: Request) -> Reply:
-        if self._unreachable:  # do not wait for the timeout at every request
+        if self._unreachable:  # otherwise each of 100 checks would wait for the timeout
             raise NoAnswerError(self._unreachable)
         try:
             async with asyncio.timeout(self.timeout):
@@ -162,11 +163,11 @@ class Endpoint:
     async def _read(self, request: Request) -> Reply:
         headers = {
             "Authorization": f"Bearer {request.key or self.api_key}",
-            "Accept-Encoding": "identity",  # httpx unpacks without a limit on the size
+            "Accept-Encoding": "identity",  # httpx decompresses without a limit on the size
             **request.headers,
         }
         url = f"{self.base_url}{request.path}"
-        # The timeout of the whole exchange is that of `_send`.
+        # `_send` limits the time of the whole exchange.
         timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_SECONDS)
         body = bytearray()
         async with self.client.stream(

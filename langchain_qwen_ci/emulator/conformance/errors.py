@@ -1,9 +1,9 @@
-"""The reasons for which a check does not pass.
+"""The errors that a check raises if it does not pass.
 
 ```
 ConformanceError
 ├── ViolationError        the endpoint answered, but not as the requirement says
-├── NoAnswerError         there is no complete answer to look at; always a failure
+├── NoAnswerError         there is no complete answer that could be checked; always a failure
 └── NotApplicableError    the requirement does not apply to this model; the check is skipped
 ```
 """
@@ -20,7 +20,7 @@ class ViolationError(ConformanceError):
 
 
 class NoAnswerError(ConformanceError):
-    """The endpoint sent no answer, or only a part of one."""
+    """The endpoint sent no answer, an error in place of one, or only a part of one."""
 
 
 class NotApplicableError(ConformanceError):

@@ -20,7 +20,7 @@ class Frame:
     lines: tuple[str, ...]
 
     def values(self, name: str) -> list[str]:
-        """Return the values of a field. Comments are the values of the field with no name."""
+        """Return the values of a field; "" returns the comments, which are lines without a name."""
         fields = (line.partition(":") for line in self.lines)
         return [value.removeprefix(" ") for field, _, value in fields if field == name]
 
@@ -39,7 +39,7 @@ class Frame:
             return found[0].removeprefix(_STATUS_COMMENT)
         raise ViolationError(f"a frame has no comment with its status: {as_json(self.lines)}")
 
-    @cached_property  # about twenty checks look at the same frames
+    @cached_property  # about twenty checks read the same frames
     def data(self) -> dict[str, Any]:
         """The JSON object in the frame's only data line."""
         return json_object(self.value("data"))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-# Two programs: checks test that the first one stays in the answer when the second one is added.
+# Two programs, because checks test that frames with the second one repeat the first one.
 CODE_PROMPT = (
     "Use the code interpreter to compute 123**21; then, in a second program, divide that by 7. "
     "Tell me both results."
 )
-# The answer must have more than 16 tokens, the smallest max_output_tokens of Responses.
+# The answer needs more than 16 tokens, the smallest max_output_tokens of Responses, which cuts it.
 TEXT_PROMPT = "Write three long English sentences about the history of mathematics."
 CONVERSATION = (
     {"role": "system", "content": "You answer in English."},
@@ -23,7 +23,7 @@ CONVERSATION = (
 )
 MAX_TOKENS = 5
 MIN_RESPONSES_TOKENS = 16  # documented
-STOP_SEQUENCE = "e"  # every English sentence has one
+STOP_SEQUENCE = "e"  # almost every English sentence has one
 UNKNOWN_MODEL = "no-such-model"
 WRONG_KEY = "sk-00000000000000000000000000000000"
 FUNCTION_TOOL: dict[str, Any] = {

@@ -26,7 +26,7 @@ _WORDS = {
 }
 _WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _NUMBER_WORDS = re.compile(rf"\b({_WORD})(?:[- ]({'|'.join(_UNITS.split()[1:10])}))?\b")
-# Digits of telephone numbers are not subtractions.
+# Telephone numbers look like subtractions.
 _TELEPHONE = re.compile(r"\b(?:call|dial|phone|ring|tel|fax)\b\D{0,30}\d{3,}(?:-\d{3,})+")
 
 # Longer phrases precede the shorter ones that they contain.
@@ -60,7 +60,8 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|
 _PART_OF_CODE = re.compile(r"\d+(?:\.\d+)?|\*\*|//|[-+*/%(),]|sqrt|factorial|sum|range|previous")
 _PREVIOUS = "previous"
 _FUNCTIONS = ("sqrt", "factorial")
-_NODES = (
+# The kinds of syntax that arithmetic consists of; a text with others is not run.
+_ARITHMETIC_NODES = (
     ast.Expression,
     ast.BinOp,
     ast.UnaryOp,
@@ -103,7 +104,7 @@ def _steps(text: str, previous: str) -> Iterator[str]:
 def _as_digits(words: re.Match[str]) -> str:
     # "twenty-one" is 21, but "one two" is two numbers.
     first, second = _WORDS[words[1]], _WORDS.get(words[2] or "", 0)
-    if second and first < 20:  # noqa: PLR2004  # only tens take a unit
+    if second and first < 20:  # noqa: PLR2004  # only tens can be followed by a unit
         return f"{first} {second}"
     return str(first + second)
 
@@ -124,18 +125,18 @@ def _expression(text: str, previous: str) -> str | None:
         elif runs[-1]:
             runs.append([])
     before = f"({previous.replace('math.', '')})"
-    found = filter(None, (_checked(" ".join(run).replace(_PREVIOUS, before)) for run in runs))
+    found = filter(None, (_to_code(" ".join(run).replace(_PREVIOUS, before)) for run in runs))
     return max(found, key=len, default=None)
 
 
-def _checked(text: str) -> str | None:
+def _to_code(text: str) -> str | None:
     """Return a text as formatted code if it is an expression that computes something."""
     text = text.strip(" ,+*/%").rstrip(" ,-+*/%")
     try:
         tree = ast.parse(text, mode="eval")
         nodes = list(ast.walk(tree))
         computes = any(isinstance(node, ast.BinOp | ast.Call) for node in nodes)
-        if not computes or not all(isinstance(node, _NODES) for node in nodes):
+        if not computes or not all(isinstance(node, _ARITHMETIC_NODES) for node in nodes):
             return None
         code = ast.unparse(tree).replace(" ** ", "**")
     except (SyntaxError, RecursionError, MemoryError):  # not an expression, or nested too deep

@@ -11,9 +11,9 @@ from langchain_qwen_ci.emulator.responders.arithmetic import programs_in
 from langchain_qwen_ci.emulator.responders.responder import Call, ModelRequest, Run, Say, Think
 from langchain_qwen_ci.emulator.responders.schema_values import (
     ExampleValues,
-    arguments,
-    instance,
+    arguments_for,
     schema_in,
+    value_for,
     without_schemas,
 )
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.emulator.responders.responder import Result, Step, Steps
 
-_HELP = (
+_INTRODUCTION = (
     "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
     "(2**10 + 5), steps (first 12 squared, then divide that by 5) and fenced Python."
 )
 # Longer than 16 tokens, the smallest limit of Responses, so that the limit can be tested.
-_OFF = (
+_INTERPRETER_OFF = (
     "The code interpreter is off, so I answer without running anything. Ask again with it switched "
     "on, and I compute what you want."
 )
-# Words that do not describe a function.
-_EMPTY_WORDS = frozenset(
+# Words that say nothing about what a function does.
+_STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         "and are can for from get give has have how its please that the this use using value was "
@@ -47,27 +47,27 @@ class Planner:
 
     def respond(self, model_request: ModelRequest) -> Steps:
         """Apply the first matching rule: tool results, function calls, JSON, code, media, help."""
-        if results := _results(model_request):
+        if results := _tool_results(model_request):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
-        if calls := list(_calls(model_request)):
+        if calls := list(_function_calls(model_request)):
             yield from calls
             return
         *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
         schema = _schema(model_request)
         programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
-        results_of_code = yield from _run_all(programs)
+        code_results = yield from _run_all(programs)
         if schema is not None or model_request.requires_json:
-            output = " ".join(result.output for result in results_of_code)
-            yield Say(_json(schema, text, output))
+            output = " ".join(result.output for result in code_results)
+            yield Say(_json_answer(schema, text, output))
         elif programs:
-            yield Say(" ".join(map(_sentence, programs, results_of_code)))
+            yield Say(" ".join(map(_sentence, programs, code_results)))
         elif media := model_request.messages[-1].media:
-            yield Say(f"I was shown {_counted(media)}. I cannot look at media, but they came.")
+            yield Say(f"I was shown {_media_counts(media)}. I cannot look at media, but they came.")
         elif model_request.code_interpreter:
-            yield Say(_HELP)
+            yield Say(_INTRODUCTION)
         else:
-            yield Say(_OFF)
+            yield Say(_INTERPRETER_OFF)
 
 
 def _user_texts(model_request: ModelRequest) -> list[str]:
@@ -77,7 +77,7 @@ def _user_texts(model_request: ModelRequest) -> list[str]:
     ]
 
 
-def _results(model_request: ModelRequest) -> list[str]:
+def _tool_results(model_request: ModelRequest) -> list[str]:
     """Return the texts of the tool messages at the end of the conversation."""
     last = itertools.takewhile(
         lambda message: message.role == "tool", reversed(model_request.messages)
@@ -115,7 +115,7 @@ def _sentence(program: str, result: Result) -> str:
     return f"The code printed: {output}" if output else "The code ran and printed nothing."
 
 
-def _counted(media: tuple[str, ...]) -> str:
+def _media_counts(media: tuple[str, ...]) -> str:
     counts = {kind: media.count(kind) for kind in media}
     return " and ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items())
 
@@ -130,18 +130,19 @@ def _schema(model_request: ModelRequest) -> Mapping[str, Any] | None:
     return next((schema for text in texts if (schema := schema_in(text)) is not None), None)
 
 
-def _json(schema: Mapping[str, Any] | None, text: str, output: str) -> str:
-    material = ExampleValues(text, output)
+def _json_answer(schema: Mapping[str, Any] | None, text: str, output: str) -> str:
+    """Return an answer in JSON that fits a schema, or has the keys that the text quotes."""
+    value: object
     if schema is None:
         keys = _QUOTED_KEYS.findall(text) or ["answer"]
         about = ExampleValues(_QUOTED_KEYS.sub("", text))
-        value: Any = dict.fromkeys(keys, output or about.words)
+        value = dict.fromkeys(keys, output or about.words)
     else:
-        value = instance(schema, material)
+        value = value_for(schema, ExampleValues(text, output))
     return json.dumps(value, ensure_ascii=False)
 
 
-def _calls(model_request: ModelRequest) -> Iterator[Call]:
+def _function_calls(model_request: ModelRequest) -> Iterator[Call]:
     """Yield calls of the forced function, or of those whose name or description shares a word."""
     words = _words(model_request.text)
     for tool in model_request.tools:
@@ -155,8 +156,8 @@ def _calls(model_request: ModelRequest) -> Iterator[Call]:
         )
         if fits:
             schema = tool.get("parameters") or {}
-            yield Call(name, arguments(schema, ExampleValues(model_request.text)))
+            yield Call(name, arguments_for(schema, ExampleValues(model_request.text)))
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"[a-z]{3,}", text.lower())) - _EMPTY_WORDS
+    return set(re.findall(r"[a-z]{3,}", text.lower())) - _STOP_WORDS

@@ -59,7 +59,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """Emit reasoning; dropped if the request has turned thinking off."""
+    """Emit reasoning. It is dropped if the request has turned thinking off."""
 
     text: str
 

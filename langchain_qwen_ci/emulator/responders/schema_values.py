@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.emulator.parsed_request import as_object
+from langchain_qwen_ci.emulator.requests.parsed_request import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,11 +18,14 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
 # The subject of a question follows its last preposition.
 _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
-_NEAR = 4
-_DEEPEST = 16
-_MOST_ITEMS = 100
-_MOST_BRACES = 200
-_MOST_CHARACTERS = 10_000
+# Schemas may be recursive: below the first depth only required members are created, and below the
+# second none.
+_FULL_DEPTH = 4
+_MAX_DEPTH = 16
+# Limits on the work that the text or the schema of a single request can cause.
+_MAX_ITEMS = 100
+_MAX_BRACES = 200
+_MAX_CHARACTERS = 10_000
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -34,19 +37,22 @@ _FORMATS = {
 
 
 class ExampleValues:
-    """The numbers and words that values are made of.
+    """The numbers and words from which values are made.
 
     Args:
         text: the question.
         numbers: a text whose numbers are used first, such as the results of code.
+
+    Attributes:
+        words: the words for strings: a quotation, the topic of the question, or all of it.
     """
 
     def __init__(self, text: str, numbers: str = "") -> None:
         self._numbers = iter(_numbers_in(f"{numbers} {text}"))
-        # Instructions about a format are in separate paragraphs.
-        model_request = text.strip().partition("\n\n")[0]
-        quoted, topic = _QUOTED.search(model_request), _TOPIC.match(model_request)
-        words = (quoted[1] or quoted[2]) if quoted else topic[1] if topic else model_request
+        # Instructions about the format of the answer are in later paragraphs.
+        question = text.strip().partition("\n\n")[0]
+        quoted, topic = _QUOTED.search(question), _TOPIC.match(question)
+        words = (quoted[1] or quoted[2]) if quoted else topic[1] if topic else question
         self.words = words.strip() or "something"
 
     def number(self) -> float:
@@ -55,22 +61,22 @@ class ExampleValues:
 
 
 def _numbers_in(text: str) -> list[float]:
-    """Return the numbers of a text, integers as int; skip those that Python cannot represent."""
+    """Return the numbers of a text, integers as int, without those that Python cannot represent."""
     found: list[float] = []
     for number in _NUMBER.findall(text):
-        with suppress(ValueError):  # an int of 4300 digits
+        with suppress(ValueError):  # Python converts no more than 4300 digits to an int
             found.append(float(number) if any(mark in number for mark in ".e") else int(number))
     return [number for number in found if abs(number) < math.inf]
 
 
-def instance(schema: Mapping[str, Any], material: ExampleValues) -> object:
+def value_for(schema: Mapping[str, Any], examples: ExampleValues) -> object:
     """Return a value that fits a JSON schema."""
-    return _Builder(schema, material).value(schema, 0)
+    return _Builder(schema, examples).value(schema, 0)
 
 
-def arguments(schema: Mapping[str, Any], material: ExampleValues) -> dict[str, object]:
+def arguments_for(schema: Mapping[str, Any], examples: ExampleValues) -> dict[str, object]:
     """Return arguments that fit the schema of a function's parameters."""
-    return _Builder(schema, material).members(schema, 0)
+    return _Builder(schema, examples).members(schema, 0)
 
 
 def schema_in(text: str) -> dict[str, Any] | None:
@@ -89,12 +95,12 @@ def without_schemas(text: str) -> str:
 def _schemas(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     decoder = json.JSONDecoder()
     at = text.find("{") if '"properties"' in text else -1
-    tries = _MOST_BRACES  # each may read the text to its end
+    tries = _MAX_BRACES  # each try may read the text to its end
     while at >= 0 and tries:
         tries -= 1
         try:
             value, end = decoder.raw_decode(text, at)
-        except RecursionError:  # nested too deep, and so is what begins inside it
+        except RecursionError:  # nested too deeply, as are the objects inside it
             return
         except ValueError:
             end = at + 1
@@ -110,9 +116,11 @@ def _list(value: object) -> list[Any]:
 
 
 class _Builder:
-    def __init__(self, root: Mapping[str, Any], material: ExampleValues) -> None:
+    """Builds values for the parts of one schema; references are resolved in its root."""
+
+    def __init__(self, root: Mapping[str, Any], examples: ExampleValues) -> None:
         self._root = root
-        self._material = material
+        self._examples = examples
 
     def value(self, schema: Mapping[str, Any], depth: int) -> object:
         schema = self._resolved(schema)
@@ -134,13 +142,13 @@ class _Builder:
 
     def members(self, schema: Mapping[str, Any], depth: int) -> dict[str, object]:
         properties = as_object(schema.get("properties"))
-        required = _list(schema.get("required")) if depth < _DEEPEST else []
+        required = _list(schema.get("required")) if depth < _MAX_DEPTH else []
         wanted = properties if _is_shallow(depth) else filter(properties.get, map(str, required))
         return {name: self.value(as_object(properties[name]), depth + 1) for name in wanted}
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[object]:
         items = as_object(schema.get("items"))
-        least = min(_limit(schema, "minItems", 1), _MOST_ITEMS)
+        least = min(_numeric_keyword(schema, "minItems", 1), _MAX_ITEMS)
         wanted = max(1, int(least)) if _is_shallow(depth) else 0
         return [self.value(items, depth + 1) for _ in range(wanted)]
 
@@ -151,13 +159,15 @@ class _Builder:
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Follow references, and take the first alternative that is not null."""
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             choices = _list(schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"))
             if reference := schema.get("$ref"):
                 schema = self._resolve(str(reference))
             elif choices:
-                some = [as_object(choice) for choice in choices]
-                schema = next((one for one in some if one.get("type") != "null"), {"type": "null"})
+                schemas = map(as_object, choices)
+                schema = next(
+                    (choice for choice in schemas if choice.get("type") != "null"), {"type": "null"}
+                )
             else:
                 break
         return schema
@@ -170,30 +180,30 @@ class _Builder:
 
     def _choose(self, choices: list[object]) -> object:
         """Return the choice that the text mentions, otherwise the first."""
-        words_in_text = self._material.words.lower()
-        return next((one for one in choices if str(one).lower() in words_in_text), choices[0])
+        words_in_text = self._examples.words.lower()
+        mentioned = (choice for choice in choices if str(choice).lower() in words_in_text)
+        return next(mentioned, choices[0])
 
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> float:
-        value = self._material.number()
+        value = self._examples.number()
         for name, step in (("minimum", 0), ("exclusiveMinimum", 1)):
-            value = max(value, _limit(schema, name, value - step) + step)
+            value = max(value, _numeric_keyword(schema, name, value - step) + step)
         for name, step in (("maximum", 0), ("exclusiveMaximum", 1)):
-            value = min(value, _limit(schema, name, value + step) - step)
+            value = min(value, _numeric_keyword(schema, name, value + step) - step)
         return int(value) if whole or abs(value) > sys.float_info.max else float(value)
 
     def _string(self, schema: Mapping[str, Any]) -> str:
-        words = _FORMATS.get(str(schema.get("format")), self._material.words)
-        shortest = min(_limit(schema, "minLength", 0), _MOST_CHARACTERS)
+        words = _FORMATS.get(str(schema.get("format")), self._examples.words)
+        shortest = min(_numeric_keyword(schema, "minLength", 0), _MAX_CHARACTERS)
         words = words.ljust(int(shortest), ".")
-        return words[: max(0, int(_limit(schema, "maxLength", len(words))))]
+        return words[: max(0, int(_numeric_keyword(schema, "maxLength", len(words))))]
 
 
 def _is_shallow(depth: int) -> bool:
-    # Schemas may be recursive. Deeper than this, only required members are created.
-    return depth < _NEAR
+    return depth < _FULL_DEPTH
 
 
-def _limit(schema: Mapping[str, Any], name: str, default: float) -> float:
+def _numeric_keyword(schema: Mapping[str, Any], name: str, default: float) -> float:
     """Return a numeric keyword of a schema; the default if its value is not a number."""
     value = schema.get(name)
     return value if isinstance(value, int | float) and abs(value) < math.inf else default

@@ -1,7 +1,6 @@
-"""The Chat Completions API from the side of the service: OpenAI's format, with flags at the top
-level.
+"""The Chat Completions API from the side of the service: OpenAI's format, with Qwen's flags added.
 
-It returns neither code nor counts, and the stream is silent while a program runs.
+It returns neither code nor counts, and the stream sends nothing while a program runs.
 """
 
 from __future__ import annotations
@@ -9,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.emulator import request_rules
-from langchain_qwen_ci.emulator.parsed_request import ParsedRequest, as_object
-from langchain_qwen_ci.emulator.request_rules import ServiceError, invalid
+from langchain_qwen_ci.emulator.requests import request_rules
+from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest, as_object
+from langchain_qwen_ci.emulator.requests.request_rules import ServiceError, invalid
 from langchain_qwen_ci.emulator.responders.responder import (
     Call,
     Extract,
@@ -22,14 +21,13 @@ from langchain_qwen_ci.emulator.responders.responder import (
     Search,
     Think,
 )
-from langchain_qwen_ci.emulator.token_usage import pieces
-from langchain_qwen_ci.emulator.wires.interface import compact_json, tool_calls
+from langchain_qwen_ci.emulator.wires.encoding import AnswerProgress, compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from langchain_qwen_ci.emulator.responders.responder import Step
-    from langchain_qwen_ci.emulator.token_usage import TokenUsage
+    from langchain_qwen_ci.emulator.wires.interface import Payload
 
 _PATH = "/compatible-mode/v1/chat/completions"
 # The codes of this API for native codes. Other codes are sent unchanged.
@@ -49,7 +47,7 @@ _CODES = {
     "InternalError": "internal_error",
     "SystemError": "internal_error",
 }
-# The type of an error is its code, except for these.
+# Errors with these codes have the type invalid_request_error; the type of others is their code.
 _INVALID_REQUESTS = ("invalid_parameter_error", "invalid_api_key", "model_not_found")
 _WRONG_KEY = f"Incorrect API key provided. {request_rules.DETAILS}#apikey-error"
 
@@ -84,28 +82,25 @@ class ChatRequest:
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
-        search = {"web_search"} if body.get("enable_search") else set()
-        self.parsed = ParsedRequest(
+        # OpenAI's newer name of this parameter takes precedence over the older one.
+        max_tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+        self.parsed = ParsedRequest.from_flags(
+            {**body, "max_tokens": max_tokens},
             model=body.get("model"),
-            messages=body.get("messages") or [],
+            messages=body.get("messages"),
             streams=bool(body.get("stream")),
-            interpreter_requested=bool(body.get("enable_code_interpreter")),
-            thinking=body.get("enable_thinking"),
-            tools=body.get("tools") or (),
-            tool_choice=body.get("tool_choice") or "auto",
-            response_format=body.get("response_format"),
-            parameters={**body, "max_tokens": _max_tokens(body)},
-            server_tools=frozenset(search),
         )
 
     def request_error(self) -> ServiceError | None:
-        own = (_code_interpreter_is_served, _json_is_named)
-        interpreter = (
-            request_rules.interpreter_requires_streaming,
-            request_rules.interpreter_requires_thinking,
-        )
         return request_rules.first_error(
-            self.parsed, (*request_rules.EVERYWHERE, *interpreter, *own)
+            self.parsed,
+            (
+                *request_rules.RULES_OF_ALL_APIS,
+                request_rules.check_interpreter_streams,
+                request_rules.check_interpreter_thinks,
+                _check_model_runs_code,
+                _check_json_is_mentioned,
+            ),
         )
 
     def response_error(self) -> ServiceError | None:
@@ -116,24 +111,19 @@ class ChatRequest:
         return ChatCompletionsEncoder(
             request_id,
             self.parsed,
-            shows_usage=bool(options.get("include_usage")),
+            includes_usage=bool(options.get("include_usage")),
         )
 
 
-def _max_tokens(body: Mapping[str, Any]) -> object:
-    # OpenAI's newer name takes precedence over the older one.
-    return body.get("max_completion_tokens", body.get("max_tokens"))
-
-
-def _code_interpreter_is_served(parsed: ParsedRequest) -> ServiceError | None:
-    # Measured: these models run code with Responses only.
+def _check_model_runs_code(parsed: ParsedRequest) -> ServiceError | None:
+    # These models run code with Responses only (measured).
     if parsed.interpreter and parsed.model.startswith("qwen3.8"):
         return invalid(f"{parsed.model} does not support the code_interpreter tool")
     return None
 
 
-def _json_is_named(parsed: ParsedRequest) -> ServiceError | None:
-    # The service's rule, with the message in the documentation of its errors.
+def _check_json_is_mentioned(parsed: ParsedRequest) -> ServiceError | None:
+    # The rule and its text are in the service's documentation of errors.
     text = " ".join(str(message.get("content")) for message in parsed.messages)
     if parsed.format == "json_object" and "json" not in text.lower():
         return invalid(
@@ -148,51 +138,50 @@ class ChatCompletionsEncoder:
 
     closing = b"data: [DONE]\n\n"
 
-    def __init__(self, request_id: str, parsed: ParsedRequest, *, shows_usage: bool) -> None:
+    def __init__(self, request_id: str, parsed: ParsedRequest, *, includes_usage: bool) -> None:
         self._request_id = request_id
         self._model = parsed.model
         self._thinking_enabled = parsed.thinking_enabled
-        self._tokens: TokenUsage = parsed.token_usage()
-        self._shows_usage = shows_usage
+        self._includes_usage = includes_usage
         self._created = int(time.time())
-        self._calls: list[dict[str, Any]] = []
-        self._reasoning = ""
-        self._text = ""
-        self._reason = "stop"
+        self._progress = AnswerProgress(request_id, parsed.token_usage())
         self.written = 0
 
-    def begin(self) -> Iterator[dict[str, Any]]:
+    def start_payloads(self) -> Iterator[Payload]:
+        """Yield the chunk with the role."""
         empty = {"reasoning_content": ""} if self._thinking_enabled else {"content": ""}
         yield self._chunk({"role": "assistant", **empty})
 
-    def step(self, step: Step) -> Iterator[dict[str, Any]]:
+    def step_payloads(self, step: Step) -> Iterator[Payload]:
+        progress = self._progress
         match step:
             case Think(text):
-                yield from self._on_think(text)
-            case Run(code):
-                self._tokens.count_output(code)
-            case Search(_, sources):
-                self._tokens.start_inference(" ".join(sources))
+                yield from map(self._reasoning_chunk, progress.add_reasoning(text))
             case Say(text):
-                yield from self._on_say(text)
+                yield from map(self._text_chunk, progress.add_text(text))
             case Call():
-                yield from self._on_call(step)
+                yield from map(self._tool_call_chunk, progress.add_call(step))
+            case Run(code):
+                progress.tokens.count_output(code)
+            case Search(_, sources):
+                progress.tokens.start_inference(" ".join(sources))
             case Finish(reason):
-                self._reason = reason
+                progress.finish_reason = reason
             case Extract():
                 raise TypeError("Chat Completions has no tool that reads web pages.")
 
-    def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """Yield nothing: this API does not return code results."""
-        self._tokens.start_inference(result)
+    def result_payloads(self, result: Result) -> Iterator[Payload]:
+        """Yield nothing: this API does not return the results of programs."""
+        self._progress.tokens.start_inference(result)
         yield from ()
 
-    def end(self) -> Iterator[dict[str, Any]]:
-        yield self._chunk({"content": ""}, finish=self._reason)
-        if self._shows_usage:
+    def end_payloads(self) -> Iterator[Payload]:
+        """Yield the chunk with the finish reason, and the chunk with the usage if requested."""
+        yield self._chunk({"content": ""}, finish=self._progress.finish_reason)
+        if self._includes_usage:
             yield {**self._chunk({}), "choices": [], "usage": self._usage()}
 
-    def frame(self, payload: dict[str, Any]) -> bytes:
+    def frame(self, payload: Payload) -> bytes:
         self.written += 1
         return b"data: " + compact_json(payload) + b"\n\n"
 
@@ -201,14 +190,15 @@ class ChatCompletionsEncoder:
         return b"data: " + self.failed_document(request_error) + b"\n\n"
 
     def document(self) -> bytes:
-        message: dict[str, Any] = {"role": "assistant", "content": self._text}
+        progress = self._progress
+        message: Payload = {"role": "assistant", "content": progress.text}
         if self._thinking_enabled:
-            message["reasoning_content"] = self._reasoning
-        if self._calls:
-            message["tool_calls"] = self._calls
+            message["reasoning_content"] = progress.reasoning
+        if progress.calls:
+            message["tool_calls"] = progress.calls
         choice = {
             "message": message,
-            "finish_reason": self._reason,
+            "finish_reason": progress.finish_reason,
             "index": 0,
             "logprobs": None,
         }
@@ -217,34 +207,23 @@ class ChatCompletionsEncoder:
                 "choices": [choice],
                 "object": "chat.completion",
                 "usage": self._usage(),
-                **self._names(),
+                **self._common_fields(),
             }
         )
 
     def failed_document(self, request_error: ServiceError) -> bytes:
         return ChatCompletions().error_body(request_error, self._request_id)
 
-    def _on_think(self, text: str) -> Iterator[dict[str, Any]]:
-        for piece in pieces(text):
-            self._tokens.count_reasoning()
-            self._reasoning += piece
-            yield self._chunk({"reasoning_content": piece})
+    def _reasoning_chunk(self, piece: str) -> Payload:
+        return self._chunk({"reasoning_content": piece})
 
-    def _on_say(self, text: str) -> Iterator[dict[str, Any]]:
-        for piece in pieces(text):
-            self._tokens.count_text()
-            self._text += piece
-            yield self._chunk({"content": piece})
+    def _text_chunk(self, piece: str) -> Payload:
+        return self._chunk({"content": piece})
 
-    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
-        self._reason = "tool_calls"
-        complete, first, second = tool_calls(call, self._request_id, len(self._calls))
-        self._tokens.count_output(complete["function"]["arguments"])
-        self._calls.append(complete)
-        yield self._chunk({"tool_calls": [first]})
-        yield self._chunk({"tool_calls": [second]})
+    def _tool_call_chunk(self, part: Payload) -> Payload:
+        return self._chunk({"tool_calls": [part]})
 
-    def _chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> dict[str, Any]:
+    def _chunk(self, delta: Payload, *, finish: str | None = None) -> Payload:
         # One of content and reasoning_content is null in every delta.
         complete = {"content": None, "reasoning_content": None, **delta}
         choice = {"delta": complete, "finish_reason": finish, "index": 0, "logprobs": None}
@@ -252,10 +231,10 @@ class ChatCompletionsEncoder:
             "choices": [choice],
             "object": "chat.completion.chunk",
             "usage": None,
-            **self._names(),
+            **self._common_fields(),
         }
 
-    def _names(self) -> dict[str, Any]:
+    def _common_fields(self) -> Payload:
         return {
             "created": self._created,
             "system_fingerprint": None,
@@ -263,11 +242,12 @@ class ChatCompletionsEncoder:
             "id": f"chatcmpl-{self._request_id}",
         }
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> Payload:
+        tokens = self._progress.tokens
         return {
-            "prompt_tokens": self._tokens.input,
-            "completion_tokens": self._tokens.output,
-            "total_tokens": self._tokens.total,
-            "completion_tokens_details": {"reasoning_tokens": self._tokens.reasoning},
+            "prompt_tokens": tokens.input,
+            "completion_tokens": tokens.output,
+            "total_tokens": tokens.total,
+            "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
             "prompt_tokens_details": {"cached_tokens": 0},
         }

@@ -1,7 +1,7 @@
 """DashScope's native API from the side of the service.
 
-Written from the description of the service (API reference and recordings), not from the client's
-code. The official SDK checks both.
+It is written from the API reference and recordings of the service, not from the client's code, so
+that a mistake of the client is not repeated here. Tests read it with the official SDK.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
-from langchain_qwen_ci.emulator import request_rules
-from langchain_qwen_ci.emulator.parsed_request import ParsedRequest, as_object
-from langchain_qwen_ci.emulator.request_rules import invalid
+from langchain_qwen_ci.emulator.requests import request_rules
+from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest, as_object
+from langchain_qwen_ci.emulator.requests.request_rules import invalid
 from langchain_qwen_ci.emulator.responders.responder import (
     Call,
     Extract,
@@ -22,21 +22,22 @@ from langchain_qwen_ci.emulator.responders.responder import (
     Search,
     Think,
 )
-from langchain_qwen_ci.emulator.token_usage import pieces
-from langchain_qwen_ci.emulator.wires.interface import compact_json, tool_calls
+from langchain_qwen_ci.emulator.wires.encoding import AnswerProgress, compact_json, status_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from langchain_qwen_ci.emulator.request_rules import ServiceError
+    from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
     from langchain_qwen_ci.emulator.responders.responder import Step
     from langchain_qwen_ci.emulator.token_usage import TokenUsage
+    from langchain_qwen_ci.emulator.wires.interface import Payload
 
 _ENDPOINTS = {
     f"/api/v1/services/aigc/{endpoint}/generation": endpoint
     for endpoint in ("text-generation", "multimodal-generation")
 }
-_FRAMES_WHILE_WRITING = 2
+# While the model writes a program, the service sends frames without text (recorded).
+_EMPTY_FRAMES_BEFORE_CODE = 2
 
 
 class DashScope:
@@ -65,34 +66,27 @@ class DashScopeRequest:
         self._endpoint = endpoint
         self._body = body
         self._parameters = as_object(body.get("parameters"))
-        search = {"web_search"} if self._parameters.get("enable_search") else set()
-        self.parsed = ParsedRequest(
+        self.parsed = ParsedRequest.from_flags(
+            self._parameters,
             model=body.get("model"),
-            messages=as_object(body.get("input")).get("messages") or [],
+            messages=as_object(body.get("input")).get("messages"),
             streams=headers.get("x-dashscope-sse") == "enable"
             or "text/event-stream" in headers.get("accept", ""),
-            interpreter_requested=bool(self._parameters.get("enable_code_interpreter")),
-            thinking=self._parameters.get("enable_thinking"),
-            tools=self._parameters.get("tools") or (),
-            tool_choice=self._parameters.get("tool_choice") or "auto",
-            response_format=self._parameters.get("response_format"),
-            parameters=self._parameters,
-            server_tools=frozenset(search),
         )
 
     def request_error(self) -> ServiceError | None:
         return request_rules.first_error(
             self.parsed,
             (
-                self._check_shapes,
-                request_rules.model_exists,
+                self._check_objects,
+                request_rules.check_model_exists,
                 self._check_path,
-                request_rules.messages_have_roles,
+                request_rules.check_messages,
                 self._check_content,
-                *request_rules.EVERYWHERE,
-                request_rules.interpreter_requires_streaming,
-                request_rules.interpreter_requires_thinking,
-                self._check_thinking,
+                *request_rules.RULES_OF_ALL_APIS,
+                request_rules.check_interpreter_streams,
+                request_rules.check_interpreter_thinks,
+                self._check_thinking_format,
             ),
         )
 
@@ -107,7 +101,7 @@ class DashScopeRequest:
             incremental=self.parsed.streams and bool(self._parameters.get("incremental_output")),
         )
 
-    def _check_shapes(self, _: ParsedRequest) -> ServiceError | None:
+    def _check_objects(self, _: ParsedRequest) -> ServiceError | None:
         for name in ("input", "parameters"):
             if not isinstance(self._body.get(name) or {}, dict):
                 return invalid(f"{name} must be an object.")
@@ -126,7 +120,7 @@ class DashScopeRequest:
             return None
         return invalid("input content must be a string.")
 
-    def _check_thinking(self, parsed: ParsedRequest) -> ServiceError | None:
+    def _check_thinking_format(self, parsed: ParsedRequest) -> ServiceError | None:
         if not (parsed.thinking_enabled and parsed.streams):
             return None
         if not self._parameters.get("incremental_output"):
@@ -141,163 +135,155 @@ class DashScopeRequest:
 
 
 class DashScopeEncoder:
-    """Encodes the steps of a responder as frames. Every frame repeats usage and all code so far."""
+    """Encodes the steps of a responder as frames. Every frame repeats usage and all code so far.
 
-    closing = b""  # the stream ends with the connection
+    Args:
+        multimodal: use the format of the multimodal-generation path.
+        incremental: frames have only new text, as with `incremental_output`, and not all text so
+            far.
+    """
+
+    closing = b""  # the last frame ends the stream; this API has no [DONE]
 
     def __init__(
         self, request_id: str, tokens: TokenUsage, *, multimodal: bool, incremental: bool
     ) -> None:
         self._request_id = request_id
-        self._tokens = tokens
         self._multimodal = multimodal
         self._incremental = incremental
+        self._progress = AnswerProgress(request_id, tokens)
         self._codes: list[str] = []
         self._sources: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._reasoning = ""
-        self._text = ""
-        self._held: str | None = None  # the last part of the text, which the last frame contains
-        self._reason = "stop"
+        # On the multimodal path the last frame has text, unlike on the other path. So each piece of
+        # text is held until the next one, or another step, shows that it is not the last.
+        self._held_text: str | None = None
         self.written = 0
 
-    def begin(self) -> Iterator[dict[str, Any]]:
+    def start_payloads(self) -> Iterator[Payload]:
+        """Yield nothing: the first frame is that of the first step."""
         yield from ()
 
-    def step(self, step: Step) -> Iterator[dict[str, Any]]:
+    def step_payloads(self, step: Step) -> Iterator[Payload]:
         match step:
-            case Think(text):
-                yield from self._on_think(text)
-            case Run():
-                yield from self._on_run(step)
-            case Search(_, sources):
-                yield from self._on_search(sources)
             case Say(text):
-                yield from self._on_say(text)
-            case Call():
-                yield from self._on_call(step)
+                yield from self._text_payloads(text)
             case Finish(reason):
-                self._reason = reason
+                self._progress.finish_reason = reason
             case Extract():
-                raise TypeError("The native wire has no tool that reads web pages.")
+                raise TypeError("The native API has no tool that reads web pages.")
+            case _:
+                yield from self._held_text_payloads()
+                yield from self._other_step_payloads(step)
 
-    def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """Yield nothing: this API does not return outputs."""
-        self._tokens.start_inference(result)
+    def result_payloads(self, result: Result) -> Iterator[Payload]:
+        """Yield nothing: this API does not return the results of programs."""
+        self._progress.tokens.start_inference(result)
         yield from ()
 
-    def end(self) -> Iterator[dict[str, Any]]:
-        """Yield the last frame, which still contains text on the multimodal path."""
-        text, self._held = self._held or "", None
-        yield self._payload(text=text, finish=self._reason)
+    def end_payloads(self) -> Iterator[Payload]:
+        """Yield the last frame, which has the finish reason."""
+        text, self._held_text = self._held_text or "", None
+        yield self._payload(text=text, finish=self._progress.finish_reason)
 
-    def frame(self, payload: dict[str, Any]) -> bytes:
-        """Encode a frame: no space after the colons, one data line."""
+    def frame(self, payload: Payload) -> bytes:
         self.written += 1
-        head = b"id:%d\nevent:result\n:HTTP_STATUS/200\n" % self.written
-        return head + b"data:" + compact_json(payload) + b"\n\n"
+        return status_frame(self.written, "result", 200, compact_json(payload))
 
     def error_frame(self, number: int, request_error: ServiceError) -> bytes:
-        """Encode an error; its HTTP status is in a comment."""
-        head = b"id:%d\nevent:error\n:HTTP_STATUS/%d\n" % (number, request_error.status)
-        return head + b"data:" + self.failed_document(request_error) + b"\n\n"
+        error = self.failed_document(request_error)
+        return status_frame(number, "error", request_error.status, error)
 
     def document(self) -> bytes:
-        return compact_json(self._payload(finish=self._reason))
+        return compact_json(self._payload(finish=self._progress.finish_reason))
 
     def failed_document(self, request_error: ServiceError) -> bytes:
         return DashScope().error_body(request_error, self._request_id)
 
-    def _release_held_text(self) -> Iterator[dict[str, Any]]:
-        """Yield the text that was held back for the last frame, because another step follows it."""
-        if self._held is not None:
-            text, self._held = self._held, None
-            yield self._payload(text=text)
-
-    def _on_think(self, text: str) -> Iterator[dict[str, Any]]:
-        yield from self._release_held_text()
-        for piece in pieces(text):
-            self._tokens.count_reasoning()
-            self._reasoning += piece
-            yield self._payload(reasoning=piece)
-
-    def _on_say(self, text: str) -> Iterator[dict[str, Any]]:
-        for piece in pieces(text):
-            self._tokens.count_text()
-            self._text += piece
+    def _text_payloads(self, text: str) -> Iterator[Payload]:
+        for piece in self._progress.add_text(text):
             if not self._multimodal:
                 yield self._payload(text=piece)
                 continue
-            yield from self._release_held_text()
-            self._held = piece
+            yield from self._held_text_payloads()
+            self._held_text = piece
 
-    def _on_run(self, run: Run) -> Iterator[dict[str, Any]]:
-        yield from self._release_held_text()
-        self._tokens.count_output(run.code)
-        for _ in range(_FRAMES_WHILE_WRITING):
+    def _held_text_payloads(self) -> Iterator[Payload]:
+        """Yield the text that was held, because it is not in the last frame."""
+        if self._held_text is not None:
+            text, self._held_text = self._held_text, None
+            yield self._payload(text=text)
+
+    def _other_step_payloads(self, step: Step) -> Iterator[Payload]:
+        match step:
+            case Think(text):
+                for piece in self._progress.add_reasoning(text):
+                    yield self._payload(reasoning=piece)
+            case Run():
+                yield from self._code_payloads(step)
+            case Search(_, sources):
+                self._sources += sources
+                self._progress.tokens.count_tool_call("web_search")
+                self._progress.tokens.start_inference(" ".join(sources))
+                yield self._payload()
+            case Call():
+                yield from self._call_payloads(step)
+
+    def _code_payloads(self, run: Run) -> Iterator[Payload]:
+        self._progress.tokens.count_output(run.code)
+        for _ in range(_EMPTY_FRAMES_BEFORE_CODE):
             yield self._payload()
         if run.appears_empty:
             self._codes.append("")
             yield self._payload()
             self._codes.pop()
         self._codes.append(run.code)
-        self._tokens.count_tool_call("code_interpreter")
+        self._progress.tokens.count_tool_call("code_interpreter")
         yield self._payload()
 
-    def _on_search(self, sources: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        yield from self._release_held_text()
-        self._sources += sources
-        self._tokens.count_tool_call("web_search")
-        self._tokens.start_inference(" ".join(sources))
-        yield self._payload()
-
-    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
-        yield from self._release_held_text()
-        self._reason = "tool_calls"
-        complete, first, second = tool_calls(call, self._request_id, len(self._calls))
-        self._tokens.count_output(complete["function"]["arguments"])
-        self._calls.append(complete)
+    def _call_payloads(self, call: Call) -> Iterator[Payload]:
+        parts = self._progress.add_call(call)
         if not self._incremental:
             yield self._payload()
             return
-        yield self._payload(calls=[first])
-        yield self._payload(calls=[second])
+        for part in parts:
+            yield self._payload(calls=[part])
 
     def _payload(
         self,
         *,
         reasoning: str = "",
         text: str = "",
-        calls: list[dict[str, Any]] | None = None,
+        calls: list[Payload] | None = None,
         finish: str = "null",
-    ) -> dict[str, Any]:
+    ) -> Payload:
         message = self._message(reasoning, text)
         if not self._incremental:
-            calls = list(self._calls)
+            calls = list(self._progress.calls)
         if calls:
             message["tool_calls"] = calls
-        output: dict[str, Any] = {"choices": [{"message": message, "finish_reason": finish}]}
+        output: Payload = {"choices": [{"message": message, "finish_reason": finish}]}
         if self._codes:
             output["tool_info"] = [
                 {"code_interpreter": {"code": code}, "type": "code_interpreter"}
                 for code in self._codes
             ]
         if self._sources:
-            output["search_info"] = {"search_results": list(map(_search_result, self._sources))}
+            results = [{"title": url, "url": url} for url in self._sources]
+            output["search_info"] = {"search_results": results}
         return {"output": output, "usage": self._usage(), "request_id": self._request_id}
 
-    def _message(self, reasoning: str, text: str) -> dict[str, Any]:
+    def _message(self, reasoning: str, text: str) -> Payload:
         if not self._incremental:
-            reasoning, text = self._reasoning, self._text
+            reasoning, text = self._progress.reasoning, self._progress.text
         if not self._multimodal:
             return {"content": text, "reasoning_content": reasoning, "role": "assistant"}
         if text:  # frames with text have no reasoning_content on the multimodal path
             return {"content": [{"text": text}], "role": "assistant"}
         return {"content": [], "reasoning_content": reasoning, "role": "assistant"}
 
-    def _usage(self) -> dict[str, Any]:
-        tokens = self._tokens
-        usage: dict[str, Any] = {
+    def _usage(self) -> Payload:
+        tokens = self._progress.tokens
+        usage: Payload = {
             "total_tokens": tokens.total,
             "output_tokens": tokens.output,
             "input_tokens": tokens.input,
@@ -306,11 +292,8 @@ class DashScopeEncoder:
         if self._multimodal:
             usage["input_tokens_details"] = {"text_tokens": tokens.input}
         if plugins := tokens.plugins():
+            # The native API has another name for the search tool than Responses.
             if search := plugins.pop("web_search", None):
                 plugins["search"] = {**search, "strategy": "turbo"}
             usage["plugins"] = plugins
         return usage
-
-
-def _search_result(url: str) -> dict[str, str]:
-    return {"title": url, "url": url}

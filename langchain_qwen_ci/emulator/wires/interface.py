@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from langchain_qwen_ci.emulator.parsed_request import ParsedRequest
-    from langchain_qwen_ci.emulator.request_rules import ServiceError
-    from langchain_qwen_ci.emulator.responders.responder import Call, Result, Step
+    from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest
+    from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
+    from langchain_qwen_ci.emulator.responders.responder import Result, Step
 
 Payload = dict[str, Any]
 
 
 class ResponseEncoder(Protocol):
     """Encodes the steps of one answer.
+
+    A step becomes payloads, and `frame` encodes a payload as a frame. An answer that is not
+    streamed needs the payloads as well, because its document is built while they are produced.
 
     Attributes:
         written: number of frames so far.
@@ -26,23 +28,23 @@ class ResponseEncoder(Protocol):
     written: int
     closing: bytes
 
-    def begin(self) -> Iterator[Payload]:
-        """Yield the payloads of the frames before the first step."""
+    def start_payloads(self) -> Iterator[Payload]:
+        """Yield the payloads before the first step."""
 
-    def step(self, step: Step) -> Iterator[Payload]:
-        """Yield the payloads of the frames of a step."""
+    def step_payloads(self, step: Step) -> Iterator[Payload]:
+        """Yield the payloads of a step; for a `Run` step those before its program runs."""
 
-    def on_code_result(self, result: Result) -> Iterator[Payload]:
-        """Yield the payloads of the frames after a program has run."""
+    def result_payloads(self, result: Result) -> Iterator[Payload]:
+        """Yield the payloads after a program has run."""
 
-    def end(self) -> Iterator[Payload]:
-        """Yield the payloads of the last frames."""
+    def end_payloads(self) -> Iterator[Payload]:
+        """Yield the last payloads of the answer."""
 
     def frame(self, payload: Payload) -> bytes:
         """Encode a payload as the next frame of the stream."""
 
     def error_frame(self, number: int, request_error: ServiceError) -> bytes:
-        """Encode an error as a frame of the stream."""
+        """Encode an error as the frame with this number, counted from 1."""
 
     def document(self) -> bytes:
         """Return the body of an answer that is not streamed, after its end."""
@@ -71,53 +73,22 @@ class WireRequest(Protocol):
 
 
 class Wire(Protocol):
-    """One API of the service.
-
-    Attributes:
-        paths: the paths of the API.
-    """
+    """One API of the service."""
 
     @property
-    def paths(self) -> tuple[str, ...]: ...
+    def paths(self) -> tuple[str, ...]:
+        """The URL paths that the API serves."""
 
     def request(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]
-    ) -> WireRequest: ...
+    ) -> WireRequest:
+        """Parse a request, without checking it.
+
+        Args:
+            path: one of `paths`.
+            headers: the headers, with lower-case names.
+            body: the JSON body.
+        """
 
     def error_body(self, request_error: ServiceError, request_id: str) -> bytes:
         """Encode an error in place of an answer."""
-
-
-def compact_json(payload: object) -> bytes:
-    """Serialize JSON as the service does: no spaces, and non-ASCII characters unescaped."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def call_id(call: Call, request_id: str, index: int) -> str:
-    """Return the id of a call: its own, or one made from the request's id."""
-    return call.id or f"call_{request_id[:8]}_{index}"
-
-
-def arguments_of(call: Call) -> tuple[str, str]:
-    """Return the arguments of a call as JSON, in the two parts that a stream sends."""
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    half = len(arguments) // 2
-    return arguments[:half], arguments[half:]
-
-
-def tool_calls(call: Call, request_id: str, index: int) -> tuple[Payload, Payload, Payload]:
-    """Return a call in OpenAI's format: complete, then the two parts that a stream sends.
-
-    The second part has no name and an empty id; its `index` identifies the call (recorded).
-    """
-    tool_call_id = call_id(call, request_id, index)
-    first, second = arguments_of(call)
-    return (
-        _tool_call(index, tool_call_id, {"name": call.name, "arguments": first + second}),
-        _tool_call(index, tool_call_id, {"name": call.name, "arguments": first}),
-        _tool_call(index, "", {"arguments": second}),
-    )
-
-
-def _tool_call(index: int, tool_call_id: str, function: dict[str, str]) -> Payload:
-    return {"index": index, "id": tool_call_id, "type": "function", "function": function}

@@ -15,15 +15,15 @@ from langchain_qwen_ci.emulator.responders.responder import (
     Search,
     Think,
 )
-from langchain_qwen_ci.emulator.token_usage import pieces
-from langchain_qwen_ci.emulator.wires.interface import arguments_of, call_id, compact_json
+from langchain_qwen_ci.emulator.wires.encoding import AnswerProgress, compact_json, status_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from langchain_qwen_ci.emulator.parsed_request import ParsedRequest
-    from langchain_qwen_ci.emulator.request_rules import ServiceError
+    from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest
+    from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
     from langchain_qwen_ci.emulator.responders.responder import Result, Step
+    from langchain_qwen_ci.emulator.wires.interface import Payload
 
 ReasoningEvents = Literal["reasoning_text", "reasoning_summary_text"]
 
@@ -57,64 +57,65 @@ class ResponsesEncoder:
         self._echoed = echoed
         self._reasoning_events = reasoning_events
         self._store = store
-        self._tokens = parsed.token_usage()
+        self._progress = AnswerProgress(request_id, parsed.token_usage())
         self._created = int(time.time())
-        self._output: list[dict[str, Any]] = []
-        # The open text item: its type, id and text. Other items are complete at once.
+        self._output: list[Payload] = []
+        self._item_id = ""  # of the item that was added last
+        # The type and the text of the open text item. Several steps may add to it; other items are
+        # done when their step is.
         self._open_type = ""
-        self._item_id = ""
-        self._text = ""
-        self._execution = Run("")
-        self._reason = "stop"
+        self._open_text = ""
+        self._run = Run("")
         self.written = 0
 
-    def begin(self) -> Iterator[dict[str, Any]]:
+    def start_payloads(self) -> Iterator[Payload]:
+        """Yield the events response.created and response.in_progress."""
         for event, status in (("created", "queued"), ("in_progress", "in_progress")):
             yield {"type": f"response.{event}", "response": self._response(status, model="")}
 
-    def step(self, step: Step) -> Iterator[dict[str, Any]]:
+    def step_payloads(self, step: Step) -> Iterator[Payload]:
         match step:
             case Think(text):
-                yield from self._add_text("reasoning", text)
+                yield from self._text_delta_events("reasoning", text)
             case Say(text):
-                yield from self._add_text("message", text)
+                yield from self._text_delta_events("message", text)
             case Finish(reason):
-                self._reason = reason
+                self._progress.finish_reason = reason
             case _:
-                yield from self._close_text_item()
-                yield from self._on_other_step(step)
+                yield from self._text_done_events()
+                yield from self._tool_events(step)
 
-    def _on_other_step(self, step: Step) -> Iterator[dict[str, Any]]:
+    def _tool_events(self, step: Step) -> Iterator[Payload]:
         match step:
             case Run():
-                yield from self._start_execution(step)
+                yield from self._code_call_started_events(step)
             case Search():
-                yield from self._on_search(step)
+                yield from self._web_search_call_events(step)
             case Extract():
-                yield from self._on_extract(step)
+                yield from self._web_extractor_call_events(step)
             case Call():
-                yield from self._on_call(step)
+                yield from self._function_call_events(step)
 
-    def on_code_result(self, result: Result) -> Iterator[dict[str, Any]]:
-        """Yield the end of a program. Its status is completed, also after an exception."""
-        self._tokens.start_inference(result)
-        lines = [
-            result.output.rstrip("\n"),
-            *(f"![image]({url})" for url in self._execution.images),
-        ]
+    def result_payloads(self, result: Result) -> Iterator[Payload]:
+        """Yield the end of a code interpreter call.
+
+        The status is completed even after an exception; its traceback is in the logs (measured).
+        """
+        self._progress.tokens.start_inference(result)
+        lines = [result.output.rstrip("\n"), *(f"![image]({url})" for url in self._run.images)]
         logs = "\n".join(filter(None, lines))
         outputs = [{"type": "logs", "logs": f"```\n{logs}\n```"}]
         yield self._event("code_interpreter_call.completed")
-        yield self._item_done({**self._code_item("completed"), "outputs": outputs})
+        yield self._item_done_event({**self._code_item("completed"), "outputs": outputs})
 
-    def end(self) -> Iterator[dict[str, Any]]:
-        yield from self._close_text_item()
+    def end_payloads(self) -> Iterator[Payload]:
+        """Yield the end of the open text and the terminal event; store the answer."""
+        yield from self._text_done_events()
         self._store([message for item in self._output if (message := _to_chat_message(item))])
         complete = self._complete_response()
         yield {"type": f"response.{complete['status']}", "response": complete}
 
-    def frame(self, payload: dict[str, Any]) -> bytes:
-        """Encode a frame as on the native API. Sequence numbers in events start at 0."""
+    def frame(self, payload: Payload) -> bytes:
         self.written += 1
         return _frame(self.written, payload)
 
@@ -130,112 +131,110 @@ class ResponsesEncoder:
 
     # Items with streamed text.
 
-    def _add_text(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
-        if self._open_type != kind:
-            yield from self._close_text_item()
-            yield from self._open_text_item(kind)
-        for piece in pieces(text):
-            self._text += piece
-            if kind == "message":
-                self._tokens.count_text()
-            else:
-                self._tokens.count_reasoning()
+    def _text_delta_events(self, item_type: str, text: str) -> Iterator[Payload]:
+        if self._open_type != item_type:
+            yield from self._text_done_events()
+            yield from self._text_added_events(item_type)
+        add = self._progress.add_text if item_type == "message" else self._progress.add_reasoning
+        for piece in add(text):
+            self._open_text += piece
             yield self._text_event("delta", delta=piece)
 
-    def _open_text_item(self, kind: str) -> Iterator[dict[str, Any]]:
-        self._open_type, self._text = kind, ""
-        if kind == "reasoning":
-            yield self._item_added({"type": "reasoning", "summary": []})
+    def _text_added_events(self, item_type: str) -> Iterator[Payload]:
+        self._open_type, self._open_text = item_type, ""
+        if item_type == "reasoning":
+            yield self._item_added_event({"type": "reasoning", "summary": []})
             return
-        yield self._item_added(
+        yield self._item_added_event(
             {"type": "message", "role": "assistant", "content": [], "status": "in_progress"}
         )
-        yield self._event("content_part.added", content_index=0, part=_part(""))
+        yield self._event("content_part.added", content_index=0, part=_text_part(""))
 
-    def _close_text_item(self) -> Iterator[dict[str, Any]]:
-        """Yield the end of the open text item."""
+    def _text_done_events(self) -> Iterator[Payload]:
+        """Yield the end of the open text item; nothing if none is open."""
         if not self._open_type:
             return
-        yield self._text_event("done", text=self._text)
-        kind, self._open_type = self._open_type, ""
-        if kind == "reasoning":
-            summary = [{"type": "summary_text", "text": self._text}]
-            yield self._item_done({"type": "reasoning", "summary": summary})
+        yield self._text_event("done", text=self._open_text)
+        item_type, self._open_type = self._open_type, ""
+        if item_type == "reasoning":
+            summary = [{"type": "summary_text", "text": self._open_text}]
+            yield self._item_done_event({"type": "reasoning", "summary": summary})
             return
-        part = _part(self._text)
+        part = _text_part(self._open_text)
         yield self._event("content_part.done", content_index=0, part=part)
-        yield self._item_done(
+        yield self._item_done_event(
             {"type": "message", "role": "assistant", "content": [part], "status": "completed"}
         )
 
-    def _text_event(self, name: str, **more: Any) -> dict[str, Any]:
+    def _text_event(self, name: str, **more: Any) -> Payload:
         if self._open_type == "message":
             return self._event(f"output_text.{name}", content_index=0, logprobs=[], **more)
         if self._reasoning_events == "reasoning_summary_text":
             more["summary_index"] = 0
         return self._event(f"{self._reasoning_events}.{name}", **more)
 
-    # Items that are complete at once.
+    # Items of one step each.
 
-    def _start_execution(self, run: Run) -> Iterator[dict[str, Any]]:
-        """Yield the start of a program. The added item has the complete code; no event repeats it
-        (measured).
+    def _code_call_started_events(self, run: Run) -> Iterator[Payload]:
+        """Yield the start of a code interpreter call.
+
+        The added item has the complete code, and no other event has it (measured).
         """
-        self._execution = run
-        self._tokens.count_output(run.code)
-        self._tokens.count_tool_call("code_interpreter")
-        yield self._item_added(self._code_item("in_progress"))
+        self._run = run
+        self._progress.tokens.count_output(run.code)
+        self._progress.tokens.count_tool_call("code_interpreter")
+        yield self._item_added_event(self._code_item("in_progress"))
         yield self._event("code_interpreter_call.in_progress")
         yield self._event("code_interpreter_call.interpreting")
 
-    def _code_item(self, status: str) -> dict[str, Any]:
+    def _code_item(self, status: str) -> Payload:
         return {
             "type": "code_interpreter_call",
-            "code": self._execution.code,
+            "code": self._run.code,
             "container_id": "",
             "status": status,
         }
 
-    def _on_search(self, search: Search) -> Iterator[dict[str, Any]]:
-        self._tokens.count_tool_call("web_search")
-        self._tokens.start_inference(" ".join(search.sources))
-        action: dict[str, Any] = {"type": "search", "query": search.query}
+    def _web_search_call_events(self, search: Search) -> Iterator[Payload]:
+        self._progress.tokens.count_tool_call("web_search")
+        self._progress.tokens.start_inference(" ".join(search.sources))
+        action: Payload = {"type": "search", "query": search.query}
         item = {"type": "web_search_call", "action": action, "status": "in_progress"}
-        yield self._item_added(item)
+        yield self._item_added_event(item)
         for name in ("in_progress", "searching", "completed"):
             yield self._event(f"web_search_call.{name}")
         sources = [{"type": "url", "url": url} for url in search.sources]
         found = {**action, "sources": sources}
-        yield self._item_done({"type": "web_search_call", "action": found, "status": "completed"})
+        yield self._item_done_event(
+            {"type": "web_search_call", "action": found, "status": "completed"}
+        )
 
-    def _on_extract(self, extract: Extract) -> Iterator[dict[str, Any]]:
+    def _web_extractor_call_events(self, extract: Extract) -> Iterator[Payload]:
         """Yield an item without events of its own (recorded)."""
-        self._tokens.count_tool_call("web_extractor")
-        self._tokens.start_inference(extract.output)
+        self._progress.tokens.count_tool_call("web_extractor")
+        self._progress.tokens.start_inference(extract.output)
         arguments = {"urls": list(extract.urls), "goal": extract.goal}
-        yield self._item_added({"type": "web_extractor_call", **arguments, "status": "in_progress"})
+        yield self._item_added_event(
+            {"type": "web_extractor_call", **arguments, "status": "in_progress"}
+        )
         done = {**arguments, "output": extract.output, "status": "completed"}
-        yield self._item_done({"type": "web_extractor_call", **done})
+        yield self._item_done_event({"type": "web_extractor_call", **done})
 
-    def _on_call(self, call: Call) -> Iterator[dict[str, Any]]:
-        calls = sum(item["type"] == "function_call" for item in self._output)
-        item = {
-            "type": "function_call",
-            "call_id": call_id(call, self._request_id, calls),
-            "name": call.name,
-        }
-        parts = arguments_of(call)
-        arguments = "".join(parts)
-        self._tokens.count_output(arguments)
-        yield self._item_added({**item, "arguments": "", "status": "in_progress"})
+    def _function_call_events(self, call: Call) -> Iterator[Payload]:
+        parts = self._progress.add_call(call)
+        complete = self._progress.calls[-1]
+        item = {"type": "function_call", "call_id": complete["id"], "name": call.name}
+        arguments = complete["function"]["arguments"]
+        yield self._item_added_event({**item, "arguments": "", "status": "in_progress"})
         for part in parts:
-            yield self._event("function_call_arguments.delta", delta=part)
+            delta = part["function"]["arguments"]
+            yield self._event("function_call_arguments.delta", delta=delta)
         yield self._event("function_call_arguments.done", arguments=arguments, name=call.name)
-        yield self._item_done({**item, "arguments": arguments, "status": "completed"})
+        yield self._item_done_event({**item, "arguments": arguments, "status": "completed"})
 
     # Events.
 
-    def _item_added(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _item_added_event(self, item: Payload) -> Payload:
         self._item_id = f"msg_{uuid.uuid4()}"  # the ids of all items start with msg_ (recorded)
         return {
             "type": "response.output_item.added",
@@ -243,7 +242,7 @@ class ResponsesEncoder:
             "item": {**item, "id": self._item_id},
         }
 
-    def _event(self, name: str, /, **more: Any) -> dict[str, Any]:
+    def _event(self, name: str, /, **more: Any) -> Payload:
         return {
             "type": f"response.{name}",
             "output_index": len(self._output),
@@ -251,7 +250,7 @@ class ResponsesEncoder:
             **more,
         }
 
-    def _item_done(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _item_done_event(self, item: Payload) -> Payload:
         self._output.append({**item, "id": self._item_id})
         return {
             "type": "response.output_item.done",
@@ -259,10 +258,10 @@ class ResponsesEncoder:
             "item": self._output[-1],
         }
 
-    # The response itself.
+    # Responses.
 
-    def _complete_response(self) -> dict[str, Any]:
-        incomplete_reason = _INCOMPLETE.get(self._reason)
+    def _complete_response(self) -> Payload:
+        incomplete_reason = _INCOMPLETE.get(self._progress.finish_reason)
         response = self._response(
             "incomplete" if incomplete_reason else "completed", **self._echoed
         )
@@ -270,12 +269,12 @@ class ResponsesEncoder:
             response["incomplete_details"] = {"reason": incomplete_reason}
         return {**response, "output": self._output, "usage": self._usage()}
 
-    def _failed_response(self, error: ServiceError) -> dict[str, Any]:
+    def _failed_response(self, error: ServiceError) -> Payload:
         code = "server_error" if error.code.startswith(_SERVER_ERRORS) else error.code
         described = {"code": code, "message": error.message}
         return {**self._response("failed", model=""), "output": self._output, "error": described}
 
-    def _response(self, status: str, **more: Any) -> dict[str, Any]:
+    def _response(self, status: str, **more: Any) -> Payload:
         return {
             "id": self._request_id,
             "object": "response",
@@ -289,8 +288,8 @@ class ResponsesEncoder:
             **more,
         }
 
-    def _usage(self) -> dict[str, Any]:
-        tokens = self._tokens
+    def _usage(self) -> Payload:
+        tokens = self._progress.tokens
         numbers = {
             "input_tokens": tokens.input,
             "output_tokens": tokens.output,
@@ -299,30 +298,31 @@ class ResponsesEncoder:
         }
         cached = {"cached_tokens": 0}
         plugins = tokens.plugins()
-        detail: dict[str, Any] = {**numbers, "prompt_tokens_details": cached}
-        usage: dict[str, Any] = {**numbers, "input_tokens_details": cached}
+        detail: Payload = {**numbers, "prompt_tokens_details": cached}
+        usage: Payload = {**numbers, "input_tokens_details": cached}
         if plugins:  # absent if no tool ran
             detail["plugins"] = usage["x_tools"] = plugins
         usage["x_details"] = [{**detail, "x_billing_type": "response_api"}]
         return usage
 
 
-def _frame(number: int, payload: dict[str, Any]) -> bytes:
-    head = b"id:%d\nevent:%s\n:HTTP_STATUS/200\n" % (number, payload["type"].encode())
-    return head + b"data:" + compact_json({"sequence_number": number - 1, **payload}) + b"\n\n"
+def _frame(number: int, payload: Payload) -> bytes:
+    # The ids of frames start at 1, and the sequence numbers in their events at 0.
+    data = compact_json({"sequence_number": number - 1, **payload})
+    return status_frame(number, payload["type"], 200, data)
 
 
-def _part(text: str) -> dict[str, Any]:
+def _text_part(text: str) -> Payload:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": None}
 
 
-def _to_chat_message(item: Mapping[str, Any]) -> dict[str, Any] | None:
+def _to_chat_message(item: Mapping[str, Any]) -> Payload | None:
     """Convert an item to a message of the stored conversation; None for other items."""
     match item:
         case {"type": "message", "content": content}:
             return {"role": "assistant", "content": content}
-        case {"type": "function_call", "call_id": identity}:
+        case {"type": "function_call", "call_id": call_id}:
             function = {"name": item["name"], "arguments": item["arguments"]}
-            call = {"id": identity, "type": "function", "function": function}
+            call = {"id": call_id, "type": "function", "function": function}
             return {"role": "assistant", "content": "", "tool_calls": [call]}
     return None

@@ -19,89 +19,90 @@ from langgraph_sdk.client import SyncLangGraphClient
 
 from langchain_qwen_ci.emulator import Cut, EmulatorServer, Planner, Run, Say, Status, Step
 
-# One worker for all of them: a server takes some seconds to start.
+# All tests run in one worker, because a server takes some seconds to start.
 pytestmark = pytest.mark.xdist_group("app")
 
 GRAPH = "calculator"
 FIFTH_POWER = "What is 7 to the power of 5?"
 INVALID_KEY = Status(401, "InvalidApiKey", "Invalid API-key provided.")
-SECONDS = 30  # to wait for what must happen
+SECONDS = 30  # maximum wait for an event
 
 
 class Responder:
-    """Answers from a script if one is set, else like the planner."""
+    """Answers with the turns that a test has added, otherwise with the planner."""
 
     def __init__(self) -> None:
         self.turns: deque[list[Step]] = deque()
-        self.left = threading.Event()
+        self.closed = threading.Event()
 
     def respond(self, request):
         if not self.turns:
             return (yield from Planner().respond(request))
         try:
-            for step in self.turns.popleft():  # noqa: UP028  # a list cannot be sent a result
+            for step in self.turns.popleft():  # noqa: UP028  # `yield from` a list fails at send()
                 yield step
         except GeneratorExit:
-            self.left.set()
+            self.closed.set()
             raise
 
 
 class Emulator(EmulatorServer):
-    """A LangGraph server whose responder can be scripted; each test clears its requests."""
+    """An emulator whose responder can be scripted; each test resets it."""
 
     def __init__(self) -> None:
-        self.result = Responder()
-        super().__init__(responder=self.result, pace=0.002)
+        self.scripted_responder = Responder()
+        super().__init__(responder=self.scripted_responder, pace=0.002)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.requests.clear()
-        self.result.turns.clear()
-        self.result.left.clear()
+        self.scripted_responder.turns.clear()
+        self.scripted_responder.closed.clear()
 
 
 @pytest.fixture(scope="module")
 def servers(
     tmp_path_factory,
 ) -> Iterator[tuple[Emulator, langgraph_server.App, langgraph_server.App]]:
-    """The app with a service, which is an emulator of the tests, and the app without a key."""
+    """An emulator, the app that sends its requests there, and the app without an API key."""
     folder = tmp_path_factory.mktemp("app")
     with ExitStack() as stack:
         emulator = stack.enter_context(Emulator())
         service = {"DASHSCOPE_BASE_URL": emulator.url, "DASHSCOPE_API_KEY": "any"}
-        app = stack.enter_context(langgraph_server.started(folder / "served", service))
-        alone = stack.enter_context(langgraph_server.started(folder / "alone", {}))
-        app.wait_until_it_answers()
-        alone.wait_until_it_answers()
-        yield emulator, app, alone
+        app = stack.enter_context(langgraph_server.run_app(folder / "with_emulator", service))
+        app_without_key = stack.enter_context(langgraph_server.run_app(folder / "without_key", {}))
+        app.wait_until_ready()
+        app_without_key.wait_until_ready()
+        yield emulator, app, app_without_key
 
 
 @pytest.fixture
 def emulator(servers) -> Emulator:
     emulator, _, _ = servers
-    emulator.forget()
+    emulator.reset()
     return emulator
 
 
 @pytest.fixture
 def app(servers) -> Iterator[langgraph_server.App]:
     _, app, _ = servers
-    yield from observe(app)
+    yield from check_log(app)
 
 
 @pytest.fixture
-def alone(servers) -> Iterator[langgraph_server.App]:
-    _, _, alone = servers
-    yield from observe(alone)
+def app_without_key(servers) -> Iterator[langgraph_server.App]:
+    _, _, app_without_key = servers
+    yield from check_log(app_without_key)
 
 
-def observe(app: langgraph_server.App) -> Iterator[langgraph_server.App]:
+def check_log(app: langgraph_server.App) -> Iterator[langgraph_server.App]:
+    """Yield the app; then print what it logged meanwhile, and check for blocking calls."""
     before = len(app.log)
     yield app
-    print(app.log[before:])  # pytest shows it where a test has failed
-    assert not blocked_by_us(app)
+    print(app.log[before:])  # pytest shows it if the test fails
+    assert not blocking_errors(app)
 
 
-def blocked_by_us(app: langgraph_server.App) -> list[dict]:
+def blocking_errors(app: langgraph_server.App) -> list[dict]:
     records = (record for record in app.records if "BlockingError" in json.dumps(record))
     return [record for record in records if record.get("graph_id") != "blocking"]
 
@@ -133,7 +134,7 @@ def data(streamed: list, event: str) -> list:
     return [part.data for part in streamed if part.event == event]
 
 
-# What comes back.
+# Results of runs.
 
 
 def test_wait_for_a_run(client, thread, emulator):
@@ -149,9 +150,9 @@ def test_wait_for_a_run(client, thread, emulator):
         "message_id": answer["id"],
     }
     assert output["plugin_counts"] == {"code_interpreter": 1}
-    [sent] = emulator.requests
-    assert sent.body["parameters"]["enable_code_interpreter"] is True
-    assert sent.body["input"]["messages"][0]["content"] == "Compute, do not guess."
+    [request] = emulator.requests
+    assert request.body["parameters"]["enable_code_interpreter"] is True
+    assert request.body["input"]["messages"][0]["content"] == "Compute, do not guess."
 
 
 def test_small_talk_uses_no_interpreter(client, thread, emulator):
@@ -159,8 +160,8 @@ def test_small_talk_uses_no_interpreter(client, thread, emulator):
     assert "interpreter is off" in output["messages"][-1]["content"]
     assert output["code_executions"] == []
     assert output["plugin_counts"] == {}
-    [sent] = emulator.requests
-    assert not sent.body["parameters"].get("enable_code_interpreter")
+    [request] = emulator.requests
+    assert not request.body["parameters"].get("enable_code_interpreter")
 
 
 def test_run_without_a_thread(client):
@@ -171,7 +172,7 @@ def test_run_without_a_thread(client):
 
 async def test_concurrent_runs_with_the_async_client(app):
     async with get_client(url=app.url) as client:
-        # Waited for from the beginning: the server forgets a run without a thread at its end.
+        # The server deletes a run without a thread when it ends, so all are awaited from the start.
         questions = [content(f"What is {n} squared?") for n in (3, 4, 5)]
         states = await asyncio.gather(
             *(client.runs.wait(None, GRAPH, input=question) for question in questions)
@@ -267,11 +268,12 @@ def test_state_and_history_are_plain_data(client, thread, app):
     history = [past["values"] for past in client.threads.get_history(thread)]
     assert history[0] == second
     assert first in history
-    assert "unregistered type" not in app.log  # what msgpack says of classes of our own
+    # The warning for classes that strict msgpack does not allow.
+    assert "unregistered type" not in app.log
 
 
 def test_input_cannot_raise_the_budget(client, thread, emulator):
-    emulator.result.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
+    emulator.scripted_responder.turns.append([*(Run(f"{n}") for n in range(20)), Say("All done.")])
     output = client.runs.wait(thread, GRAPH, input=content("Compute a lot."))
     assert output["plugin_counts"] == {"code_interpreter": 20}
     forged = content(FIFTH_POWER, plugin_counts={"code_interpreter": -20})
@@ -282,7 +284,7 @@ def test_input_cannot_raise_the_budget(client, thread, emulator):
     assert len(emulator.requests) == 1
 
 
-# The assistant.
+# Assistants.
 
 
 def test_graph_schemas(client):
@@ -302,11 +304,11 @@ def test_graph_drawing(client):
     assert {node["id"] for node in drawn["nodes"]} == {"__start__", "compute", "talk", "__end__"}
 
 
-# Ends that are none.
+# Cancelled and failed runs.
 
 
 def test_cancelled_run_closes_its_request(client, thread, emulator):
-    emulator.result.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
+    emulator.scripted_responder.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     created = []
     stream = client.runs.stream(
         thread,
@@ -317,7 +319,7 @@ def test_cancelled_run_closes_its_request(client, thread, emulator):
     )
     next(part for part in stream if part.event == "custom")
     client.runs.cancel(thread, created[0]["run_id"], wait=True)
-    assert emulator.result.left.wait(SECONDS)
+    assert emulator.scripted_responder.closed.wait(SECONDS)
     stream.close()
     values = client.threads.get_state(thread)["values"]
     assert [message["type"] for message in values["messages"]] == ["human"]
@@ -326,13 +328,13 @@ def test_cancelled_run_closes_its_request(client, thread, emulator):
 
 
 def test_run_of_a_disconnected_client_closes_its_request(client, thread, emulator):
-    emulator.result.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
+    emulator.scripted_responder.turns.append([Run("6 * 7"), *repeat(Say("and so on "), 100_000)])
     stream = client.runs.stream(
         thread, GRAPH, input=content(FIFTH_POWER), stream_mode="custom", on_disconnect="cancel"
     )
     next(part for part in stream if part.event == "custom")
     stream.close()
-    assert emulator.result.left.wait(SECONDS)
+    assert emulator.scripted_responder.closed.wait(SECONDS)
 
 
 def test_permanent_error_ends_the_run(client, thread, emulator):
@@ -384,25 +386,29 @@ def test_server_detects_blocking_calls(client, thread):
         client.runs.wait(thread, "blocking", input=content("Hello!"))
 
 
-def test_emulator_starts_without_a_key(alone):
-    with get_sync_client(url=alone.url) as client:
+def test_emulator_starts_without_a_key(app_without_key):
+    with get_sync_client(url=app_without_key.url) as client:
         output = client.runs.wait(None, GRAPH, input=content(FIFTH_POWER))
     assert output["messages"][-1]["content"] == "7**5 = 16807."
-    assert "LEFT THIS MACHINE" not in alone.log
+    assert "CONNECTED TO ANOTHER MACHINE" not in app_without_key.log
 
 
-# The pages.
+# The documentation.
 
 
-def here(page: str, alone: langgraph_server.App) -> str:
+def with_url_of_app(page: str, app_without_key: langgraph_server.App) -> str:
     assert "http://127.0.0.1:2024" in page
-    return page.replace("http://127.0.0.1:2024", alone.url)
+    return page.replace("http://127.0.0.1:2024", app_without_key.url)
 
 
-def test_readme_curl_command_works(alone):
+def test_readme_curl_command_works(app_without_key):
     [command] = re.findall(r"^curl .*?(?=^```)", langgraph_server.README, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
-        here(command, alone), shell=True, capture_output=True, text=True, check=True
+        with_url_of_app(command, app_without_key),
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert codes(json.loads(done.stdout)) == ["7**5"]
 
@@ -410,11 +416,11 @@ def test_readme_curl_command_works(alone):
 @pytest.mark.parametrize(
     "page", [langgraph_server.README, langgraph_server.GUIDE], ids=["readme", "guide"]
 )
-def test_documented_code_prints_the_documented_output(page, alone, capsys):
+def test_documented_code_prints_the_documented_output(page, app_without_key, capsys):
     [(code, printed)] = re.findall(
         r"^```py(?:thon)?\n(.*?)^```\n\n^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE
     )
-    exec(compile(here(code, alone), "page", "exec"), {})
+    exec(compile(with_url_of_app(code, app_without_key), "page", "exec"), {})
     assert capsys.readouterr().out == printed
 
 

@@ -1,4 +1,4 @@
-"""The node in graphs of every kind: what it reads, what it writes, and where it goes."""
+"""The node in graphs: its input, its requests, its output, errors and budgets."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def compiled(
     added: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """A graph of the node alone; `added` goes to `add_node`."""
+    """Compile a graph that has only this node; `added` are arguments of `add_node`."""
     builder = StateGraph(state)
     builder.add_node(node, **(added or {}))
     builder.add_edge(START, "code_interpreter")
@@ -243,7 +243,7 @@ def test_reducers():
     assert add_counts({"a": 1, "b": 2}, {"a": 3, "c": 1}) == {"a": 4, "b": 2, "c": 1}
 
 
-# What it asks.
+# Requests.
 
 
 def sent(server: EmulatorServer) -> list[tuple[str, str]]:
@@ -328,7 +328,7 @@ def test_history_error_mode(server):
 
 @tool
 def orders(year: int) -> str:
-    """The orders of a year."""
+    """Return the orders of a year."""
     return ""
 
 
@@ -392,7 +392,7 @@ def test_goto(server):
     assert codes(state) == ["6 * 7"]
 
 
-# Live.
+# Streaming.
 
 
 def test_custom_events_at_start_and_end_of_programs(server):
@@ -472,7 +472,7 @@ BOTH = ["values", "messages"]
 
 
 def _without_ids(state: Any) -> Any:
-    """A state with the ids of requests, items and messages numbered."""
+    """Return a state as JSON, with the ids of messages, requests and executions numbered."""
     answer = state["messages"][-1]
     result = [answer.model_dump(), state["code_executions"], state["plugin_counts"]]
     text = json.dumps(result, sort_keys=True)
@@ -524,7 +524,9 @@ def test_retry_policy_uses_is_retryable(server):
         graph.invoke(QUESTION)
     assert len(server.requests) == 4
     retry = policy.retry_on
-    assert [retry(QwenRateLimitError("")), retry(QwenServerError("")), retry(QwenStreamError(""))]
+    assert retry(QwenRateLimitError(""))
+    assert retry(QwenServerError(""))
+    assert retry(QwenStreamError(""))
     assert not retry(QwenInputError(""))
     assert retry(ConnectionError())
     assert not retry(ValueError())
@@ -561,7 +563,7 @@ def test_cache_key_depends_on_content_and_model(server):
 
 
 def test_progress_refreshes_the_idle_timeout():
-    """It takes longer than the timeout in all, and no gap between two signs of life does."""
+    """The run takes longer than the timeout, but no gap between two events does."""
     turn = [Think("First I think."), Run("6 * 7"), Think("Then again."), Say("It is 42, I say.")]
     with EmulatorServer(responder=Script(turn), pace=0.2) as server:
         node = QwenCodeInterpreterNode(qwen(server))

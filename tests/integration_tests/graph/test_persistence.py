@@ -1,4 +1,4 @@
-"""What a graph with the node leaves in a checkpointer, and what comes back from there."""
+"""The state that a graph with the node stores in a checkpointer and loads from it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from uuid import uuid4
 import postgres
 import pytest
 from checkpointers import async_saver, comparable, plain, saver
-from conversation_graphs import AT_ONCE, QUESTIONS, as_single_chunk, conversation
-from conversation_responder import CODES, COUNTS, Answers
-from graph_process import another_process
+from conversation_graphs import PARALLEL_RUNS, QUESTIONS, conversation, parallel_questions
+from conversation_responder import CODES, COUNTS, TurnsResponder
+from graph_process import start_graph_process
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
 from langgraph.graph import START, StateGraph
@@ -46,7 +46,7 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where to keep checkpoints: parametrised with PLACES, indirectly."""
+    """Return the place of the checkpoints; parametrized indirectly with `PLACES`."""
     if request.param == "postgresql":
         return request.getfixturevalue("postgresql")
     return "memory" if request.param == "memory" else str(tmp_path / "checkpoints.sqlite")
@@ -54,7 +54,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with EmulatorServer(responder=Answers()) as server:
+    with EmulatorServer(responder=TurnsResponder()) as server:
         yield server.url
 
 
@@ -64,10 +64,10 @@ def model(url: str) -> ChatQwenCodeInterpreter:
 
 
 @pytest.fixture(autouse=True)
-def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    """Nothing that is loaded may be of a class that strict mode does not know.
+def loading_errors(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    """Fail the test if a checkpoint contains a class that strict mode does not allow.
 
-    LangGraph logs each class once in a process, and tells listeners every time.
+    LangGraph logs each class once in a process, but calls listeners every time.
     """
     result: list[Any] = []
     unregister = register_serde_event_listener(result.append)
@@ -124,7 +124,7 @@ ENTRY_POINTS = {
     "stream all": _streamed(MODES),
     "v3": _event_stream,
 }
-ASYNC_WAYS = {
+ASYNC_ENTRY_POINTS = {
     "ainvoke": _ainvoked,
     **{f"astream {mode}": _astreamed(mode) for mode in MODES},
     "astream all": _astreamed(MODES),
@@ -133,7 +133,7 @@ ASYNC_WAYS = {
 
 
 def with_durabilities(entry_points: dict[str, Any]) -> list[tuple[str, str]]:
-    """The first and the last way with every durability, those between with one each."""
+    """Combine the first and last entry points with every durability, the others with one each."""
     first, *between, last = entry_points
     ends = [
         (entry_point, durability) for entry_point in (first, last) for durability in DURABILITIES
@@ -143,8 +143,8 @@ def with_durabilities(entry_points: dict[str, Any]) -> list[tuple[str, str]]:
 
 @functools.cache
 def expected(version: str | None) -> dict[str, Any]:
-    """What the graph ends with where nothing is kept."""
-    with EmulatorServer(responder=Answers()) as server:
+    """Return the final state of the graph without a checkpointer."""
+    with EmulatorServer(responder=TurnsResponder()) as server:
         return comparable(conversation(server.url, version).compile().invoke(EMPTY))
 
 
@@ -170,11 +170,11 @@ def test_stored_state_does_not_depend_on_the_entry_point(
         config = thread()
         output = ENTRY_POINTS[entry_point](graph, config, durability)
         stored = graph.get_state(config).values
-    _is_whole(stored, output, version)
+    _check_stored_state(stored, output, version)
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-@pytest.mark.parametrize(("entry_point", "durability"), with_durabilities(ASYNC_WAYS))
+@pytest.mark.parametrize(("entry_point", "durability"), with_durabilities(ASYNC_ENTRY_POINTS))
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 async def test_stored_state_does_not_depend_on_the_async_entry_point(
     place: str, entry_point: str, version: str | None, durability: str, url: str
@@ -182,13 +182,13 @@ async def test_stored_state_does_not_depend_on_the_async_entry_point(
     async with async_saver(place) as checkpointer:
         graph = conversation(url, version).compile(checkpointer)
         config = thread()
-        output = await ASYNC_WAYS[entry_point](graph, config, durability)
+        output = await ASYNC_ENTRY_POINTS[entry_point](graph, config, durability)
         stored = (await graph.aget_state(config)).values
-    _is_whole(stored, output, version)
+    _check_stored_state(stored, output, version)
 
 
-def _is_whole(stored: dict[str, Any], output: Any, version: str | None) -> None:
-    """Loaded equals stored, and that is what every other way ends with."""
+def _check_stored_state(stored: dict[str, Any], output: Any, version: str | None) -> None:
+    """Check that a stored state is the expected one and equals the output of the run."""
     assert comparable(stored) == expected(version)
     if output is not None:
         assert plain(stored) == plain(output)
@@ -198,8 +198,10 @@ def _is_whole(stored: dict[str, Any], output: Any, version: str | None) -> None:
     assert {type(execution) for execution in stored["code_executions"]} == {dict}
 
 
-def visits(model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: bool = False) -> Any:
-    """A graph of one visit, and perhaps a pause for a human after it; for use within others."""
+def one_run_graph(
+    model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: bool = False
+) -> Any:
+    """Return a graph that runs the node once, then interrupts if `pause` is set; for subgraphs."""
     builder = StateGraph(CodeInterpreterState)
     builder.add_node(QwenCodeInterpreterNode(model))
     builder.add_node("after", lambda _: {"messages": [HumanMessage(interrupt("go on?"))]})
@@ -209,8 +211,8 @@ def visits(model: ChatQwenCodeInterpreter, *, checkpointer: Any = None, pause: b
     return builder.compile(checkpointer)
 
 
-def within(model: ChatQwenCodeInterpreter, *inner: Any) -> Any:
-    """A graph of a visit, then others within graphs of their own, side by side, then a visit."""
+def parent_graph(model: ChatQwenCodeInterpreter, *inner: Any) -> Any:
+    """Return a builder: a run of the node, then the inner graphs in parallel, then another run."""
     builder = StateGraph(CodeInterpreterState)
     builder.add_node(QwenCodeInterpreterNode(model, name="first"))
     builder.add_node("ask", lambda _: {"messages": [HumanMessage(QUESTIONS[0])]}, defer=True)
@@ -226,8 +228,8 @@ def within(model: ChatQwenCodeInterpreter, *inner: Any) -> Any:
     return builder
 
 
-def _counts_every_execution_once(state: Mapping[str, Any], answers: int) -> None:
-    """Each answer to this question runs two programs."""
+def _check_counts(state: Mapping[str, Any], answers: int) -> None:
+    """Check that each execution is counted once; each answer to `QUESTIONS[0]` has two."""
     assert sum(message.type == "ai" for message in state["messages"]) == answers
     ids = {execution["id"] for execution in state["code_executions"]}
     assert len(ids) == len(state["code_executions"]) == 2 * answers
@@ -235,53 +237,60 @@ def _counts_every_execution_once(state: Mapping[str, Any], answers: int) -> None
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
-@pytest.mark.parametrize("keeps", [None, True], ids=["forgets", "keeps"])
+@pytest.mark.parametrize("persistent", [None, True], ids=["stateless", "persistent"])
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_subgraphs_count_once(
-    place: str, keeps: bool | None, durability: str, model: ChatQwenCodeInterpreter
+    place: str, persistent: bool | None, durability: str, model: ChatQwenCodeInterpreter
 ):
-    """What they give back holds what they were given: the first visit counts once, all the same."""
-    builder = within(model, *(visits(model, checkpointer=keeps) for _ in range(2)))
+    """A subgraph also returns the counts that it received; they are not added again."""
+    builder = parent_graph(
+        model, *(one_run_graph(model, checkpointer=persistent) for _ in range(2))
+    )
     with saver(place) as checkpointer:
         graph = builder.compile(checkpointer)
         config = thread()
-        for round_ in (1, 2):
+        for run_number in (1, 2):
             graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config, durability=durability)
-            _counts_every_execution_once(graph.get_state(config).values, 4 * round_)
+            _check_counts(graph.get_state(config).values, 4 * run_number)
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_graph_called_by_a_node_counts_once(place: str, model: ChatQwenCodeInterpreter):
-    inner = visits(model)
+    inner = one_run_graph(model)
 
     def call(state: CodeInterpreterState) -> Any:
         return inner.invoke(state)
 
     config = thread()
     with saver(place) as checkpointer:
-        graph = within(model, call, call).compile(checkpointer)
+        graph = parent_graph(model, call, call).compile(checkpointer)
         graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
-        _counts_every_execution_once(graph.get_state(config).values, 4)
+        _check_counts(graph.get_state(config).values, 4)
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_subgraph_counts_once_if_a_parallel_node_fails(place: str):
-    """The writes of the one that succeeded are then taken from where they are kept."""
+    """The writes of the node that succeeded are loaded from the checkpointer."""
     faults = (None, None, ErrorFrame(after=7))
-    with EmulatorServer(responder=Answers(), faults=faults) as server, saver(place) as checkpointer:
+    with (
+        EmulatorServer(responder=TurnsResponder(), faults=faults) as server,
+        saver(place) as checkpointer,
+    ):
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
-        graph = within(model, visits(model), visits(model)).compile(checkpointer)
+        graph = parent_graph(model, one_run_graph(model), one_run_graph(model)).compile(
+            checkpointer
+        )
         config = thread()
         with pytest.raises(QwenAPIError):
             graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]}, config)
         graph.invoke(None, config)
-        _counts_every_execution_once(graph.get_state(config).values, 4)
+        _check_counts(graph.get_state(config).values, 4)
         assert len(server.requests) == 5
 
 
 def test_state_can_be_passed_manually(model: ChatQwenCodeInterpreter):
-    """What a graph ends with can be given to another run, whole or through JSON."""
-    graph = visits(model)
+    """The output of a graph can be the input of another run, as it is or converted to JSON."""
+    graph = one_run_graph(model)
     state: dict[str, Any] = {"messages": [], "plugin_counts": {}}
     for stored in (state, None, None):
         counts = (
@@ -290,14 +299,14 @@ def test_state_can_be_passed_manually(model: ChatQwenCodeInterpreter):
         messages = [*state["messages"], HumanMessage(QUESTIONS[0])]
         state = graph.invoke({**state, "messages": messages, "plugin_counts": counts})
     state = graph.invoke({**state, "messages": [*state["messages"], HumanMessage(QUESTIONS[0])]})
-    _counts_every_execution_once(state, 4)
+    _check_counts(state, 4)
 
 
 def test_budget_applies_in_a_subgraph(model: ChatQwenCodeInterpreter):
     inner = StateGraph(CodeInterpreterState)
     inner.add_node(QwenCodeInterpreterNode(model, budget=Budget(executions=2)))
     inner.add_edge(START, "code_interpreter")
-    graph = within(model, inner.compile()).compile()
+    graph = parent_graph(model, inner.compile()).compile()
     state = graph.invoke({"messages": [HumanMessage(QUESTIONS[0])]})
     errors = [message.response_metadata.get("error") for message in state["messages"]]
     assert [error and error["used"] for error in errors] == [None, None, None, 2, None, None]
@@ -306,7 +315,7 @@ def test_budget_applies_in_a_subgraph(model: ChatQwenCodeInterpreter):
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_subgraph_resumes_after_an_interrupt(place: str, model: ChatQwenCodeInterpreter):
-    builder = within(model, visits(model, pause=True))
+    builder = parent_graph(model, one_run_graph(model, pause=True))
     config = thread()
     with saver(place) as checkpointer:
         paused = builder.compile(checkpointer).invoke(
@@ -317,7 +326,7 @@ def test_subgraph_resumes_after_an_interrupt(place: str, model: ChatQwenCodeInte
     with saver(place) as checkpointer:
         graph = builder.compile(checkpoints or checkpointer)
         graph.invoke(Command(resume=QUESTIONS[0]), config)
-        _counts_every_execution_once(graph.get_state(config).values, 3)
+        _check_counts(graph.get_state(config).values, 3)
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
@@ -325,17 +334,17 @@ def test_subgraph_resumes_after_an_interrupt(place: str, model: ChatQwenCodeInte
 async def test_parallel_node_runs_are_summed(
     place: str, durability: str, model: ChatQwenCodeInterpreter
 ):
-    builder = as_single_chunk(model)
+    builder = parallel_questions(model)
     async with async_saver(place) as checkpointer:
         graph = builder.compile(checkpointer)
         config = thread()
         await graph.ainvoke(EMPTY, config, durability=durability)
         await graph.ainvoke(EMPTY, config, durability=durability)
         state = (await graph.aget_state(config)).values
-    _counts_every_execution_once(state, 2 * AT_ONCE)
+    _check_counts(state, 2 * PARALLEL_RUNS)
 
 
-ELSEWHERE = ["sqlite", "postgresql"]
+SHARED_PLACES = ["sqlite", "postgresql"]
 INTERRUPTED = {
     "before": {"interrupt_before": ["code_interpreter"]},
     "after": {"interrupt_after": ["code_interpreter"]},
@@ -343,9 +352,9 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
-def test_interrupted_run_resumes_in_another_process(place: str, url: str):
-    """That process loads checkpoints strictly, and would tell of any warning."""
+@pytest.mark.parametrize("place", SHARED_PLACES, indirect=True)
+def test_interrupted_run_resumes_in_start_graph_process(place: str, url: str):
+    """The other process loads checkpoints in strict mode and treats warnings as errors."""
     runs = []
     with saver(place) as checkpointer:
         for where, interrupts in INTERRUPTED.items():
@@ -357,10 +366,10 @@ def test_interrupted_run_resumes_in_another_process(place: str, url: str):
                 assert graph.get_state(config).next
                 resume = {"resume": QUESTIONS[1]} if where == "human" else {}
                 runs.append({**_run(config), "version": version, "asking": asking, **resume})
-    with another_process(place=place, url=url, runs=runs) as process:
-        result, complaints = process.communicate()
+    with start_graph_process(place=place, url=url, runs=runs) as process:
+        result, errors = process.communicate()
     states = [json.loads(line) for line in result.splitlines() if line.startswith("{")]
-    assert complaints == ""
+    assert errors == ""
     assert states == [expected(run["version"]) for run in runs]
 
 
@@ -368,8 +377,8 @@ def _run(config: dict[str, Any]) -> dict[str, Any]:
     return {"thread": config["configurable"]["thread_id"]}
 
 
-# What the process tells up to its end, and the frames in which its requests stall for good: by
-# then the native stream has shown one program of two, and that of Responses its only one.
+# The lines that the process prints before it is killed, and the faults that make its requests
+# stall: after the first of two programs with the native API, after the only one with Responses.
 MOMENTS = {
     "in the first answer": (["runs code"], [Stall(after=7, seconds=600)]),
     "between the answers": (["runs code", "runs code", "waits"], []),
@@ -379,49 +388,52 @@ MOMENTS = {
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
+@pytest.mark.parametrize("place", SHARED_PLACES, indirect=True)
 def test_killed_run_resumes_without_loss(place: str, moment: str, durability: str):
     result, faults = MOMENTS[moment]
     asking = "waiting" if result[-1] == "waits" else "alone"
     config = thread()
     run = {**_run(config), "asking": asking, "durability": durability, "input": EMPTY}
-    with EmulatorServer(responder=Answers(), faults=tuple(faults)) as server:
-        with another_process(place=place, url=server.url, runs=[run]) as process:
+    with EmulatorServer(responder=TurnsResponder(), faults=tuple(faults)) as server:
+        with start_graph_process(place=place, url=server.url, runs=[run]) as process:
             assert [process.stdout.readline().strip() for _ in result] == result
-            process.kill()  # by SIGKILL
+            process.kill()  # with SIGKILL
         sent = len(server.requests)
         with saver(place) as checkpointer:
             graph = conversation(server.url).compile(checkpointer)
             stored = graph.get_state(config)
             graph.invoke(None if stored.created_at else EMPTY, config)
             state = graph.get_state(config).values
-        asked_again = len(server.requests) - sent
+        repeated_requests = len(server.requests) - sent
     assert comparable(state) == expected(None)
     if durability == "exit":
         assert not stored.created_at
-    if durability == "sync":  # what was answered is not asked again
-        assert asked_again == (2 if moment == "in the first answer" else 1)
+    if durability == "sync":  # completed answers are not requested again
+        assert repeated_requests == (2 if moment == "in the first answer" else 1)
 
 
-@pytest.mark.parametrize("place", ELSEWHERE, indirect=True)
+@pytest.mark.parametrize("place", SHARED_PLACES, indirect=True)
 def test_completed_node_runs_are_not_repeated_after_a_kill(place: str):
     config = thread()
-    run = {**_run(config), "as_single_chunk": True, "input": EMPTY, "durability": "sync"}
-    faults = (*[None] * (AT_ONCE - 1), Stall(after=7, seconds=600))
-    with EmulatorServer(responder=Answers(), faults=faults) as server, saver(place) as checkpointer:
-        with another_process(place=place, url=server.url, runs=[run]) as process:
-            _wait_for_writes(checkpointer, config, AT_ONCE - 1)
+    run = {**_run(config), "parallel_questions": True, "input": EMPTY, "durability": "sync"}
+    faults = (*[None] * (PARALLEL_RUNS - 1), Stall(after=7, seconds=600))
+    with (
+        EmulatorServer(responder=TurnsResponder(), faults=faults) as server,
+        saver(place) as checkpointer,
+    ):
+        with start_graph_process(place=place, url=server.url, runs=[run]) as process:
+            _wait_for_writes(checkpointer, config, PARALLEL_RUNS - 1)
             process.kill()
-        assert len(server.requests) == AT_ONCE
+        assert len(server.requests) == PARALLEL_RUNS
         model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any")
-        graph = as_single_chunk(model).compile(checkpointer)
+        graph = parallel_questions(model).compile(checkpointer)
         graph.invoke(None, config)
-        assert len(server.requests) == AT_ONCE + 1
-        _counts_every_execution_once(graph.get_state(config).values, AT_ONCE)
+        assert len(server.requests) == PARALLEL_RUNS + 1
+        _check_counts(graph.get_state(config).values, PARALLEL_RUNS)
 
 
 def _wait_for_writes(checkpointer: Any, config: dict[str, Any], tasks: int) -> None:
-    """Until so many tasks of a step have left their answers; the test's own limit ends it."""
+    """Wait until a number of tasks of a step have stored their writes; pytest's timeout ends it."""
     written: list[Any] = []
     while len(written) < tasks:
         time.sleep(0.01)
@@ -430,12 +442,12 @@ def _wait_for_writes(checkpointer: Any, config: dict[str, Any], tasks: int) -> N
         written = [task for task, channel, _ in writes if channel == "plugin_counts"]
 
 
-def _visited(graph: Any, config: dict[str, Any]) -> Any:
-    """The checkpoint from which the second visit started."""
-    visits = [
+def _second_run_checkpoint(graph: Any, config: dict[str, Any]) -> Any:
+    """Return the checkpoint from which the second run of the node started."""
+    checkpoints = [
         stored for stored in graph.get_state_history(config) if stored.next == ("code_interpreter",)
     ]
-    return visits[0]
+    return checkpoints[0]
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
@@ -445,19 +457,19 @@ def test_run_from_an_earlier_checkpoint_counts_from_there(place: str, url: str):
         graph = conversation(url).compile(checkpointer)
         graph.invoke(EMPTY, config)
         for _ in range(2):
-            graph.invoke(None, _visited(graph, config).config)
+            graph.invoke(None, _second_run_checkpoint(graph, config).config)
             assert comparable(graph.get_state(config).values) == expected(None)
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_new_question_from_an_earlier_checkpoint(place: str, url: str):
-    """A fork that asks the first question again, and the thread as it was beside it."""
+    """A fork that asks the first question again does not change the original thread."""
     config = thread()
     with saver(place) as checkpointer:
         graph = conversation(url).compile(checkpointer)
         graph.invoke(EMPTY, config)
         whole = graph.get_state(config)
-        earlier = _visited(graph, config)
+        earlier = _second_run_checkpoint(graph, config)
         sent = earlier.values["messages"][-1]
         changed = HumanMessage(QUESTIONS[0], id=sent.id)
         fork = graph.update_state(earlier.config, {"messages": [changed]}, as_node="ask")

@@ -19,13 +19,12 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langsmith_server import LangSmithServer, Run, langsmith_server, reset_langsmith
+from secret_values import MCP_SERVER, SECRETS
 from traced_entry_points import (
     ENTRY_POINTS,
     GRAPH_INPUT,
-    MCP_SERVER,
     MODEL_TREE,
     RUN_TREES,
-    SECRETS,
     ModelFactory,
     emulator,
     every_entry_point,
@@ -52,7 +51,7 @@ def outline(runs: list[Run]) -> list[str]:
 
 
 def check_order(run: Run) -> None:
-    """Runs end, lie within their parents, and are in LangSmith's order."""
+    """Check that runs end, lie within their parents, and are in LangSmith's order."""
     started, ended = run.interval
     assert started <= ended
     for child in run.children:
@@ -82,13 +81,13 @@ def test_run_tree(
         check_order(root)
         assert root.session_name == "tests"
     for model_run in model_runs(roots):
-        if model_run.children:  # it had the interpreter
+        if model_run.children:  # a turn with the interpreter
             check_model_run(model_run, api)
             check_tool_runs(model_run, api)
 
 
 def check_model_run(model_run: Run, api: str) -> None:
-    """The inputs, outputs, usage and metadata of a model's run."""
+    """Check the inputs, outputs, usage and metadata of a model's run."""
     ((input_message, *_),) = model_run.inputs["messages"]
     assert input_message["kwargs"]["content"] in ("?", "Six times seven.")
     message = model_run.message
@@ -404,7 +403,7 @@ def test_model_without_a_price_has_no_costs(
     assert server_with_prices.root().usage == message.usage_metadata
 
 
-def test_cached_tokens_have_their_own_price(server_with_prices: LangSmithServer, service):
+def test_cached_tokens_have_their_own_price(server_with_prices: LangSmithServer, mock_service):
     body = stream(
         frame(
             content="Hi",
@@ -412,7 +411,7 @@ def test_cached_tokens_have_their_own_price(server_with_prices: LangSmithServer,
             usage=usage(1000, 100, prompt_tokens_details={"cached_tokens": 400}),
         )
     )
-    service(body).model().invoke("?")
+    mock_service(body).model().invoke("?")
     posted = server_with_prices.root().usage
     assert posted["input_token_details"] == {"cache_read": 400}
     assert posted["input_cost"] == pytest.approx((600 * 1.0 + 400 * 0.25) / 1e6)

@@ -12,10 +12,10 @@ from langsmith_server import LangSmithServer, langsmith_server, reset_langsmith
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from secret_values import SECRETS
 from traced_entry_points import (
     ENTRY_POINTS,
     RUN_TREES,
-    SECRETS,
     ModelFactory,
     emulator,
     every_entry_point,

@@ -18,7 +18,7 @@ from langchain_core.messages import (
 )
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
-from mock_service import Pieces, Service
+from mock_service import MockService, StreamedBody
 from stream_corpus import CORPUS, REQUEST_ID, Stream
 
 from langchain_qwen_ci import code_executions, plugin_counts
@@ -103,8 +103,8 @@ def check_message(message: Any, expected: Stream) -> None:
     assert invalid_calls == expected.invalid_tool_calls
 
 
-def model_for(stream: Stream, body: bytes | Pieces | None = None, **options: Any) -> Any:
-    return Service([body or stream.body]).model(**{"api": stream.api, **options})
+def model_for(stream: Stream, body: bytes | StreamedBody | None = None, **options: Any) -> Any:
+    return MockService([body or stream.body]).model(**{"api": stream.api, **options})
 
 
 @pytest.mark.parametrize("entry_point", ALL_ENTRY_POINTS)
@@ -145,7 +145,7 @@ def test_message_does_not_depend_on_split_of_bytes(name: str):
     expected = fields_of(model_for(stream).invoke(QUESTION))
 
     def model() -> Any:
-        return model_for(stream, Pieces(*single_bytes))
+        return model_for(stream, StreamedBody(*single_bytes))
 
     assert fields_of(model().invoke(QUESTION)) == expected
     assert fields_of(sum_of(list(model().stream(QUESTION)))) == expected
@@ -156,9 +156,9 @@ def test_message_does_not_depend_on_split_of_bytes(name: str):
 @pytest.mark.parametrize("name", ["one run", "responses: one run", "chat_completions: an answer"])
 def test_body_is_read_to_its_end_for_reuse_of_the_connection(name: str, entry_point: str):
     stream = CORPUS.get(name) or STREAMS[name]
-    body = Pieces(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
+    body = StreamedBody(*(frame + b"\n\n" for frame in stream.body.split(b"\n\n")), b"\n")
     ALL_ENTRY_POINTS[entry_point](model_for(stream, body))
-    assert body.read_to_the_end
+    assert body.fully_read
     assert body.closed
 
 

@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
+from secret_values import MCP_SECRET, MCP_SERVER, SECRET
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError, QwenServerError
@@ -37,7 +38,6 @@ ANSWERS = {
     "chat_completions": chat_completions.STREAMS["an answer"].body,
 }
 every_api = pytest.mark.parametrize("api", ANSWERS)
-SECRET = "sk-very-secret"
 
 
 @tool
@@ -56,62 +56,62 @@ def parameters_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @every_api
-def test_call_arguments_override_model_and_interpreter(service, api: str):
-    served = service(ANSWERS[api])
-    model = served.model(api=api)
+def test_call_arguments_override_model_and_interpreter(mock_service, api: str):
+    backend = mock_service(ANSWERS[api])
+    model = backend.model(api=api)
     bound = {"model": "qwen3.5-plus", "enable_code_interpreter": False, "enable_thinking": False}
     message = model.bind(**bound).invoke("Hi", temperature=0.5, top_p=0.5, seed=3)
-    sent = parameters_of(served.bodies[0])
+    sent = parameters_of(backend.bodies[0])
     assert sent["model"] == message.response_metadata["model_name"] == "qwen3.5-plus"
     assert sent["enable_thinking"] is False
     assert (sent["temperature"], sent["top_p"], sent["seed"]) == (0.5, 0.5, 3)
     assert not {"enable_code_interpreter", "tools"} & sent.keys()
     model.invoke("Hi")
-    assert parameters_of(served.bodies[1])["model"] == "qwen3-max"
+    assert parameters_of(backend.bodies[1])["model"] == "qwen3-max"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("api", "responses"), ("api_key", "x"), ("base_url", "x"), ("max_retries", 3)],
 )
-def test_fields_that_a_call_cannot_set_raise_an_error(service, name: str, value: Any):
-    served = service(ANSWERS["dashscope"])
+def test_fields_that_a_call_cannot_set_raise_an_error(mock_service, name: str, value: Any):
+    backend = mock_service(ANSWERS["dashscope"])
     with pytest.raises(QwenInputError, match=f"{name} belongs to the model"):
-        served.model().invoke("Hi", **{name: value})
-    assert served.requests == []
+        backend.model().invoke("Hi", **{name: value})
+    assert backend.requests == []
 
 
-def test_configurable_fields(service):
-    served = service(ANSWERS["dashscope"])
-    model = served.model().configurable_fields(
+def test_configurable_fields(mock_service):
+    backend = mock_service(ANSWERS["dashscope"])
+    model = backend.model().configurable_fields(
         model=ConfigurableField(id="model"), temperature=ConfigurableField(id="temperature")
     )
     model.invoke("Hi", {"configurable": {"model": "qwen3.5-plus", "temperature": 0.25}})
     model.invoke("Hi")
-    first, second = map(parameters_of, served.bodies)
+    first, second = map(parameters_of, backend.bodies)
     assert (first["model"], first["temperature"]) == ("qwen3.5-plus", 0.25)
     assert (second["model"], second.get("temperature")) == ("qwen3-max", None)
 
 
-def test_configurable_alternatives(service):
-    served = service(ANSWERS["dashscope"])
-    model = served.model().configurable_alternatives(
-        ConfigurableField(id="which"), fast=served.model(model="qwen3.5-flash")
+def test_configurable_alternatives(mock_service):
+    backend = mock_service(ANSWERS["dashscope"])
+    model = backend.model().configurable_alternatives(
+        ConfigurableField(id="which"), fast=backend.model(model="qwen3.5-flash")
     )
     model.invoke("Hi", {"configurable": {"which": "fast"}})
-    assert served.bodies[0]["model"] == "qwen3.5-flash"
+    assert backend.bodies[0]["model"] == "qwen3.5-flash"
 
 
-def test_with_retry_and_with_fallbacks(service):
-    served = service(error_response(503, "ModelUnavailable"), ANSWERS["dashscope"])
-    retrying = served.model(max_retries=0).with_retry(
+def test_with_retry_and_with_fallbacks(mock_service):
+    backend = mock_service(error_response(503, "ModelUnavailable"), ANSWERS["dashscope"])
+    retrying = backend.model(max_retries=0).with_retry(
         retry_if_exception_type=(QwenServerError,), wait_exponential_jitter=False
     )
     assert code_executions(retrying.invoke("Hi"))
-    assert len(served.requests) == 2
+    assert len(backend.requests) == 2
 
-    limited = service(error_response(429, "Throttling"))
-    fallback = service(ANSWERS["responses"])
+    limited = mock_service(error_response(429, "Throttling"))
+    fallback = mock_service(ANSWERS["responses"])
     chain = limited.model(max_retries=0).with_fallbacks(
         [fallback.model(api="responses")], exceptions_to_handle=(QwenRateLimitError,)
     )
@@ -122,27 +122,27 @@ def test_with_retry_and_with_fallbacks(service):
 
 
 @every_api
-def test_llm_cache_returns_the_stored_message(service, api: str):
-    served = service(ANSWERS[api])
-    model = served.model(api=api, cache=InMemoryCache())
+def test_llm_cache_returns_the_stored_message(mock_service, api: str):
+    backend = mock_service(ANSWERS[api])
+    model = backend.model(api=api, cache=InMemoryCache())
     first, second = model.invoke("Hi"), model.invoke("Hi")
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
     assert second.content == first.content
     assert second.content_blocks == first.content_blocks
     assert second.response_metadata == first.response_metadata
     model.invoke("Hi", temperature=0.5)
     model.invoke("Ho")
-    assert len(served.requests) == 3
+    assert len(backend.requests) == 3
 
 
-def test_llm_cache_distinguishes_models(service):
+def test_llm_cache_distinguishes_models(mock_service):
     cache = InMemoryCache()
-    served = service(ANSWERS["dashscope"])
-    served.model(cache=cache).invoke("Hi")
-    served.model(cache=cache, model="qwen3.5-plus").invoke("Hi")
-    served.model(cache=cache, enable_code_interpreter=False).invoke("Hi")
-    served.model(cache=cache, output_version="v1").invoke("Hi")
-    assert len(served.requests) == 4
+    backend = mock_service(ANSWERS["dashscope"])
+    backend.model(cache=cache).invoke("Hi")
+    backend.model(cache=cache, model="qwen3.5-plus").invoke("Hi")
+    backend.model(cache=cache, enable_code_interpreter=False).invoke("Hi")
+    backend.model(cache=cache, output_version="v1").invoke("Hi")
+    assert len(backend.requests) == 4
 
 
 class CountingRateLimiter(BaseRateLimiter):
@@ -159,9 +159,9 @@ class CountingRateLimiter(BaseRateLimiter):
         return self.acquire()
 
 
-def test_rate_limiter_is_used(service):
+def test_rate_limiter_is_used(mock_service):
     rate_limiter = CountingRateLimiter()
-    model = service(ANSWERS["dashscope"]).model(rate_limiter=rate_limiter)
+    model = mock_service(ANSWERS["dashscope"]).model(rate_limiter=rate_limiter)
     model.invoke("Hi")
     list(model.stream("Hi"))
     asyncio.run(model.ainvoke("Hi"))
@@ -187,7 +187,7 @@ def test_token_estimates():
 
 
 @every_api
-def test_model_survives_dumps_and_loads(service, monkeypatch, api: str):
+def test_model_survives_dumps_and_loads(mock_service, monkeypatch, api: str):
     fields = {"api": api, "model": "qwen3.5-plus", "temperature": 0.5, "top_k": 3}
     model = ChatQwenCodeInterpreter(
         api_key=SECRET,
@@ -209,19 +209,19 @@ def test_model_survives_dumps_and_loads(service, monkeypatch, api: str):
 
 
 @every_api
-def test_pickled_and_copied_models_work(service, monkeypatch, api: str):
+def test_pickled_and_copied_models_work(mock_service, monkeypatch, api: str):
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-from-environment")
     model = ChatQwenCodeInterpreter(api=api, api_key=SECRET, temperature=0.5)
     pickled = pickle.dumps(model)
     assert SECRET.encode() not in pickled
-    served = service(ANSWERS[api])
+    backend = mock_service(ANSWERS[api])
     for copied in (pickle.loads(pickled), copy.copy(model), copy.deepcopy(model)):
         copied.base_url = "http://127.0.0.1:9"
-        copied.http_client = httpx.Client(transport=httpx.MockTransport(served))
+        copied.http_client = httpx.Client(transport=httpx.MockTransport(backend))
         copied.invoke("Hi")
-    keys = [request.headers["authorization"] for request in served.requests]
+    keys = [request.headers["authorization"] for request in backend.requests]
     assert keys == ["Bearer sk-from-environment", f"Bearer {SECRET}", f"Bearer {SECRET}"]
-    assert all(parameters_of(body)["temperature"] == 0.5 for body in served.bodies)
+    assert all(parameters_of(body)["temperature"] == 0.5 for body in backend.bodies)
 
 
 def test_model_profiles():
@@ -255,9 +255,9 @@ class StartRecorder(BaseCallbackHandler):
 
 
 @every_api
-def test_langsmith_parameters(service, api: str):
+def test_langsmith_parameters(mock_service, api: str):
     recorder = StartRecorder()
-    model = service(ANSWERS[api]).model(
+    model = mock_service(ANSWERS[api]).model(
         api=api,
         temperature=0.5,
         max_tokens=64,
@@ -274,26 +274,19 @@ def test_langsmith_parameters(service, api: str):
     assert SECRET not in recorder.as_text()
 
 
-def test_mcp_secrets_are_sent_but_not_traced(service):
+def test_mcp_secrets_are_sent_but_not_traced(mock_service):
     recorder = StartRecorder()
-    served = service(ANSWERS["responses"])
-    server = {
-        "type": "mcp",
-        "server_label": "maps",
-        "server_url": "https://maps.example",
-        "headers": {"Authorization": SECRET},
-        "authorization": SECRET,
-    }
-    served.model(api="responses").bind_tools([server]).invoke("Hi", {"callbacks": [recorder]})
-    assert server in served.bodies[0]["tools"]
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(api="responses").bind_tools([MCP_SERVER]).invoke("Hi", {"callbacks": [recorder]})
+    assert MCP_SERVER in backend.bodies[0]["tools"]
     assert "maps.example" in recorder.as_text()
-    assert SECRET not in recorder.as_text()
+    assert MCP_SECRET not in recorder.as_text()
 
 
 @every_api
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_usage_callback_counts_once(service, api: str, version: str | None):
-    model = service(ANSWERS[api]).model(api=api, output_version=version)
+def test_usage_callback_counts_once(mock_service, api: str, version: str | None):
+    model = mock_service(ANSWERS[api]).model(api=api, output_version=version)
     expected = model.invoke("Hi").usage_metadata
     with get_usage_metadata_callback() as callback:
         model.invoke("Hi")
@@ -307,14 +300,14 @@ def test_usage_callback_counts_once(service, api: str, version: str | None):
     assert total == 2 * expected["total_tokens"]
 
 
-def test_streaming_field_does_not_change_the_request(service):
-    served = service(ANSWERS["dashscope"])
-    served.model().invoke("Hi", stream=True)
-    assert "stream" not in parameters_of(served.bodies[0])
-    assert len(list(served.model(streaming=True).stream("Hi"))) > 1
+def test_streaming_field_does_not_change_the_request(mock_service):
+    backend = mock_service(ANSWERS["dashscope"])
+    backend.model().invoke("Hi", stream=True)
+    assert "stream" not in parameters_of(backend.bodies[0])
+    assert len(list(backend.model(streaming=True).stream("Hi"))) > 1
     with pytest.raises(ValueError, match="disable_streaming=True"):
-        served.model(streaming=False)
-    (chunk,) = served.model(disable_streaming=True).stream("Hi")
+        backend.model(streaming=False)
+    (chunk,) = backend.model(disable_streaming=True).stream("Hi")
     assert chunk.content.endswith("16807.")
 
 
@@ -345,8 +338,8 @@ def logprobs_in_dashscope() -> bytes:
     [("chat_completions", logprobs_in_chat_completions()), ("dashscope", logprobs_in_dashscope())],
     ids=["chat_completions", "dashscope"],
 )
-def test_log_probabilities_are_returned(service, api: str, body: bytes):
-    model = service(body).model(api=api)
+def test_log_probabilities_are_returned(mock_service, api: str, body: bytes):
+    model = mock_service(body).model(api=api)
     message = model.invoke("Hi", logprobs=True)
     assert message.content == "16807"
     assert message.response_metadata["logprobs"] == {"content": LOGPROBS}

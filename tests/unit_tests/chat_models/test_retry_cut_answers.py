@@ -11,7 +11,7 @@ from dashscope_streams import ONE_RUN, STREAMS, error_frame, stream
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langgraph.graph import START, StateGraph
-from mock_service import Pieces
+from mock_service import StreamedBody
 from stream_corpus import CORPUS
 
 from langchain_qwen_ci import CodeInterpreterState, QwenCodeInterpreterNode, code_executions
@@ -27,7 +27,7 @@ from langchain_qwen_ci.errors import (
 COMPLETE = STREAMS["one run"].body
 INTERRUPTED = stream(*ONE_RUN[:6])
 pytestmark = [
-    pytest.mark.usefixtures("waits"),
+    pytest.mark.usefixtures("recorded_waits"),
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
@@ -56,34 +56,37 @@ INTERRUPTIONS = {
     "broken frame": (INTERRUPTED + b"data:[1]\n\n", QwenStreamError),
     "error frame": (INTERRUPTED + error_frame(500, "InternalError", "Broken."), QwenServerError),
     "empty body": (b"", QwenStreamError),
-    "connection reset": (Pieces(INTERRUPTED, breaks=httpx.ReadError("reset")), QwenStreamError),
-    "read timeout": (Pieces(INTERRUPTED, breaks=httpx.ReadTimeout("slow")), QwenTimeoutError),
+    "connection reset": (
+        StreamedBody(INTERRUPTED, error=httpx.ReadError("reset")),
+        QwenStreamError,
+    ),
+    "read timeout": (StreamedBody(INTERRUPTED, error=httpx.ReadTimeout("slow")), QwenTimeoutError),
     "read timeout before the response": (httpx.ReadTimeout("slow"), QwenTimeoutError),
 }
 
 
 @pytest.mark.parametrize(("answer", "error"), INTERRUPTIONS.values(), ids=INTERRUPTIONS)
 @every_entry_point
-def test_interrupted_answer_is_requested_again(service, entry_point, answer, error):
-    served = service(answer, COMPLETE)
-    message = entry_point(served.model(retry_cut_answers=True))
-    assert len(served.requests) == 2
+def test_interrupted_answer_is_requested_again(mock_service, entry_point, answer, error):
+    backend = mock_service(answer, COMPLETE)
+    message = entry_point(backend.model(retry_cut_answers=True))
+    assert len(backend.requests) == 2
     assert message.content == STREAMS["one run"].content
     assert message.usage_metadata["output_tokens"] == STREAMS["one run"].usage[1]
     assert [execution["code"] for execution in code_executions(message)] == STREAMS["one run"].codes
 
-    served = service(answer, COMPLETE)
+    backend = mock_service(answer, COMPLETE)
     with pytest.raises(error):
-        entry_point(served.model())
-    assert len(served.requests) == 1
+        entry_point(backend.model())
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["dashscope: one run", "responses: one run"])
-def test_output_of_the_first_attempt_is_discarded(service, name):
+def test_output_of_the_first_attempt_is_discarded(mock_service, name):
     expected = CORPUS[name]
     for length in range(20, len(expected.body) - 20, 101):
-        served = service(expected.body[:length], expected.body)
-        message = served.model(api=expected.api, retry_cut_answers=True).invoke("?")
+        backend = mock_service(expected.body[:length], expected.body)
+        message = backend.model(api=expected.api, retry_cut_answers=True).invoke("?")
         assert message.content == expected.content
         assert message.usage_metadata["total_tokens"] == expected.usage[2]
         assert message.additional_kwargs["reasoning_content"] == expected.reasoning
@@ -92,9 +95,9 @@ def test_output_of_the_first_attempt_is_discarded(service, name):
 
 @pytest.mark.parametrize("entry_point", ["stream", "astream", "v3"])
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_stream_is_never_repeated(service, entry_point):
-    served = service(INTERRUPTED, COMPLETE)
-    model = served.model(retry_cut_answers=True)
+def test_stream_is_never_repeated(mock_service, entry_point):
+    backend = mock_service(INTERRUPTED, COMPLETE)
+    model = backend.model(retry_cut_answers=True)
 
     async def read() -> None:
         async for _ in model.astream("?"):
@@ -107,15 +110,15 @@ def test_stream_is_never_repeated(service, entry_point):
     }
     with pytest.raises(QwenStreamError):
         entry_points[entry_point]()
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
 @every_entry_point
-def test_retries_stop_at_max_retries(service, entry_point):
-    served = service(INTERRUPTED)
+def test_retries_stop_at_max_retries(mock_service, entry_point):
+    backend = mock_service(INTERRUPTED)
     with pytest.raises(QwenStreamError) as caught:
-        entry_point(served.model(retry_cut_answers=True))
-    assert len(served.requests) == 3
+        entry_point(backend.model(retry_cut_answers=True))
+    assert len(backend.requests) == 3
     assert [execution["code"] for execution in code_executions(caught.value.partial)] == ["7**5"]
 
 
@@ -126,27 +129,27 @@ def test_retries_stop_at_max_retries(service, entry_point):
         (error_frame(429, "Throttling", "Slow down."), QwenRateLimitError),
     ],
 )
-def test_partial_of_an_earlier_attempt_is_kept(service, second_answer, error):
-    served = service(INTERRUPTED, second_answer)
+def test_partial_of_an_earlier_attempt_is_kept(mock_service, second_answer, error):
+    backend = mock_service(INTERRUPTED, second_answer)
     with pytest.raises(error) as caught:
-        served.model(retry_cut_answers=True).invoke("?")
+        backend.model(retry_cut_answers=True).invoke("?")
     assert [execution["code"] for execution in code_executions(caught.value.partial)] == ["7**5"]
     assert caught.value.partial.usage_metadata["output_tokens"] == 36
 
 
-def test_permanent_error_is_not_retried(service):
+def test_permanent_error_is_not_retried(mock_service):
     rejection = error_frame(400, "DataInspectionFailed", "No.")
     cases = [
         (INTERRUPTED + rejection, {}),
-        (Pieces(INTERRUPTED, COMPLETE), {"max_answer_bytes": 100}),
+        (StreamedBody(INTERRUPTED, COMPLETE), {"max_answer_bytes": 100}),
     ]
     for answer, fields in cases:
-        served = service(answer)
+        backend = mock_service(answer)
         with pytest.raises(QwenError) as caught:
-            served.model(retry_cut_answers=True, **fields).invoke("?")
+            backend.model(retry_cut_answers=True, **fields).invoke("?")
         assert not caught.value.is_retryable
         assert isinstance(caught.value, ValueError)
-        assert len(served.requests) == 1
+        assert len(backend.requests) == 1
 
 
 class CallbackRecorder(BaseCallbackHandler):
@@ -169,13 +172,13 @@ class CallbackRecorder(BaseCallbackHandler):
         self.tool_events.append("error")
 
 
-def test_handlers_receive_no_tokens_but_both_tool_runs(service):
+def test_handlers_receive_no_tokens_but_both_tool_runs(mock_service):
     # The first program may have run, so its tool run stays in the trace.
     recorder = CallbackRecorder()
     interrupted_after_code = stream(*ONE_RUN[:4])
-    served = service(interrupted_after_code, COMPLETE)
-    served.model(retry_cut_answers=True).invoke("?", {"callbacks": [recorder]})
+    backend = mock_service(interrupted_after_code, COMPLETE)
+    backend.model(retry_cut_answers=True).invoke("?", {"callbacks": [recorder]})
     assert recorder.tokens == []
     assert recorder.tool_events == ["started", "error", "started", "ended"]
-    service(COMPLETE).model().invoke("?", {"callbacks": [recorder]})
+    mock_service(COMPLETE).model().invoke("?", {"callbacks": [recorder]})
     assert recorder.tokens

@@ -104,14 +104,14 @@ def response_format(parameters: dict[str, Any], api: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_schema_is_added_to_the_prompt_with_the_interpreter(service, api: str):
-    served = service(text_answer('{"value": 42, ', '"unit": "m"}', api=api))
-    model = served.model(api=api)
+def test_schema_is_added_to_the_prompt_with_the_interpreter(mock_service, api: str):
+    backend = mock_service(text_answer('{"value": 42, ', '"unit": "m"}', api=api))
+    model = backend.model(api=api)
     repr_before = repr(model)
     chain = model.with_structured_output(Result)
     assert chain.invoke("What is 6 times 7?") == Result(value=42, unit="m")
     assert asyncio.run(chain.ainvoke("What is 6 times 7?")) == Result(value=42, unit="m")
-    for body in served.bodies:
+    for body in backend.bodies:
         assert '"the number"' in system_prompt(body)
         parameters = parameters_of(body)
         assert parameters["enable_thinking"] is True
@@ -122,44 +122,44 @@ def test_schema_is_added_to_the_prompt_with_the_interpreter(service, api: str):
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_other_schemas_return_dictionaries(service, schema):
-    served = service(text_answer('{"value": 42}'))
-    assert served.model().with_structured_output(schema).invoke("?") == {"value": 42}
-    assert '"value"' in system_prompt(served.bodies[0])
+def test_other_schemas_return_dictionaries(mock_service, schema):
+    backend = mock_service(text_answer('{"value": 42}'))
+    assert backend.model().with_structured_output(schema).invoke("?") == {"value": 42}
+    assert '"value"' in system_prompt(backend.bodies[0])
 
 
-def test_schema_is_appended_to_a_system_message(service):
-    served = service(text_answer('{"value": 42}'))
+def test_schema_is_appended_to_a_system_message(mock_service):
+    backend = mock_service(text_answer('{"value": 42}'))
     prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("user", "{question}")])
-    chain = prompt | served.model().with_structured_output(Result)
+    chain = prompt | backend.model().with_structured_output(Result)
     chain.invoke({"question": "?"})
-    served.model().with_structured_output(Result).invoke([HumanMessage("?")])
-    first, second = (body["input"]["messages"] for body in served.bodies)
+    backend.model().with_structured_output(Result).invoke([HumanMessage("?")])
+    first, second = (body["input"]["messages"] for body in backend.bodies)
     assert [message["role"] for message in first] == ["system", "user"]
     assert first[0]["content"].startswith("Be brief.\n\nAnswer with one JSON object")
     assert [message["role"] for message in second] == ["system", "user"]
 
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode", "prompt"])
-def test_excluded_methods_become_prompt(service, method: str):
-    served = service(text_answer('```json\n{"value": 42}\n```'))
-    chain = served.model().with_structured_output(Result, method=method)
+def test_excluded_methods_become_prompt(mock_service, method: str):
+    backend = mock_service(text_answer('```json\n{"value": 42}\n```'))
+    chain = backend.model().with_structured_output(Result, method=method)
     assert chain.invoke("?").value == 42
-    assert not {"response_format", "tools"} & parameters_of(served.bodies[0]).keys()
+    assert not {"response_format", "tools"} & parameters_of(backend.bodies[0]).keys()
 
 
-def test_partial_objects_are_streamed(service):
-    served = service(text_answer('{"value"', ": 42", ', "unit": "met', 'res"}'))
-    dictionaries = list(served.model().with_structured_output(ResultDict).stream("?"))
+def test_partial_objects_are_streamed(mock_service):
+    backend = mock_service(text_answer('{"value"', ": 42", ', "unit": "met', 'res"}'))
+    dictionaries = list(backend.model().with_structured_output(ResultDict).stream("?"))
     assert dictionaries[-1] == {"value": 42, "unit": "metres"}
     assert {"value": 42, "unit": "met"} in dictionaries
-    objects = list(served.model().with_structured_output(Result).stream("?"))
+    objects = list(backend.model().with_structured_output(Result).stream("?"))
     assert objects[-1] == Result(value=42, unit="metres")
 
 
-def test_include_raw_returns_the_message(service):
-    served = service(text_answer('{"value": 42}'), text_answer("It is 42."))
-    chain = served.model().with_structured_output(Result, include_raw=True)
+def test_include_raw_returns_the_message(mock_service):
+    backend = mock_service(text_answer('{"value": 42}'), text_answer("It is 42."))
+    chain = backend.model().with_structured_output(Result, include_raw=True)
     fitting, unfitting = chain.invoke("?"), chain.invoke("?")
     assert fitting["parsed"] == Result(value=42)
     assert fitting["parsing_error"] is None
@@ -170,43 +170,43 @@ def test_include_raw_returns_the_message(service):
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_reformat_converts_an_answer_that_does_not_fit(service, api: str):
+def test_reformat_converts_an_answer_that_does_not_fit(mock_service, api: str):
     unfitting, fitting = text_answer("It is 42.", api=api), text_answer('{"value": 42}', api=api)
-    served = service(unfitting, fitting, unfitting)
-    chain = served.model(api=api).with_structured_output(Result, reformat=True)
+    backend = mock_service(unfitting, fitting, unfitting)
+    chain = backend.model(api=api).with_structured_output(Result, reformat=True)
     assert chain.invoke("What is 6 times 7?") == Result(value=42)
-    first, second = map(parameters_of, served.bodies)
+    first, second = map(parameters_of, backend.bodies)
     assert first["enable_thinking"] is True
     assert second["enable_thinking"] is False
     assert "enable_code_interpreter" not in second
     assert "tools" not in second
     assert response_format(second, api) == {"type": "json_object"}
-    assert "It is 42." in json.dumps(served.bodies[1])
+    assert "It is 42." in json.dumps(backend.bodies[1])
     with pytest.raises(OutputParserException):
         chain.invoke("?")
-    assert len(served.requests) == 4
+    assert len(backend.requests) == 4
 
 
-def test_reformat_does_not_send_an_answer_that_fits(service):
-    served = service(text_answer('{"value": 42}'))
-    chain = served.model().with_structured_output(Result, reformat=True, include_raw=True)
+def test_reformat_does_not_send_an_answer_that_fits(mock_service):
+    backend = mock_service(text_answer('{"value": 42}'))
+    chain = backend.model().with_structured_output(Result, reformat=True, include_raw=True)
     assert chain.invoke("?")["parsed"] == Result(value=42)
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
-def test_answer_that_does_not_fit_raises_an_error(service):
-    served = service(text_answer("It is 42."))
+def test_answer_that_does_not_fit_raises_an_error(mock_service):
+    backend = mock_service(text_answer("It is 42."))
     with pytest.raises(OutputParserException):
-        served.model().with_structured_output(Result).invoke("?")
-    assert len(served.requests) == 1
+        backend.model().with_structured_output(Result).invoke("?")
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_function_calling_without_the_interpreter(service, api: str):
-    served = service(function_call_answer("Result", '{"value": 42}', api))
-    model = served.model(api=api, enable_code_interpreter=False)
+def test_function_calling_without_the_interpreter(mock_service, api: str):
+    backend = mock_service(function_call_answer("Result", '{"value": 42}', api))
+    model = backend.model(api=api, enable_code_interpreter=False)
     assert model.with_structured_output(Result).invoke("?") == Result(value=42)
-    body = parameters_of(served.bodies[0])
+    body = parameters_of(backend.bodies[0])
     assert (
         body["enable_thinking"] is False
     )  # the service rejects tool_choice while the model thinks
@@ -216,21 +216,21 @@ def test_function_calling_without_the_interpreter(service, api: str):
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_function_calling_with_other_schemas_returns_dictionaries(service, schema):
+def test_function_calling_with_other_schemas_returns_dictionaries(mock_service, schema):
     name = schema.get("title") or schema.get("name", "answer") if isinstance(schema, dict) else None
-    served = service(function_call_answer(name or "ResultDict", '{"value": 42}', "dashscope"))
-    model = served.model(enable_code_interpreter=False)
+    backend = mock_service(function_call_answer(name or "ResultDict", '{"value": 42}', "dashscope"))
+    model = backend.model(enable_code_interpreter=False)
     assert model.with_structured_output(schema).invoke("?") == {"value": 42}
 
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 @pytest.mark.parametrize("api", APIS)
-def test_response_format_without_the_interpreter(service, api: str, method: str):
-    served = service(text_answer('{"value": 42}', api=api))
-    model = served.model(api=api, enable_code_interpreter=False)
+def test_response_format_without_the_interpreter(mock_service, api: str, method: str):
+    backend = mock_service(text_answer('{"value": 42}', api=api))
+    model = backend.model(api=api, enable_code_interpreter=False)
     chain = model.with_structured_output(Result, method=method, strict=True)
     assert chain.invoke("?") == Result(value=42)
-    body = parameters_of(served.bodies[0])
+    body = parameters_of(backend.bodies[0])
     sent_format = response_format(body, api)
     assert sent_format["type"] == {"json_mode": "json_object"}.get(method, method)
     if method == "json_schema":
@@ -242,48 +242,48 @@ def test_response_format_without_the_interpreter(service, api: str, method: str)
 
 
 @pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
-def test_thinking_without_the_interpreter_uses_the_prompt(service, method: str | None):
-    served = service(text_answer('{"value": 42}'))
-    model = served.model(enable_code_interpreter=False, enable_thinking=True)
+def test_thinking_without_the_interpreter_uses_the_prompt(mock_service, method: str | None):
+    backend = mock_service(text_answer('{"value": 42}'))
+    model = backend.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method=method)
     assert chain.invoke("?") == Result(value=42)
-    body = parameters_of(served.bodies[0])
+    body = parameters_of(backend.bodies[0])
     assert body["enable_thinking"] is True
     assert not {"response_format", "tools"} & body.keys()
 
 
-def test_explicit_function_calling_with_thinking_is_kept(service):
-    served = service(function_call_answer("Result", '{"value": 42}', "dashscope"))
-    model = served.model(enable_code_interpreter=False, enable_thinking=True)
+def test_explicit_function_calling_with_thinking_is_kept(mock_service):
+    backend = mock_service(function_call_answer("Result", '{"value": 42}', "dashscope"))
+    model = backend.model(enable_code_interpreter=False, enable_thinking=True)
     chain = model.with_structured_output(Result, method="function_calling")
     assert chain.invoke("?") == Result(value=42)
-    assert parameters_of(served.bodies[0])["enable_thinking"] is True
+    assert parameters_of(backend.bodies[0])["enable_thinking"] is True
 
 
-def test_bound_arguments_are_sent_with_every_call(service):
-    served = service(text_answer('{"value": 42}'))
-    chain = served.model().with_structured_output(
+def test_bound_arguments_are_sent_with_every_call(mock_service):
+    backend = mock_service(text_answer('{"value": 42}'))
+    chain = backend.model().with_structured_output(
         Result, enable_code_interpreter=False, method="json_mode", temperature=0.1
     )
     chain.invoke("?")
-    body = parameters_of(served.bodies[0])
+    body = parameters_of(backend.bodies[0])
     assert body["temperature"] == 0.1
     assert body["response_format"] == {"type": "json_object"}
     assert "enable_code_interpreter" not in body
 
 
-def test_invalid_methods_raise_an_error(service):
-    served = service(b"")
+def test_invalid_methods_raise_an_error(mock_service):
+    backend = mock_service(b"")
     with pytest.raises(QwenInputError, match="telepathy"):
-        served.model().with_structured_output(Result, method="telepathy")
-    without_interpreter = served.model(enable_code_interpreter=False)
+        backend.model().with_structured_output(Result, method="telepathy")
+    without_interpreter = backend.model(enable_code_interpreter=False)
     with pytest.raises(QwenInputError, match="reformat"):
         without_interpreter.with_structured_output(Result, reformat=True)
-    assert served.requests == []
+    assert backend.requests == []
 
 
-def test_system_message_with_blocks_is_kept(service):
-    served = service(text_answer('{"value": 42}'))
+def test_system_message_with_blocks_is_kept(mock_service):
+    backend = mock_service(text_answer('{"value": 42}'))
     blocks = SystemMessage([{"type": "text", "text": "Be brief."}])
-    served.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])
-    assert system_prompt(served.bodies[0]).startswith("Be brief.\n\n")
+    backend.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])
+    assert system_prompt(backend.bodies[0]).startswith("Be brief.\n\n")

@@ -1,4 +1,4 @@
-"""What the planner has to read rightly: signs and references, schemas, and functions."""
+"""The planner: arithmetic with signs and references, JSON schemas, and functions."""
 
 from __future__ import annotations
 
@@ -39,29 +39,30 @@ PLANS = {
 }
 
 
-def plan(question: ModelRequest, output: str = "1") -> list[Any]:
-    """The steps of the planner, whose programs all put out the same."""
-    steps = Planner().respond(question)
-    taken, step = [], next(steps, None)
+def steps_for(request: ModelRequest, output: str = "1") -> list[Any]:
+    """Return the steps of the planner if every program has this output."""
+    steps = Planner().respond(request)
+    found, step = [], next(steps, None)
     while step is not None:
-        taken.append(step)
+        found.append(step)
         try:
             step = steps.send(Result(output) if isinstance(step, Run) else None)
         except StopIteration:
             step = None
-    return taken
+    return found
 
 
-def sent(*texts: str, **more: Any) -> ModelRequest:
+def request_with(*texts: str, **fields: Any) -> ModelRequest:
     content = tuple(ChatMessage("user", text) for text in texts)
     return ModelRequest(
-        "qwen3-max", content, **{"code_interpreter": True, "thinking": True, **more}
+        "qwen3-max", content, **{"code_interpreter": True, "thinking": True, **fields}
     )
 
 
 @pytest.mark.parametrize("text", PLANS)
 def test_planner_parses_signs_and_references(text):
-    assert [step.code for step in plan(sent(text)) if isinstance(step, Run)] == PLANS[text]
+    steps = steps_for(request_with(text))
+    assert [step.code for step in steps if isinstance(step, Run)] == PLANS[text]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,9 @@ def test_planner_parses_signs_and_references(text):
     ],
 )
 def test_planner_refers_to_earlier_questions(texts, code):
-    assert [step.code for step in plan(sent(*texts)) if isinstance(step, Run)] == [code]
+    assert [step.code for step in steps_for(request_with(*texts)) if isinstance(step, Run)] == [
+        code
+    ]
 
 
 TREE = {
@@ -103,8 +106,8 @@ TREE = {
 
 
 def test_planner_fills_a_schema():
-    question = sent('"green tea" 2 and 7.5, 8 and 9', schema=TREE, code_interpreter=False)
-    value = json.loads(plan(question)[-1].text)
+    request = request_with('"green tea" 2 and 7.5, 8 and 9', schema=TREE, code_interpreter=False)
+    value = json.loads(steps_for(request)[-1].text)
     root = value.pop("root")
     assert value == {
         "count": 5,
@@ -125,9 +128,9 @@ def test_planner_fills_a_schema_in_the_text_with_code_output():
         result: int
         about: str
 
-    outcome = PydanticOutputParser(pydantic_object=Answer).get_format_instructions()
-    for texts in ([f"What is 2**5?\n\n{outcome}"], [outcome, "What is 2**5?"]):
-        steps = plan(sent(*texts), output="32")
+    instructions = PydanticOutputParser(pydantic_object=Answer).get_format_instructions()
+    for texts in ([f"What is 2**5?\n\n{instructions}"], [instructions, "What is 2**5?"]):
+        steps = steps_for(request_with(*texts), output="32")
         assert [step.code for step in steps if isinstance(step, Run)] == ["2**5"]
         assert Answer.model_validate_json(steps[-1].text).result == 32
 
@@ -158,8 +161,8 @@ CALLS = {
 
 @pytest.mark.parametrize("text", CALLS)
 def test_planner_calls_matching_functions(text):
-    question = sent(text, tools=(WEATHER, TIME, ADD), code_interpreter=False)
-    calls = [step for step in plan(question) if isinstance(step, Call)]
+    request = request_with(text, tools=(WEATHER, TIME, ADD), code_interpreter=False)
+    calls = [step for step in steps_for(request) if isinstance(step, Call)]
     assert calls == CALLS[text]
 
 
@@ -170,7 +173,7 @@ def test_planner_repeats_tool_results():
         ChatMessage("tool", "1"),
         ChatMessage("tool", "2"),
     )
-    question = ModelRequest(
+    request = ModelRequest(
         "qwen3-max", content, code_interpreter=False, thinking=False, tools=(ADD,)
     )
-    assert plan(question) == [Say("The tool answered: 1; 2")]
+    assert steps_for(request) == [Say("The tool answered: 1; 2")]

@@ -25,7 +25,7 @@ from langchain_qwen_ci import code_executions, errors, plugin_counts
 from langchain_qwen_ci.errors import QwenRateLimitError, QwenServerError, QwenStreamError
 
 pytestmark = [
-    pytest.mark.usefixtures("waits"),
+    pytest.mark.usefixtures("recorded_waits"),
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
 ]
 
@@ -66,35 +66,35 @@ def openai_error(code: str, kind: str = "invalid_request_error") -> dict[str, An
     ],
 )
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-def test_errors_in_openai_format(service, api, status, code, kind, requests):
-    served = service(refusing(status, openai_error(code)))
+def test_errors_in_openai_format(mock_service, api, status, code, kind, requests):
+    backend = mock_service(refusing(status, openai_error(code)))
     with pytest.raises(kind) as caught:
-        served.model(api=api).invoke("?")
-    assert len(served.requests) == requests
+        backend.model(api=api).invoke("?")
+    assert len(backend.requests) == requests
     error = caught.value
     assert (error.status_code, error.code, error.request_id) == (status, code, "request-1")
     assert error.message == "No."
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-def test_errors_in_native_format(service, api):
+def test_errors_in_native_format(mock_service, api):
     body = {"code": "InvalidApiKey", "message": "Wrong.", "request_id": "request-2"}
     with pytest.raises(errors.QwenAuthenticationError, match=r"Wrong\.") as caught:
-        service(refusing(401, body)).model(api=api).invoke("?")
+        mock_service(refusing(401, body)).model(api=api).invoke("?")
     assert caught.value.request_id == "request-2"
 
 
-def test_error_with_type_and_without_code(service):
+def test_error_with_type_and_without_code(mock_service):
     body = openai_error("limit_requests", "limit_requests")
     body["error"]["code"] = None
     with pytest.raises(QwenRateLimitError):
-        service(refusing(200, body)).model(api="chat_completions", max_retries=0).invoke("?")
+        mock_service(refusing(200, body)).model(api="chat_completions", max_retries=0).invoke("?")
 
 
-def test_request_id_in_the_older_format(service):
+def test_request_id_in_the_older_format(mock_service):
     body = {"error": {"message": "Model not exist.", "id": "request-3", "code": "model_not_found"}}
     with pytest.raises(errors.QwenModelNotFoundError) as caught:
-        service(refusing(404, body)).model(api="chat_completions").invoke("?")
+        mock_service(refusing(404, body)).model(api="chat_completions").invoke("?")
     assert caught.value.request_id == "request-3"
 
 
@@ -111,9 +111,9 @@ def test_request_id_in_the_older_format(service):
     ],
 )
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_error_details_in_every_position(service, api, body, message, code):
+def test_error_details_in_every_position(mock_service, api, body, message, code):
     with pytest.raises(errors.QwenInvalidRequestError) as caught:
-        service(refusing(400, body)).model(api=api).invoke("?")
+        mock_service(refusing(400, body)).model(api=api).invoke("?")
     assert (caught.value.message, caught.value.code) == (message, code)
     assert caught.value.request_id is None
 
@@ -129,33 +129,33 @@ IN_STREAM = [
 @v3
 @every_entry_point
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_error_inside_a_chat_stream_has_partial(service, entry_point, error: bytes):
+def test_error_inside_a_chat_stream_has_partial(mock_service, entry_point, error: bytes):
     body = chat_completions_streams.stream(
         chat_completions_streams.reasoning_chunk("Hm."),
         chat_completions_streams.text_chunk("So"),
         error,
         done=False,
     )
-    served = service(body)
+    backend = mock_service(body)
     with pytest.raises(QwenServerError) as caught:
-        entry_point(served.model(api="chat_completions"))
-    assert len(served.requests) == 1
+        entry_point(backend.model(api="chat_completions"))
+    assert len(backend.requests) == 1
     assert caught.value.partial.content == "So"
     assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
 
 
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_error_before_any_output_is_retried(service, error: bytes):
-    served = service(error, error, CHAT)
-    assert served.model(api="chat_completions").invoke("?").content.endswith("16807.")
-    assert len(served.requests) == 3
+def test_error_before_any_output_is_retried(mock_service, error: bytes):
+    backend = mock_service(error, error, CHAT)
+    assert backend.model(api="chat_completions").invoke("?").content.endswith("16807.")
+    assert len(backend.requests) == 3
 
 
 @pytest.mark.parametrize("error", IN_STREAM)
-def test_native_error_inside_a_responses_stream(service, error: bytes):
+def test_native_error_inside_a_responses_stream(mock_service, error: bytes):
     body = responses_streams.stream(CREATED, reasoning("msg_1", "Hm.")) + error
     with pytest.raises(QwenServerError, match=r"No\.") as caught:
-        service(body).model(api="responses").invoke("?")
+        mock_service(body).model(api="responses").invoke("?")
     assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
 
 
@@ -174,43 +174,43 @@ RATE_LIMITED = {
 @v3
 @every_entry_point
 @pytest.mark.parametrize("limited", RATE_LIMITED.values(), ids=RATE_LIMITED)
-def test_rate_limit_with_status_200_is_retried(service, entry_point, limited: bytes):
-    served = service(limited, limited, RESPONSE)
-    entry_point(served.model(api="responses"))
-    assert len(served.requests) == 3
+def test_rate_limit_with_status_200_is_retried(mock_service, entry_point, limited: bytes):
+    backend = mock_service(limited, limited, RESPONSE)
+    entry_point(backend.model(api="responses"))
+    assert len(backend.requests) == 3
 
-    served = service(limited)
+    backend = mock_service(limited)
     with pytest.raises(QwenRateLimitError, match="rate limit exceeded") as caught:
-        entry_point(served.model(api="responses"))
-    assert len(served.requests) == 3
+        entry_point(backend.model(api="responses"))
+    assert len(backend.requests) == 3
     assert caught.value.partial is None
 
 
-def test_server_error_with_status_200_is_retried(service):
+def test_server_error_with_status_200_is_retried(mock_service):
     broken = responses_streams.stream(
         CREATED, IN_PROGRESS, failed("An internal error has occurred.")
     )
-    served = service(broken, broken, RESPONSE)
-    assert served.model(api="responses").invoke("?").content.endswith("16807.")
-    assert len(served.requests) == 3
+    backend = mock_service(broken, broken, RESPONSE)
+    assert backend.model(api="responses").invoke("?").content.endswith("16807.")
+    assert len(backend.requests) == 3
 
     with pytest.raises(errors.QwenServerError, match="internal error") as caught:
-        service(broken).model(api="responses").invoke("?")
+        mock_service(broken).model(api="responses").invoke("?")
     assert caught.value.code == "server_error"
 
 
-def test_failed_response_has_status_and_code(service):
+def test_failed_response_has_status_and_code(mock_service):
     message = (
         "<400> InternalError.Algo.InvalidParameter: Normal mode does not support Code "
         "interpreter. Please set enable_thinking to true."
     )
-    served = service(responses_streams.stream(CREATED, failed(message, "invalid_request")))
+    backend = mock_service(responses_streams.stream(CREATED, failed(message, "invalid_request")))
     with pytest.raises(errors.QwenInvalidRequestError, match="enable_thinking") as caught:
-        served.model(api="responses").invoke("?")
+        backend.model(api="responses").invoke("?")
     assert caught.value.status_code == 400
     assert caught.value.code == "InternalError.Algo.InvalidParameter"
     assert not caught.value.is_retryable
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -230,36 +230,36 @@ def test_failed_response_has_status_and_code(service):
         ({"message": "rate limit\n", "code": None}, QwenRateLimitError, r"rate limit\n", None),
     ],
 )
-def test_failed_response_details(service, error, kind, message, code):
+def test_failed_response_details(mock_service, error, kind, message, code):
     body = responses_streams.stream(event("failed", response=response("failed", error=error)))
     with pytest.raises(errors.QwenAPIError) as caught:
-        service(body).model(api="responses", max_retries=0).invoke("?")
+        mock_service(body).model(api="responses", max_retries=0).invoke("?")
     result = caught.value
     assert (type(result), result.message, result.code) == (kind, message, code)
     assert result.request_id == REQUEST_ID
 
 
-def test_id_of_a_failed_response_is_a_string(service):
+def test_id_of_a_failed_response_is_a_string(mock_service):
     for message in (RATE, "Gone."):
         body = responses_streams.stream(failed(message, id=7))
         with pytest.raises(errors.QwenAPIError) as caught:
-            service(body).model(api="responses", max_retries=0).invoke("?")
+            mock_service(body).model(api="responses", max_retries=0).invoke("?")
         assert caught.value.request_id == "7"
 
 
 @v3
 @every_entry_point
-def test_failed_response_has_partial(service, entry_point):
+def test_failed_response_has_partial(mock_service, entry_point):
     body = responses_streams.stream(
         CREATED,
         reasoning("msg_1", "Hm."),
         code_interpreter_call("msg_2", "6*7", "```\n42\n```"),
         failed("The model is gone.", usage=usage(300, 9, code_interpreter=1)),
     )
-    served = service(body)
+    backend = mock_service(body)
     with pytest.raises(errors.QwenAPIError, match="gone") as caught:
-        entry_point(served.model(api="responses"))
-    assert len(served.requests) == 1
+        entry_point(backend.model(api="responses"))
+    assert len(backend.requests) == 1
     partial = caught.value.partial
     (run,) = code_executions(partial)
     assert (run["code"], run["output"], run["status"]) == ("6*7", "42", "completed")
@@ -270,14 +270,14 @@ def test_failed_response_has_partial(service, entry_point):
 
 @v3
 @every_entry_point
-def test_rate_limit_after_output_is_not_retried(service, entry_point):
+def test_rate_limit_after_output_is_not_retried(mock_service, entry_point):
     body = responses_streams.stream(
         CREATED, code_interpreter_call("msg_1", "6*7", "```\n42\n```"), failed(RATE)
     )
-    served = service(body, RESPONSE)
+    backend = mock_service(body, RESPONSE)
     with pytest.raises(QwenRateLimitError) as caught:
-        entry_point(served.model(api="responses"))
-    assert len(served.requests) == 1
+        entry_point(backend.model(api="responses"))
+    assert len(backend.requests) == 1
     assert [run["output"] for run in code_executions(caught.value.partial)] == ["42"]
 
 
@@ -292,12 +292,12 @@ def outcome(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", FRAMED)
-def test_answer_without_terminal_event_raises_an_error(service, name: str):
+def test_answer_without_terminal_event_raises_an_error(mock_service, name: str):
     """Cut at every frame: an error with what had arrived, up to the one that says it is done."""
     stream = CORPUS[name]
     frames = stream.body.replace(b"\r\n", b"\n").split(b"\n\n")
     bodies = [b"".join(frame + b"\n\n" for frame in frames[:at]) for at in range(len(frames))]
-    outcomes = [outcome(service(body).model(api=stream.api)) for body in bodies]
+    outcomes = [outcome(mock_service(body).model(api=stream.api)) for body in bodies]
     kinds = [type(one) for one in outcomes]
     assert kinds == sorted(kinds, key=lambda kind: kind is not QwenStreamError)
     for one in outcomes:
@@ -320,18 +320,18 @@ def test_answer_without_terminal_event_raises_an_error(service, name: str):
         b"data:\xff\n\n",
     ],
 )
-def test_malformed_responses_frame_is_in_the_error(service, broken: bytes):
+def test_malformed_responses_frame_is_in_the_error(mock_service, broken: bytes):
     body = responses_streams.stream(CREATED, reasoning("msg_1", "Hm.")) + broken
     with pytest.raises(QwenStreamError, match=r"Frame 6 of the answer") as caught:
-        service(body).model(api="responses").invoke("?")
+        mock_service(body).model(api="responses").invoke("?")
     assert caught.value.partial.additional_kwargs["reasoning_content"] == "Hm."
 
 
 @pytest.mark.parametrize("garbage", [b"data: {\n\n", b"data: [1]\n\n", b"data: [DO\n\n"])
-def test_malformed_frame_after_the_finish_is_ignored(service, garbage):
+def test_malformed_frame_after_the_finish_is_ignored(mock_service, garbage):
     answer = CORPUS["chat_completions: an answer"]
     before, usage, after = answer.body.partition(b'data: {"choices": []')
-    result = service(before + garbage + usage + after).model(api=answer.api).invoke("?")
+    result = mock_service(before + garbage + usage + after).model(api=answer.api).invoke("?")
     assert (result.content, result.usage_metadata["total_tokens"]) == (
         answer.content,
         answer.usage[2],

@@ -15,7 +15,7 @@ import pytest
 from dashscope_streams import ONE_RUN, REQUEST_ID, STREAMS, error_frame, stream
 from entry_points import every_entry_point
 from langchain_core import exceptions as core
-from mock_service import Pieces
+from mock_service import StreamedBody
 
 from langchain_qwen_ci import code_executions, errors
 from langchain_qwen_ci.errors import (
@@ -32,7 +32,7 @@ from langchain_qwen_ci.errors import (
 ANSWER = STREAMS["one run"].body
 
 
-pytestmark = pytest.mark.usefixtures("waits")
+pytestmark = pytest.mark.usefixtures("recorded_waits")
 
 
 def refusing(status: int, code: str, message: str = "No.", **headers: str) -> Any:
@@ -62,17 +62,17 @@ def refusing(status: int, code: str, message: str = "No.", **headers: str) -> An
     ],
 )
 @every_entry_point
-def test_http_statuses_map_to_errors(service, entry_point, status, code, kind, requests):
-    served = service(refusing(status, code))
+def test_http_statuses_map_to_errors(mock_service, entry_point, status, code, kind, requests):
+    backend = mock_service(refusing(status, code))
     with pytest.raises(QwenAPIError) as caught:
-        entry_point(served.model())
+        entry_point(backend.model())
     error = caught.value
     assert type(error) is kind
     assert (error.status_code, error.code, error.request_id) == (status, code, REQUEST_ID)
     assert error.is_retryable is (requests > 1)
     assert isinstance(error, ValueError) is (requests == 1)
     assert error.partial is None
-    assert len(served.requests) == requests
+    assert len(backend.requests) == requests
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_errors_inherit_langchain_classes(kind, general):
     assert kind.is_retryable is not issubclass(kind, ValueError)
 
 
-def test_errors_show_details_and_survive_a_pickle(service):
-    served = service(refusing(401, "InvalidApiKey", "Invalid API-key provided."))
+def test_errors_show_details_and_survive_a_pickle(mock_service):
+    backend = mock_service(refusing(401, "InvalidApiKey", "Invalid API-key provided."))
     with pytest.raises(QwenAuthenticationError) as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     text = str(caught.value)
     for part in (
         "Invalid API-key provided.",
@@ -118,10 +118,10 @@ def test_errors_show_details_and_survive_a_pickle(service):
     ("model", "text"),
     [("qwen3-max", "multimodal-generation"), ("qwen3.5-plus", "text-generation")],
 )
-def test_url_error_names_model_path_and_solution(service, model, text):
-    served = service(refusing(400, "InvalidParameter", "url error, please check url\uff01"))
+def test_url_error_names_model_path_and_solution(mock_service, model, text):
+    backend = mock_service(refusing(400, "InvalidParameter", "url error, please check url\uff01"))
     with pytest.raises(QwenAPIError) as caught:
-        served.model(model=model).invoke("?")
+        backend.model(model=model).invoke("?")
     assert f'"{model}"' in str(caught.value)
     assert f'endpoint="{text}"' in str(caught.value)
     assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", REQUEST_ID)
@@ -137,12 +137,12 @@ def test_url_error_names_model_path_and_solution(service, model, text):
     ids=["JSON body", "JSON body after white space", "error frame"],
 )
 @every_entry_point
-def test_error_body_with_status_200_is_retried(service, entry_point, body):
-    served = service(body)
+def test_error_body_with_status_200_is_retried(mock_service, entry_point, body):
+    backend = mock_service(body)
     with pytest.raises(QwenRateLimitError, match="Slow down"):
-        entry_point(served.model())
-    assert len(served.requests) == 3
-    recovered = service(body, ANSWER)
+        entry_point(backend.model())
+    assert len(backend.requests) == 3
+    recovered = mock_service(body, ANSWER)
     assert entry_point(recovered.model())
     assert len(recovered.requests) == 2
 
@@ -150,9 +150,9 @@ def test_error_body_with_status_200_is_retried(service, entry_point, body):
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, QwenRateLimitError), (503, QwenServerError), (0, QwenAPIError)]
 )
-def test_status_of_an_error_frame_decides_for_unknown_codes(service, status, kind):
+def test_status_of_an_error_frame_decides_for_unknown_codes(mock_service, status, kind):
     with pytest.raises(QwenAPIError) as caught:
-        service(error_frame(status, "Strange", "No.")).model().invoke("?")
+        mock_service(error_frame(status, "Strange", "No.")).model().invoke("?")
     error = caught.value
     assert type(error) is kind
     assert (error.status_code, error.code, error.request_id) == (
@@ -165,35 +165,37 @@ def test_status_of_an_error_frame_decides_for_unknown_codes(service, status, kin
 @pytest.mark.parametrize(
     ("body", "known"), [({"message": "No."}, "of the gateway"), ({"request_id": "own"}, "own")]
 )
-def test_request_id_is_read_from_the_header(service, body, known):
+def test_request_id_is_read_from_the_header(mock_service, body, known):
     headers = {"x-request-id": "of the gateway"}
-    served = service(lambda: httpx.Response(400, json=body, headers=headers))
+    backend = mock_service(lambda: httpx.Response(400, json=body, headers=headers))
     with pytest.raises(QwenAPIError) as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     assert caught.value.request_id == known
 
 
-def test_error_body_can_be_a_frame_or_unreadable(service):
-    served = service(lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X")))
+def test_error_body_can_be_a_frame_or_unreadable(mock_service):
+    backend = mock_service(
+        lambda: httpx.Response(400, content=error_frame(400, "InvalidParameter", "X"))
+    )
     with pytest.raises(errors.QwenInvalidRequestError, match="X"):
-        served.model().invoke("?")
-    served = service(lambda: httpx.Response(502, content=b"<html>Bad gateway</html>"))
+        backend.model().invoke("?")
+    backend = mock_service(lambda: httpx.Response(502, content=b"<html>Bad gateway</html>"))
     with pytest.raises(QwenServerError, match="Bad gateway"):
-        served.model(max_retries=0).invoke("?")
+        backend.model(max_retries=0).invoke("?")
 
 
 @pytest.mark.parametrize("body", [b"", b" \n"])
-def test_error_body_can_be_empty(service, body):
-    served = service(lambda: httpx.Response(504, content=body))
+def test_error_body_can_be_empty(mock_service, body):
+    backend = mock_service(lambda: httpx.Response(504, content=body))
     with pytest.raises(QwenServerError, match="HTTP 504") as caught:
-        served.model(max_retries=0).invoke("?")
+        backend.model(max_retries=0).invoke("?")
     assert caught.value.message == "The service gives no reason."
 
 
-def test_frames_after_a_malformed_one_are_not_read(service):
+def test_frames_after_a_malformed_one_are_not_read(mock_service):
     text = b'data:{"output":{"choices":[{"message":{"content":"more"}}]}}'
     with pytest.raises(QwenStreamError) as caught:
-        service(Pieces(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + text)).model().invoke("?")
+        mock_service(StreamedBody(stream(*ONE_RUN[:6]), b"data:[1]\n\n" + text)).model().invoke("?")
     assert caught.value.partial.content == "7 to the power of 5 "
 
 
@@ -208,9 +210,9 @@ def test_frames_after_a_malformed_one_are_not_read(service):
         (b"data:[1]\n\n", r"data:[1]\n\n"),
     ],
 )
-def test_error_that_is_not_an_object_is_in_the_message(service, body, displayed):
+def test_error_that_is_not_an_object_is_in_the_message(mock_service, body, displayed):
     with pytest.raises(errors.QwenInvalidRequestError) as caught:
-        service(lambda: httpx.Response(400, content=body)).model().invoke("?")
+        mock_service(lambda: httpx.Response(400, content=body)).model().invoke("?")
     assert caught.value.message == f"The service answered: {displayed}"
 
 
@@ -230,12 +232,12 @@ PARTS = {
 
 @pytest.mark.parametrize("rest", PARTS.values(), ids=PARTS)
 @every_entry_point
-def test_error_has_partial(service, entry_point, rest):
-    served = service(stream(*ONE_RUN[:6]) + rest)
+def test_error_has_partial(mock_service, entry_point, rest):
+    backend = mock_service(stream(*ONE_RUN[:6]) + rest)
     with pytest.raises(QwenError) as caught:
-        entry_point(served.model())
+        entry_point(backend.model())
     assert isinstance(caught.value, QwenStreamError | QwenServerError)
-    assert len(served.requests) == 1  # code may have run: never again by itself
+    assert len(backend.requests) == 1  # code may have run: never again by itself
     partial = caught.value.partial
     assert partial is not None
     assert partial.content == "7 to the power of 5 "
@@ -245,15 +247,15 @@ def test_error_has_partial(service, entry_point, rest):
     assert "finish_reason" not in partial.response_metadata
 
 
-def test_every_truncated_stream_raises_an_error(service):
+def test_every_truncated_stream_raises_an_error(mock_service):
     """At each byte before the frame that finishes, the end is an error, never an empty success."""
     finish = ANSWER.rindex(b"id:8")
     last = len(ANSWER.rstrip(b"\n"))
     for at in range(0, last, 7):
         with pytest.raises(QwenStreamError):
-            service(ANSWER[:at]).model().invoke("?")
+            mock_service(ANSWER[:at]).model().invoke("?")
     assert finish < last
-    assert service(ANSWER[:last]).model().invoke("?").content
+    assert mock_service(ANSWER[:last]).model().invoke("?").content
 
 
 @pytest.mark.parametrize(
@@ -265,20 +267,23 @@ def test_every_truncated_stream_raises_an_error(service):
     ],
 )
 @every_entry_point
-def test_connection_error_in_the_middle(service, entry_point, failure, kind):
-    served = service(Pieces(stream(*ONE_RUN[:6]), breaks=failure))
+def test_connection_error_in_the_middle(mock_service, entry_point, failure, kind):
+    backend = mock_service(StreamedBody(stream(*ONE_RUN[:6]), error=failure))
     with pytest.raises(kind) as caught:
-        entry_point(served.model())
+        entry_point(backend.model())
     assert caught.value.partial.usage_metadata["output_tokens"] == 36
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
-def test_failure_without_a_message_is_named(service):
-    for answer in (Pieces(stream(*ONE_RUN[:6]), breaks=httpx.ReadError("")), httpx.ReadError("")):
+def test_failure_without_a_message_is_named(mock_service):
+    for answer in (
+        StreamedBody(stream(*ONE_RUN[:6]), error=httpx.ReadError("")),
+        httpx.ReadError(""),
+    ):
         with pytest.raises(QwenError, match="ReadError"):
-            service(answer).model(max_retries=0).invoke("?")
+            mock_service(answer).model(max_retries=0).invoke("?")
     with pytest.raises(QwenError, match="reset by peer"):
-        service(httpx.ReadError("reset by peer")).model(max_retries=0).invoke("?")
+        mock_service(httpx.ReadError("reset by peer")).model(max_retries=0).invoke("?")
 
 
 PAGE = "<html>" + "Sign in. " * 30
@@ -295,16 +300,16 @@ PAGE = "<html>" + "Sign in. " * 30
     ],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
-def test_non_stream_body_is_in_the_error(service, body, displayed, step):
+def test_non_stream_body_is_in_the_error(mock_service, body, displayed, step):
     pieces = [body.encode()[at : at + step] for at in range(0, len(body), step)]
     with pytest.raises(QwenStreamError) as caught:
-        service(Pieces(*pieces)).model().invoke("?")
+        mock_service(StreamedBody(*pieces)).model().invoke("?")
     assert str(caught.value).endswith(displayed)
 
 
 @every_entry_point
-def test_connection_error_after_the_finish_is_ignored(service, entry_point):
-    assert entry_point(service(Pieces(ANSWER, breaks=httpx.ReadError("reset"))).model())
+def test_connection_error_after_the_finish_is_ignored(mock_service, entry_point):
+    assert entry_point(mock_service(StreamedBody(ANSWER, error=httpx.ReadError("reset"))).model())
 
 
 @pytest.mark.parametrize(
@@ -319,11 +324,11 @@ def test_connection_error_after_the_finish_is_ignored(service, entry_point):
     ],
 )
 @every_entry_point
-def test_unreachable_service(service, entry_point, failure, kind, requests):
-    served = service(failure)
+def test_unreachable_service(mock_service, entry_point, failure, kind, requests):
+    backend = mock_service(failure)
     with pytest.raises(kind):
-        entry_point(served.model())
-    assert len(served.requests) == requests
+        entry_point(backend.model())
+    assert len(backend.requests) == requests
 
 
 def caused(failure: Exception, cause: Exception) -> Exception:
@@ -337,16 +342,16 @@ def met(failure: Exception, context: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("by", [caused, met])
-def test_untrusted_certificate_has_its_own_error(service, by):
+def test_untrusted_certificate_has_its_own_error(mock_service, by):
     untrusted = ssl.SSLCertVerificationError("self-signed certificate")
-    served = service(by(httpx.ConnectError("no"), by(OSError("no"), untrusted)))
+    backend = mock_service(by(httpx.ConnectError("no"), by(OSError("no"), untrusted)))
     with pytest.raises(errors.QwenCertificateError, match="nothing was sent") as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     assert not caught.value.is_retryable
-    assert len(served.requests) == 1
-    served = service(by(httpx.ConnectError("no"), by(OSError("no"), ssl.SSLError("no"))))
+    assert len(backend.requests) == 1
+    backend = mock_service(by(httpx.ConnectError("no"), by(OSError("no"), ssl.SSLError("no"))))
     with pytest.raises(QwenConnectionError) as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     assert type(caught.value) is QwenConnectionError
 
 
@@ -359,9 +364,9 @@ def test_untrusted_certificate_has_its_own_error(service, by):
         (httpx.PoolTimeout("slow"), "longer timeout"),
     ],
 )
-def test_timeout_error_names_the_field(service, failure, text):
+def test_timeout_error_names_the_field(mock_service, failure, text):
     with pytest.raises(QwenTimeoutError, match=text):
-        service(failure).model().invoke("?")
+        mock_service(failure).model().invoke("?")
 
 
 @pytest.mark.parametrize(
@@ -378,10 +383,12 @@ def test_timeout_error_names_the_field(service, failure, text):
     ],
 )
 @every_entry_point
-def test_retry_after_header_is_respected(service, entry_point, headers, waited, waits):
-    served = service(refusing(429, "Throttling", **headers), ANSWER)
-    entry_point(served.model())
-    assert waits == [waited]
+def test_retry_after_header_is_respected(
+    mock_service, entry_point, headers, waited, recorded_waits
+):
+    backend = mock_service(refusing(429, "Throttling", **headers), ANSWER)
+    entry_point(backend.model())
+    assert recorded_waits == [waited]
 
 
 @pytest.mark.parametrize(
@@ -392,71 +399,71 @@ def test_retry_after_header_is_respected(service, entry_point, headers, waited, 
         f"Mon, 01 Jan {10**20} 00:00:00 GMT",
     ],
 )
-def test_invalid_retry_after_header_is_ignored(service, waits, sent):
-    served = service(refusing(429, "Throttling", **{"retry-after": sent}))
+def test_invalid_retry_after_header_is_ignored(mock_service, recorded_waits, sent):
+    backend = mock_service(refusing(429, "Throttling", **{"retry-after": sent}))
     with pytest.raises(QwenRateLimitError) as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     assert caught.value.retry_after is None
-    assert len(waits) == 2
+    assert len(recorded_waits) == 2
 
 
-def test_retry_after_date_is_respected(service):
+def test_retry_after_date_is_respected(mock_service):
     sent = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with pytest.raises(QwenRateLimitError) as caught:
-        service(refusing(429, "Throttling", **{"retry-after": sent})).model().invoke("?")
+        mock_service(refusing(429, "Throttling", **{"retry-after": sent})).model().invoke("?")
     assert caught.value.retry_after == pytest.approx(3600, abs=600)
 
 
-def test_retry_waits_grow_with_jitter(service, waits):
-    served = service(refusing(503, "ModelUnavailable"))
+def test_retry_waits_grow_with_jitter(mock_service, recorded_waits):
+    backend = mock_service(refusing(503, "ModelUnavailable"))
     with pytest.raises(QwenServerError):
-        served.model(max_retries=5).invoke("?")
-    assert len(waits) == 5
-    assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(waits))
+        backend.model(max_retries=5).invoke("?")
+    assert len(recorded_waits) == 5
+    assert all(0 <= wait <= min(8, 0.5 * 2**number) for number, wait in enumerate(recorded_waits))
 
 
-def test_retry_is_logged(service, waits, caplog):
+def test_retry_is_logged(mock_service, recorded_waits, caplog):
     caplog.set_level(logging.INFO, "langchain_qwen_ci")
     refusal = refusing(429, "Throttling", "Slow\x1b[2J.", **{"retry-after": "3"})
-    service(refusal, ANSWER).model(api_key="sk-secret").invoke("?")
+    mock_service(refusal, ANSWER).model(api_key="sk-secret").invoke("?")
     (record,) = caplog.records
     assert record.message.startswith(r"Trying again in 3.0 s: Slow\u001b[2J. (HTTP 429, Throttling")
 
 
-def test_retry_waits_double_up_to_eight_seconds(service, waits, monkeypatch):
+def test_retry_waits_double_up_to_eight_seconds(mock_service, recorded_waits, monkeypatch):
     monkeypatch.setattr("random.uniform", lambda least, most: least + most)
     with pytest.raises(QwenServerError):
-        service(refusing(503, "ModelUnavailable")).model(max_retries=6).invoke("?")
-    assert waits == [0.5, 1, 2, 4, 8, 8]
+        mock_service(refusing(503, "ModelUnavailable")).model(max_retries=6).invoke("?")
+    assert recorded_waits == [0.5, 1, 2, 4, 8, 8]
 
 
 @pytest.mark.parametrize(("sent", "waited"), [("60", [60.0]), ("60.5", [])])
-def test_retry_after_above_one_minute_is_not_waited(service, waits, sent, waited):
-    served = service(refusing(429, "Throttling", **{"retry-after": sent}))
+def test_retry_after_above_one_minute_is_not_waited(mock_service, recorded_waits, sent, waited):
+    backend = mock_service(refusing(429, "Throttling", **{"retry-after": sent}))
     with pytest.raises(QwenRateLimitError):
-        served.model(max_retries=1).invoke("?")
-    assert waits == waited
+        backend.model(max_retries=1).invoke("?")
+    assert recorded_waits == waited
 
 
 @pytest.mark.parametrize("status", [300, 399])
-def test_every_redirect_status_is_a_redirect(service, status):
+def test_every_redirect_status_is_a_redirect(mock_service, status):
     moved = httpx.Response(status, headers={"location": "https://elsewhere.example/"})
     with pytest.raises(errors.QwenInvalidRequestError, match="redirects to https://elsewhere"):
-        service(lambda: moved).model().invoke("?")
+        mock_service(lambda: moved).model().invoke("?")
 
 
-def test_long_retry_after_raises_the_error(service, waits):
-    served = service(refusing(429, "Throttling", **{"retry-after": "3600"}))
+def test_long_retry_after_raises_the_error(mock_service, recorded_waits):
+    backend = mock_service(refusing(429, "Throttling", **{"retry-after": "3600"}))
     with pytest.raises(QwenRateLimitError) as caught:
-        served.model().invoke("?")
+        backend.model().invoke("?")
     assert caught.value.retry_after == 3600
-    assert waits == []
+    assert recorded_waits == []
 
 
 @pytest.mark.parametrize("entry_point", ["stream", "astream"])
-def test_leaving_a_stream_closes_the_connection(service, entry_point):
-    body = Pieces(*[ANSWER[at : at + 50] for at in range(0, len(ANSWER), 50)])
-    model = service(body).model()
+def test_leaving_a_stream_closes_the_connection(mock_service, entry_point):
+    body = StreamedBody(*[ANSWER[at : at + 50] for at in range(0, len(ANSWER), 50)])
+    model = mock_service(body).model()
 
     async def leave() -> None:
         chunks = model.astream("?")

@@ -26,13 +26,13 @@ SEARCH = {"type": "web_search"}
 EXTRACT = {"type": "web_extractor"}
 
 
-def test_responses_request(service):
-    served = service(ANSWERS["responses"])
-    served.model(api="responses").invoke("Hi")
-    assert served.requests[0].url.path == "/compatible-mode/v1/responses"
-    assert served.requests[0].headers["authorization"] == "Bearer sk-test"
-    assert "x-dashscope-session-cache" not in served.requests[0].headers
-    assert served.bodies[0] == {
+def test_responses_request(mock_service):
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(api="responses").invoke("Hi")
+    assert backend.requests[0].url.path == "/compatible-mode/v1/responses"
+    assert backend.requests[0].headers["authorization"] == "Bearer sk-test"
+    assert "x-dashscope-session-cache" not in backend.requests[0].headers
+    assert backend.bodies[0] == {
         "model": "qwen3-max",
         "input": [{"role": "user", "content": "Hi"}],
         "tools": [{"type": "code_interpreter"}],
@@ -41,11 +41,11 @@ def test_responses_request(service):
     }
 
 
-def test_chat_completions_request(service):
-    served = service(ANSWERS["chat_completions"])
-    served.model(api="chat_completions").invoke("Hi")
-    assert served.requests[0].url.path == "/compatible-mode/v1/chat/completions"
-    assert served.bodies[0] == {
+def test_chat_completions_request(mock_service):
+    backend = mock_service(ANSWERS["chat_completions"])
+    backend.model(api="chat_completions").invoke("Hi")
+    assert backend.requests[0].url.path == "/compatible-mode/v1/chat/completions"
+    assert backend.bodies[0] == {
         "model": "qwen3-max",
         "messages": [{"role": "user", "content": "Hi"}],
         "enable_code_interpreter": True,
@@ -55,16 +55,16 @@ def test_chat_completions_request(service):
     }
 
 
-def test_base_url_may_end_with_the_compatible_path(service):
+def test_base_url_may_end_with_the_compatible_path(mock_service):
     for api, answer in ANSWERS.items():
-        served = service(answer)
-        served.model(api=api, base_url="https://gate.example/compatible-mode/v1").invoke("Hi")
-        assert str(served.requests[0].url).startswith("https://gate.example/compatible-mode/v1/")
+        backend = mock_service(answer)
+        backend.model(api=api, base_url="https://gate.example/compatible-mode/v1").invoke("Hi")
+        assert str(backend.requests[0].url).startswith("https://gate.example/compatible-mode/v1/")
 
 
-def test_parameters_are_renamed_for_responses(service):
+def test_parameters_are_renamed_for_responses(mock_service):
     body = request_body(
-        service,
+        mock_service,
         "responses",
         temperature=0.3,
         top_p=0.5,
@@ -87,32 +87,32 @@ def test_parameters_are_renamed_for_responses(service):
     assert "max_tokens" not in body
 
 
-def test_parameters_are_top_level_in_chat_completions(service):
+def test_parameters_are_top_level_in_chat_completions(mock_service):
     parameters = {"temperature": 0.3, "max_tokens": 8, "seed": 7, "thinking_budget": 99}
     call = {"stop": ["x"], "enable_search": True}
-    body = request_body(service, "chat_completions", **parameters, call=call)
+    body = request_body(mock_service, "chat_completions", **parameters, call=call)
     assert {name: body[name] for name in parameters} == parameters
     assert body["stop"] == ["x"]
     assert body["enable_search"] is True
 
 
-def test_arguments_of_a_call_override_fields(service):
+def test_arguments_of_a_call_override_fields(mock_service):
     override = {"previous_response_id": "resp_2", "instructions": "Be long.", "max_tokens": 99}
-    body = request_body(service, "responses", previous_response_id="resp_1", call=override)
+    body = request_body(mock_service, "responses", previous_response_id="resp_1", call=override)
     assert body["previous_response_id"] == "resp_2"
     assert body["instructions"] == "Be long."
     assert body["max_output_tokens"] == 99
 
 
-def test_session_cache_is_sent_as_a_header(service):
-    served = service(ANSWERS["responses"])
-    served.model(api="responses", session_cache=True).invoke("Hi")
-    served.model(api="responses").invoke("Hi", session_cache=True)
-    assert [request.headers["x-dashscope-session-cache"] for request in served.requests] == [
+def test_session_cache_is_sent_as_a_header(mock_service):
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(api="responses", session_cache=True).invoke("Hi")
+    backend.model(api="responses").invoke("Hi", session_cache=True)
+    assert [request.headers["x-dashscope-session-cache"] for request in backend.requests] == [
         "enable",
         "enable",
     ]
-    assert all("session_cache" not in body for body in served.bodies)
+    assert all("session_cache" not in body for body in backend.bodies)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,15 @@ def test_session_cache_is_sent_as_a_header(service):
     ],
 )
 @pytest.mark.parametrize("api", OTHER_APIS)
-def test_parameters_of_responses_raise_on_other_apis(service, api: str, invalid: dict[str, Any]):
-    served = service(b"")
+def test_parameters_of_responses_raise_on_other_apis(
+    mock_service, api: str, invalid: dict[str, Any]
+):
+    backend = mock_service(b"")
     with pytest.raises(ValueError, match="responses"):
-        served.model(api=api, **invalid)
+        backend.model(api=api, **invalid)
     with pytest.raises(QwenInputError, match="responses"):
-        served.model(api=api).invoke("Hi", **invalid)
-    assert served.requests == []
+        backend.model(api=api).invoke("Hi", **invalid)
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize(
@@ -144,11 +146,11 @@ def test_parameters_of_responses_raise_on_other_apis(service, api: str, invalid:
         ({"tools": [EXTRACT]}, "web_search"),
     ],
 )
-def test_parameters_that_responses_does_not_support_raise(service, invalid, error_text):
-    served = service(b"")
+def test_parameters_that_responses_does_not_support_raise(mock_service, invalid, error_text):
+    backend = mock_service(b"")
     with pytest.raises(QwenInputError, match=error_text):
-        served.model(api="responses").invoke("Hi", **invalid)
-    assert served.requests == []
+        backend.model(api="responses").invoke("Hi", **invalid)
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize(
@@ -161,48 +163,48 @@ def test_parameters_that_responses_does_not_support_raise(service, invalid, erro
         lambda model: model.model_copy(update={"builtin_tools": ["web_search", "web_extractor"]}),
     ],
 )
-def test_server_tools_are_sent_with_the_interpreter(service, bound):
-    served = service(ANSWERS["responses"])
-    bound(served.model(api="responses")).invoke("Hi")
-    assert served.bodies[0]["tools"] == [{"type": "code_interpreter"}, SEARCH, EXTRACT]
+def test_server_tools_are_sent_with_the_interpreter(mock_service, bound):
+    backend = mock_service(ANSWERS["responses"])
+    bound(backend.model(api="responses")).invoke("Hi")
+    assert backend.bodies[0]["tools"] == [{"type": "code_interpreter"}, SEARCH, EXTRACT]
 
 
-def test_fields_of_a_server_tool_are_sent_unchanged(service):
+def test_fields_of_a_server_tool_are_sent_unchanged(mock_service):
     server = {"type": "mcp", "server_label": "maps", "server_url": "https://maps.example/sse"}
-    served = service(ANSWERS["responses"])
-    model = served.model(api="responses", enable_code_interpreter=False)
+    backend = mock_service(ANSWERS["responses"])
+    model = backend.model(api="responses", enable_code_interpreter=False)
     model.bind_tools([server, add], tool_choice="auto").invoke("Hi")
-    mcp, function = served.bodies[0]["tools"]
+    mcp, function = backend.bodies[0]["tools"]
     assert mcp == server
     assert (function["type"], function["name"]) == ("function", "add")
-    assert served.bodies[0]["tool_choice"] == "auto"
+    assert backend.bodies[0]["tool_choice"] == "auto"
 
 
 @pytest.mark.parametrize("api", OTHER_APIS)
-def test_server_tools_raise_on_other_apis(service, api: str):
-    served = service(b"")
+def test_server_tools_raise_on_other_apis(mock_service, api: str):
+    backend = mock_service(b"")
     with pytest.raises(QwenInputError, match="enable_search"):
-        served.model(api=api).bind_tools([SEARCH])
+        backend.model(api=api).bind_tools([SEARCH])
     with pytest.raises(QwenInputError, match="web_search"):
-        served.model(api=api).bind(tools=[SEARCH]).invoke("Hi")
-    assert served.requests == []
+        backend.model(api=api).bind(tools=[SEARCH]).invoke("Hi")
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize("api", ANSWERS)
-def test_function_tools_raise_with_the_interpreter(service, api: str):
-    served = service(ANSWERS[api])
+def test_function_tools_raise_with_the_interpreter(mock_service, api: str):
+    backend = mock_service(ANSWERS[api])
     with pytest.raises(ToolsNotAllowedError, match="add"):
-        served.model(api=api).bind_tools([add])
+        backend.model(api=api).bind_tools([add])
     with pytest.raises(ToolsNotAllowedError, match="add"):
-        served.model(api=api).invoke("Hi", tools=[add])
-    assert served.requests == []
+        backend.model(api=api).invoke("Hi", tools=[add])
+    assert backend.requests == []
 
 
-def test_functions_are_not_nested_in_responses(service):
-    served = service(ANSWERS["responses"])
-    model = served.model(api="responses", enable_code_interpreter=False)
+def test_functions_are_not_nested_in_responses(mock_service):
+    backend = mock_service(ANSWERS["responses"])
+    model = backend.model(api="responses", enable_code_interpreter=False)
     model.bind_tools([add], tool_choice="add", parallel_tool_calls=True).invoke("Hi")
-    body = served.bodies[0]
+    body = backend.bodies[0]
     (function,) = body["tools"]
     assert function["type"] == "function"
     assert function["name"] == "add"
@@ -211,23 +213,26 @@ def test_functions_are_not_nested_in_responses(service):
     assert body["parallel_tool_calls"] is True
 
 
-def test_functions_are_nested_in_chat_completions(service):
-    served = service(ANSWERS["chat_completions"])
-    model = served.model(api="chat_completions", enable_code_interpreter=False)
+def test_functions_are_nested_in_chat_completions(mock_service):
+    backend = mock_service(ANSWERS["chat_completions"])
+    model = backend.model(api="chat_completions", enable_code_interpreter=False)
     model.bind_tools([add], tool_choice="add", strict=True).invoke("Hi")
-    body = served.bodies[0]
+    body = backend.bodies[0]
     (function,) = body["tools"]
     assert function["function"]["name"] == "add"
     assert function["function"]["strict"] is True
     assert body["tool_choice"] == {"type": "function", "function": {"name": "add"}}
 
 
-def test_response_format_of_each_api(service):
+def test_response_format_of_each_api(mock_service):
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     response_format = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
     fields = {"enable_code_interpreter": False, "call": {"response_format": response_format}}
-    assert request_body(service, "chat_completions", **fields)["response_format"] == response_format
-    text = request_body(service, "responses", **fields)["text"]
+    assert (
+        request_body(mock_service, "chat_completions", **fields)["response_format"]
+        == response_format
+    )
+    text = request_body(mock_service, "responses", **fields)["text"]
     assert text == {"format": {"type": "json_schema", "name": "sum", "schema": schema}}
 
 
@@ -252,25 +257,25 @@ def test_model_that_runs_code_on_responses_only_warns(recwarn, api: str, warns: 
 
 
 @pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
-def test_response_format_and_n_raise(service, api: str):
-    served = service(b"")
-    model = served.model(api=api)
+def test_response_format_and_n_raise(mock_service, api: str):
+    backend = mock_service(b"")
+    model = backend.model(api=api)
     with pytest.raises(QwenInputError, match="with_structured_output"):
         model.invoke("Hi", response_format={"type": "json_object"})
     with pytest.raises(QwenInputError, match="batch"):
         model.bind(n=2).invoke("Hi")
-    assert served.requests == []
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize("api", ANSWERS)
-def test_accept_header_requests_a_stream(service, api: str):
-    served = service(ANSWERS[api])
-    served.model(api=api).invoke("Hi")
-    assert served.requests[0].headers["accept"] == "text/event-stream"
+def test_accept_header_requests_a_stream(mock_service, api: str):
+    backend = mock_service(ANSWERS[api])
+    backend.model(api=api).invoke("Hi")
+    assert backend.requests[0].headers["accept"] == "text/event-stream"
 
 
-def test_unset_parameters_are_not_sent_to_responses(service):
-    body = request_body(service, "responses", enable_code_interpreter=False)
+def test_unset_parameters_are_not_sent_to_responses(mock_service):
+    body = request_body(mock_service, "responses", enable_code_interpreter=False)
     assert body == {
         "model": "qwen3-max",
         "input": [{"role": "user", "content": "Hi"}],
@@ -278,16 +283,16 @@ def test_unset_parameters_are_not_sent_to_responses(service):
     }
 
 
-def test_max_tokens_of_responses_is_at_least_16(service):
-    assert request_body(service, "responses", max_tokens=16)["max_output_tokens"] == 16
+def test_max_tokens_of_responses_is_at_least_16(mock_service):
+    assert request_body(mock_service, "responses", max_tokens=16)["max_output_tokens"] == 16
     with pytest.raises(QwenInputError, match="max_tokens is 15"):
-        request_body(service, "responses", max_tokens=15)
+        request_body(mock_service, "responses", max_tokens=15)
 
 
-def test_parameters_in_the_format_of_responses_are_merged(service):
+def test_parameters_in_the_format_of_responses_are_merged(mock_service):
     response_format = {"type": "json_object"}
     body = request_body(
-        service,
+        mock_service,
         "responses",
         enable_code_interpreter=False,
         call={
@@ -302,7 +307,7 @@ def test_parameters_in_the_format_of_responses_are_merged(service):
 
 
 @pytest.mark.parametrize("choice", ["auto", {"type": "allowed_tools", "tools": []}])
-def test_tool_choice_in_the_format_of_responses_is_sent_unchanged(service, choice):
+def test_tool_choice_in_the_format_of_responses_is_sent_unchanged(mock_service, choice):
     fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
     call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
-    assert request_body(service, "responses", **fields, call=call)["tool_choice"] == choice
+    assert request_body(mock_service, "responses", **fields, call=call)["tool_choice"] == choice

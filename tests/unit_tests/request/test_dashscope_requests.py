@@ -39,12 +39,12 @@ ENDPOINTS = {
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS.items())
-def test_path_and_body_of_each_model(service, name: str, endpoint: str):
-    served = service(ANSWER)
-    model = served.model(model=name)
+def test_path_and_body_of_each_model(mock_service, name: str, endpoint: str):
+    backend = mock_service(ANSWER)
+    model = backend.model(model=name)
     model.invoke("Hi")
-    assert served.requests[0].url.path == f"/api/v1/services/aigc/{endpoint}/generation"
-    body = served.bodies[0]
+    assert backend.requests[0].url.path == f"/api/v1/services/aigc/{endpoint}/generation"
+    body = backend.bodies[0]
     expected = "Hi" if endpoint == "text-generation" else [{"text": "Hi"}]
     assert body["model"] == name
     assert body["input"]["messages"] == [{"role": "user", "content": expected}]
@@ -57,13 +57,13 @@ def test_path_and_body_of_each_model(service, name: str, endpoint: str):
     assert model.profile is not None
     assert model.profile["tool_calling"] is False
     assert model.profile["image_inputs"] is (endpoint == "multimodal-generation")
-    assert served.model(model=name, enable_code_interpreter=False).profile["tool_calling"] is True
+    assert backend.model(model=name, enable_code_interpreter=False).profile["tool_calling"] is True
 
 
-def test_headers(service):
-    served = service(ANSWER)
-    served.model(default_headers={"X-DashScope-DataInspection": "{}"}).invoke("Hi")
-    headers = served.requests[0].headers
+def test_headers(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model(default_headers={"X-DashScope-DataInspection": "{}"}).invoke("Hi")
+    headers = backend.requests[0].headers
     assert headers["authorization"] == "Bearer sk-test"
     assert headers["x-dashscope-sse"] == "enable"
     assert headers["accept"] == "text/event-stream"
@@ -71,31 +71,31 @@ def test_headers(service):
     assert headers["x-dashscope-datainspection"] == "{}"
 
 
-def test_unknown_model_warns_once_and_works(service):
-    served = service(ANSWER)
+def test_unknown_model_warns_once_and_works(mock_service):
+    backend = mock_service(ANSWER)
     with pytest.warns(UserWarning, match="qwen9-test"):
-        model = served.model(model="qwen9-test")
+        model = backend.model(model="qwen9-test")
     model.invoke("Hi")  # pytest turns a second warning into an error
-    served.model(model="qwen9-test").invoke("Hi")
-    assert served.bodies[0]["model"] == "qwen9-test"
+    backend.model(model="qwen9-test").invoke("Hi")
+    assert backend.bodies[0]["model"] == "qwen9-test"
 
 
-def test_unknown_snapshot_uses_the_path_of_its_model(service):
-    served = service(ANSWER)
-    served.model(model="qwen3.5-plus-2027-01-01").invoke("Hi")
-    assert "multimodal" in served.requests[0].url.path
+def test_unknown_snapshot_uses_the_path_of_its_model(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model(model="qwen3.5-plus-2027-01-01").invoke("Hi")
+    assert "multimodal" in backend.requests[0].url.path
 
 
-def test_model_that_ignores_the_interpreter_warns(service):
+def test_model_that_ignores_the_interpreter_warns(mock_service):
     with pytest.warns(UserWarning, match="ignores the code interpreter"):
-        service(ANSWER).model(model="qwen-max")
+        mock_service(ANSWER).model(model="qwen-max")
 
 
-def test_endpoint_overrides_the_path(service):
-    served = service(ANSWER)
-    served.model(endpoint="multimodal-generation").invoke("Hi")
-    served.model().invoke("Hi", endpoint="multimodal-generation")
-    assert all("multimodal" in request.url.path for request in served.requests)
+def test_endpoint_overrides_the_path(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model(endpoint="multimodal-generation").invoke("Hi")
+    backend.model().invoke("Hi", endpoint="multimodal-generation")
+    assert all("multimodal" in request.url.path for request in backend.requests)
 
 
 @pytest.mark.parametrize(
@@ -109,23 +109,23 @@ def test_endpoint_overrides_the_path(service):
     ],
 )
 @pytest.mark.parametrize("passed_to", ["instance", "call"])
-def test_enable_thinking(service, fields, expected, passed_to):
-    served = service(ANSWER)
+def test_enable_thinking(mock_service, fields, expected, passed_to):
+    backend = mock_service(ANSWER)
     if passed_to == "instance":
-        served.model(**fields).invoke("Hi")
+        backend.model(**fields).invoke("Hi")
     else:
-        served.model().invoke("Hi", **fields)
-    assert served.bodies[0]["parameters"].get("enable_thinking") is expected
+        backend.model().invoke("Hi", **fields)
+    assert backend.bodies[0]["parameters"].get("enable_thinking") is expected
 
 
 @pytest.mark.parametrize("name", ["qwen3-max", "qwen3-max-2026-01-23"])
-def test_model_that_requires_thinking_rejects_thinking_off(service, name):
+def test_model_that_requires_thinking_rejects_thinking_off(mock_service, name):
     with pytest.raises(ValueError, match="thinking off"):
         ChatQwenCodeInterpreter(model=name, api_key="sk", enable_thinking=False)
-    served = service(ANSWER)
+    backend = mock_service(ANSWER)
     with pytest.raises(QwenInputError, match="thinking off"):
-        served.model(model=name).invoke("Hi", enable_thinking=False)
-    assert served.requests == []
+        backend.model(model=name).invoke("Hi", enable_thinking=False)
+    assert backend.requests == []
 
 
 PARAMETERS = {
@@ -140,13 +140,13 @@ PARAMETERS = {
 }
 
 
-def test_parameters_of_the_model_and_of_the_call_are_sent(service):
-    served = service(ANSWER)
-    served.model(**PARAMETERS, stop=["a"], model_kwargs={"enable_search": True}).invoke("Hi")
-    served.model(temperature=1.9, stop="x").invoke(
+def test_parameters_of_the_model_and_of_the_call_are_sent(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model(**PARAMETERS, stop=["a"], model_kwargs={"enable_search": True}).invoke("Hi")
+    backend.model(temperature=1.9, stop="x").invoke(
         "Hi", stop=["a"], enable_search=True, **PARAMETERS
     )
-    for body in served.bodies:
+    for body in backend.bodies:
         assert {name: body["parameters"][name] for name in PARAMETERS} == PARAMETERS
         assert body["parameters"]["stop"] == ["a"]
         assert body["parameters"]["enable_search"] is True
@@ -170,14 +170,14 @@ def test_parameters_of_the_model_and_of_the_call_are_sent(service):
         {"temperature": "warm"},
     ],
 )
-def test_parameter_out_of_range_raises(service, invalid):
+def test_parameter_out_of_range_raises(mock_service, invalid):
     (name,) = invalid
-    served = service(ANSWER)
+    backend = mock_service(ANSWER)
     with pytest.raises(ValueError, match=name):
-        served.model(**invalid)
+        backend.model(**invalid)
     with pytest.raises(ValueError, match=name):
-        served.model().invoke("Hi", **invalid)
-    assert served.requests == []
+        backend.model().invoke("Hi", **invalid)
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize(
@@ -189,26 +189,26 @@ def test_invalid_field_raises_at_construction(invalid):
         ChatQwenCodeInterpreter(api_key="sk", **invalid)
 
 
-def test_invalid_arguments_of_a_call_raise(service):
-    served = service(ANSWER)
+def test_invalid_arguments_of_a_call_raise(mock_service):
+    backend = mock_service(ANSWER)
     with pytest.raises(QwenInputError, match="timeout"):
-        served.model().invoke("Hi", timeout=3)
+        backend.model().invoke("Hi", timeout=3)
     with pytest.raises(QwenInputError, match="takes only one"):
-        served.model().invoke("Hi", thinking_budget=3, reasoning_effort="low")
-    assert served.requests == []
+        backend.model().invoke("Hi", thinking_budget=3, reasoning_effort="low")
+    assert backend.requests == []
 
 
-def test_missing_api_key_raises_before_sending(service):
-    served = service(ANSWER)
+def test_missing_api_key_raises_before_sending(mock_service):
+    backend = mock_service(ANSWER)
     with pytest.raises(QwenAuthenticationError, match="DASHSCOPE_API_KEY"):
-        served.model(api_key=None).invoke("Hi")
-    assert served.requests == []
+        backend.model(api_key=None).invoke("Hi")
+    assert backend.requests == []
 
 
-def test_messages(service):
-    served = service(ANSWER)
-    earlier = served.model().invoke("Hi")
-    served.model().invoke(
+def test_messages(mock_service):
+    backend = mock_service(ANSWER)
+    earlier = backend.model().invoke("Hi")
+    backend.model().invoke(
         [
             SystemMessage("Be brief."),
             HumanMessage("Hi"),
@@ -217,7 +217,7 @@ def test_messages(service):
             HumanMessage([{"type": "text", "text": "and "}, "more"]),
         ]
     )
-    assert served.bodies[1]["input"]["messages"] == [
+    assert backend.bodies[1]["input"]["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": earlier.content},
@@ -226,11 +226,11 @@ def test_messages(service):
     ]
 
 
-def test_only_text_of_assistant_content_blocks_is_sent(service):
-    served = service(ANSWER)
+def test_only_text_of_assistant_content_blocks_is_sent(mock_service):
+    backend = mock_service(ANSWER)
     blocks = AIMessage([{"type": "reasoning", "reasoning": "x"}, {"type": "text", "text": "5"}])
-    served.model(model="qwen3.5-plus").invoke([HumanMessage("?"), blocks, HumanMessage("?")])
-    assert served.bodies[0]["input"]["messages"][1] == {
+    backend.model(model="qwen3.5-plus").invoke([HumanMessage("?"), blocks, HumanMessage("?")])
+    assert backend.bodies[0]["input"]["messages"][1] == {
         "role": "assistant",
         "content": [{"text": "5"}],
     }
@@ -258,17 +258,17 @@ IMAGE = "https://example.com/a.png"
         ),
     ],
 )
-def test_media_are_sent_only_to_models_with_vision(service, block, expected):
-    served = service(ANSWER)
+def test_media_are_sent_only_to_models_with_vision(mock_service, block, expected):
+    backend = mock_service(ANSWER)
     message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
-    served.model(model="qwen3.5-plus").invoke([message])
-    assert served.bodies[0]["input"]["messages"][0]["content"] == [
+    backend.model(model="qwen3.5-plus").invoke([message])
+    assert backend.bodies[0]["input"]["messages"][0]["content"] == [
         {"text": "What is it?"},
         expected,
     ]
     with pytest.raises(QwenInputError, match="qwen3-max takes text only"):
-        served.model().invoke([message])
-    assert len(served.requests) == 1
+        backend.model().invoke([message])
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,19 +281,19 @@ def test_media_are_sent_only_to_models_with_vision(service, block, expected):
         ([HumanMessage("\ud800")], "JSON"),
     ],
 )
-def test_unsupported_messages_raise_before_sending(service, messages, error_text):
-    served = service(ANSWER)
+def test_unsupported_messages_raise_before_sending(mock_service, messages, error_text):
+    backend = mock_service(ANSWER)
     with pytest.raises(QwenInputError, match=error_text):
-        served.model().invoke(messages)
-    assert served.requests == []
+        backend.model().invoke(messages)
+    assert backend.requests == []
 
 
 SECRET = "sk-very-secret"
 
 
-def test_secrets_are_not_in_repr_parameters_and_pickles(service):
-    served = service(ANSWER)
-    model = served.model(api_key=SECRET, default_headers={"X-Token": SECRET})
+def test_secrets_are_not_in_repr_parameters_and_pickles(mock_service):
+    backend = mock_service(ANSWER)
+    model = backend.model(api_key=SECRET, default_headers={"X-Token": SECRET})
     model.invoke("Hi")
     assert SECRET not in repr(model)
     assert SECRET not in str(model._identifying_params)

@@ -28,8 +28,8 @@ HISTORY = [
 ARGUMENTS = '{"a": 1, "b": 1}'
 
 
-def test_history_is_sent_as_items_to_responses(service):
-    items = request_body(service, "responses", HISTORY)["input"]
+def test_history_is_sent_as_items_to_responses(mock_service):
+    items = request_body(mock_service, "responses", HISTORY)["input"]
     assert items == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is 1 + 1?"},
@@ -41,8 +41,8 @@ def test_history_is_sent_as_items_to_responses(service):
     ]
 
 
-def test_history_is_sent_as_messages_to_chat_completions(service):
-    messages = request_body(service, "chat_completions", HISTORY)["messages"]
+def test_history_is_sent_as_messages_to_chat_completions(mock_service):
+    messages = request_body(mock_service, "chat_completions", HISTORY)["messages"]
     function = {"name": "add", "arguments": ARGUMENTS}
     call = {"id": "call_a", "type": "function", "index": 0, "function": function}
     assert messages == [
@@ -55,26 +55,26 @@ def test_history_is_sent_as_messages_to_chat_completions(service):
     ]
 
 
-def test_preserve_thinking_sends_reasoning(service):
-    body = request_body(service, "chat_completions", HISTORY, preserve_thinking=True)
+def test_preserve_thinking_sends_reasoning(mock_service):
+    body = request_body(mock_service, "chat_completions", HISTORY, preserve_thinking=True)
     assert body["preserve_thinking"] is True
     reasoning = [message.get("reasoning_content") for message in body["messages"]]
     assert reasoning == [None, None, "Adding.", None, "Two.", None]
 
-    served = service(ANSWERS["chat_completions"])
-    served.model(api="chat_completions").invoke(HISTORY, preserve_thinking=True)
-    assert served.bodies[0]["messages"] == body["messages"]
+    backend = mock_service(ANSWERS["chat_completions"])
+    backend.model(api="chat_completions").invoke(HISTORY, preserve_thinking=True)
+    assert backend.bodies[0]["messages"] == body["messages"]
 
-    items = request_body(service, "responses", HISTORY, preserve_thinking=True)["input"]
+    items = request_body(mock_service, "responses", HISTORY, preserve_thinking=True)["input"]
     reasoning = [item["summary"][0]["text"] for item in items if item.get("type") == "reasoning"]
     assert reasoning == ["Adding.", "Two."]
 
 
-def test_preserve_thinking_sends_reasoning_to_the_native_api(service):
-    served = service(STREAMS["one run"].body)
-    served.model(preserve_thinking=True).invoke(HISTORY)
-    messages = served.bodies[0]["input"]["messages"]
-    assert served.bodies[0]["parameters"]["preserve_thinking"] is True
+def test_preserve_thinking_sends_reasoning_to_the_native_api(mock_service):
+    backend = mock_service(STREAMS["one run"].body)
+    backend.model(preserve_thinking=True).invoke(HISTORY)
+    messages = backend.bodies[0]["input"]["messages"]
+    assert backend.bodies[0]["parameters"]["preserve_thinking"] is True
     assert [message.get("reasoning_content") for message in messages] == [
         None,
         None,
@@ -85,7 +85,7 @@ def test_preserve_thinking_sends_reasoning_to_the_native_api(service):
     ]
 
 
-def test_reasoning_and_calls_are_items_of_responses(service):
+def test_reasoning_and_calls_are_items_of_responses(mock_service):
     calls = [{"id": "call_a", "name": "add", "args": {"a": 1, "b": 1}}]
     reasoning = {"reasoning_content": "Adding."}
     history = [
@@ -93,7 +93,7 @@ def test_reasoning_and_calls_are_items_of_responses(service):
         AIMessage("", tool_calls=calls, additional_kwargs=reasoning),
         ToolMessage("2", tool_call_id="call_a"),
     ]
-    assert request_body(service, "responses", history, preserve_thinking=True)["input"] == [
+    assert request_body(mock_service, "responses", history, preserve_thinking=True)["input"] == [
         {"role": "user", "content": "What is 1 + 1?"},
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
         {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
@@ -101,9 +101,9 @@ def test_reasoning_and_calls_are_items_of_responses(service):
     ]
 
 
-def test_empty_answer_is_sent_to_responses(service):
+def test_empty_answer_is_sent_to_responses(mock_service):
     history = [HumanMessage("Run it."), AIMessage(""), HumanMessage("Again.")]
-    assert request_body(service, "responses", history)["input"] == [
+    assert request_body(mock_service, "responses", history)["input"] == [
         {"role": "user", "content": "Run it."},
         {"role": "assistant", "content": ""},
         {"role": "user", "content": "Again."},
@@ -173,22 +173,22 @@ MEDIA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", MEDIA)
-def test_media_are_sent_to_chat_completions(service, name: str):
+def test_media_are_sent_to_chat_completions(mock_service, name: str):
     block, expected = MEDIA[name]
     message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
-    body = request_body(service, "chat_completions", [message], model="qwen3.5-plus")
+    body = request_body(mock_service, "chat_completions", [message], model="qwen3.5-plus")
     assert body["messages"][0]["content"] == [{"type": "text", "text": "What is it?"}, expected]
 
 
 @pytest.mark.parametrize("name", MEDIA)
-def test_only_images_are_sent_to_responses(service, name: str):
+def test_only_images_are_sent_to_responses(mock_service, name: str):
     block, expected = MEDIA[name]
     message = HumanMessage([{"type": "text", "text": "What is it?"}, block])
     if expected["type"] != "image_url":
         with pytest.raises(QwenInputError, match="dashscope"):
-            request_body(service, "responses", [message], model="qwen3.5-plus")
+            request_body(mock_service, "responses", [message], model="qwen3.5-plus")
         return
-    body = request_body(service, "responses", [message], model="qwen3.5-plus")
+    body = request_body(mock_service, "responses", [message], model="qwen3.5-plus")
     assert body["input"][0]["content"] == [
         {"type": "input_text", "text": "What is it?"},
         {"type": "input_image", "image_url": expected["image_url"]["url"]},
@@ -196,9 +196,9 @@ def test_only_images_are_sent_to_responses(service, name: str):
 
 
 @pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
-def test_media_raise_for_models_without_vision(service, api: str):
-    served = service(b"")
+def test_media_raise_for_models_without_vision(mock_service, api: str):
+    backend = mock_service(b"")
     message = HumanMessage([{"type": "image", "url": f"{URL}.png"}])
     with pytest.raises(QwenInputError, match="takes text only"):
-        served.model(api=api).invoke([message])
-    assert served.requests == []
+        backend.model(api=api).invoke([message])
+    assert backend.requests == []

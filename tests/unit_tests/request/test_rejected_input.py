@@ -1,4 +1,4 @@
-"""Input that cannot be sent: it raises before a request is sent, and the error names the place."""
+"""Input that cannot be sent: an error that names the place is raised before a request is sent."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ REJECTED_MESSAGES = {
 @pytest.mark.parametrize(
     ("messages", "error_text"), REJECTED_MESSAGES.values(), ids=REJECTED_MESSAGES
 )
-def test_message_that_cannot_be_sent_raises(service, messages, error_text):
-    served = service(ANSWER)
-    model = served.model()
+def test_message_that_cannot_be_sent_raises(mock_service, messages, error_text):
+    backend = mock_service(ANSWER)
+    model = backend.model()
     with pytest.raises(QwenInputError, match=error_text):
         model.invoke(messages)
     with pytest.raises(QwenInputError, match=error_text):
         list(model.stream(messages))
-    assert served.requests == []
+    assert backend.requests == []
 
 
-def test_request_over_max_request_bytes_raises(service):
-    served = service(ANSWER)
-    model = served.model(max_request_bytes=2000)
+def test_request_over_max_request_bytes_raises(mock_service):
+    backend = mock_service(ANSWER)
+    model = backend.model(max_request_bytes=2000)
     model.invoke("short")
     with pytest.raises(QwenInputError, match=r"max_request_bytes \(2000\).*trim_messages"):
         model.invoke("long " * 500)
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
-def test_control_characters_are_sent_unchanged(service, api):
-    served = service(ANSWER)
+def test_control_characters_are_sent_unchanged(mock_service, api):
+    backend = mock_service(ANSWER)
     with suppress(QwenError):  # ANSWER is a native stream, which the other APIs cannot decode
-        served.model(api=api).invoke("\0\x1b[31m\x7f\u202e")
-    assert b"\\u0000\\u001b[31m" in served.requests[0].content
+        backend.model(api=api).invoke("\0\x1b[31m\x7f\u202e")
+    assert b"\\u0000\\u001b[31m" in backend.requests[0].content
 
 
 LONG = "x" * 10_000
@@ -87,19 +87,19 @@ LONG = "x" * 10_000
         ({"default_headers": {"": "1"}}, QwenInputError, "cannot be sent"),
     ],
 )
-def test_header_that_cannot_be_sent_raises(service, fields, error_class, error_text):
-    served = service(ANSWER)
+def test_header_that_cannot_be_sent_raises(mock_service, fields, error_class, error_text):
+    backend = mock_service(ANSWER)
     with pytest.raises(error_class, match=error_text) as caught:
-        served.model(**fields).invoke("Hi")
+        backend.model(**fields).invoke("Hi")
     assert LONG not in str(caught.value)
-    assert served.requests == []
+    assert backend.requests == []
 
 
-def test_default_headers_replace_others_regardless_of_case(service):
-    served = service(ANSWER)
+def test_default_headers_replace_others_regardless_of_case(mock_service):
+    backend = mock_service(ANSWER)
     headers = {"authorization": "Gate 1", "content-type": "application/json; v=2"}
-    served.model(default_headers=headers).invoke("Hi")
-    sent = served.requests[0].headers
+    backend.model(default_headers=headers).invoke("Hi")
+    sent = backend.requests[0].headers
     assert sent.get_list("authorization") == ["Gate 1"]
     assert sent.get_list("content-type") == ["application/json; v=2"]
 

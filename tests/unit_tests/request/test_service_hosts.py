@@ -43,22 +43,24 @@ ANSWER = STREAMS["one run"].body
         ),
     ],
 )
-def test_host_of_region_workspace_and_base_url(service, monkeypatch, fields, environment, host):
+def test_host_of_region_workspace_and_base_url(
+    mock_service, monkeypatch, fields, environment, host
+):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    served = service(ANSWER)
-    served.model(**{"base_url": None, **fields}).invoke("Hi")
-    url = served.requests[0].url
+    backend = mock_service(ANSWER)
+    backend.model(**{"base_url": None, **fields}).invoke("Hi")
+    url = backend.requests[0].url
     assert (url.scheme, url.host) == ("https", host)
     assert url.path == "/api/v1/services/aigc/text-generation/generation"
     workspace = fields.get("workspace") or environment.get("DASHSCOPE_WORKSPACE")
-    assert served.requests[0].headers.get("x-dashscope-workspace") == workspace
+    assert backend.requests[0].headers.get("x-dashscope-workspace") == workspace
 
 
-def test_path_prefix_of_base_url_is_kept(service):
-    served = service(ANSWER)
-    served.model(base_url="https://gate.example/qwen/api/v1").invoke("Hi")
-    assert served.requests[0].url.path.startswith("/qwen/api/v1/services/")
+def test_path_prefix_of_base_url_is_kept(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model(base_url="https://gate.example/qwen/api/v1").invoke("Hi")
+    assert backend.requests[0].url.path.startswith("/qwen/api/v1/services/")
 
 
 @pytest.mark.parametrize(
@@ -77,21 +79,21 @@ def test_invalid_region_workspace_or_base_url_raises_at_construction(invalid, er
     assert "ServiceAddress(" not in str(caught.value)
 
 
-def test_every_region_has_a_workspace_host(service):
+def test_every_region_has_a_workspace_host(mock_service):
     for region in REGIONS:
-        served = service(ANSWER)
-        served.model(base_url=None, region=region, workspace="ws").invoke("Hi")
-        assert served.requests[0].url.host == f"ws.{region}.maas.aliyuncs.com"
+        backend = mock_service(ANSWER)
+        backend.model(base_url=None, region=region, workspace="ws").invoke("Hi")
+        assert backend.requests[0].url.host == f"ws.{region}.maas.aliyuncs.com"
 
 
-def test_copies_and_changed_fields_use_their_own_host(service):
-    served = service(ANSWER)
-    model = served.model()
+def test_copies_and_changed_fields_use_their_own_host(mock_service):
+    backend = mock_service(ANSWER)
+    model = backend.model()
     model.invoke("Hi")
     elsewhere = model.model_copy(update={"base_url": "https://gate.example"})
     elsewhere.invoke("Hi")
     model.region, model.base_url = "ap-southeast-1", None
     model.invoke("Hi")
     copy.deepcopy(ChatQwenCodeInterpreter(api_key="sk"))  # does not raise
-    hosts = [request.url.host for request in served.requests]
+    hosts = [request.url.host for request in backend.requests]
     assert hosts == ["127.0.0.1", "gate.example", "dashscope-intl.aliyuncs.com"]

@@ -69,15 +69,15 @@ TOOL_ARGUMENTS = {
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("passed_by", ["bind", "call"])
 def test_every_entry_point_rejects_function_tools(
-    service, passed_by: str, entry_point: str, name: str
+    mock_service, passed_by: str, entry_point: str, name: str
 ):
-    served = service(ANSWER)
-    model = served.model()
+    backend = mock_service(ANSWER)
+    model = backend.model()
     bound = model.bind(**TOOL_ARGUMENTS[name]) if passed_by == "bind" else model
     arguments = {} if passed_by == "bind" else TOOL_ARGUMENTS[name]
     with pytest.raises(ToolsNotAllowedError, match="add"):
         ENTRY_POINTS[entry_point](bound, **arguments)
-    assert served.requests == []
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize(
@@ -93,41 +93,41 @@ def test_every_entry_point_rejects_function_tools(
         ),
     ],
 )
-def test_binding_function_tools_raises(service, bind):
-    served = service(ANSWER)
+def test_binding_function_tools_raises(mock_service, bind):
+    backend = mock_service(ANSWER)
     with pytest.raises(ToolsNotAllowedError) as caught:
-        bind(served.model())
-    assert served.requests == []
+        bind(backend.model())
+    assert backend.requests == []
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, QwenError)
     assert "enable_code_interpreter=False" in str(caught.value)
 
 
-def test_enabling_the_interpreter_for_a_call_rejects_bound_tools(service):
-    served = service(CALLS)
-    bound = served.model(enable_code_interpreter=False).bind_tools([add])
+def test_enabling_the_interpreter_for_a_call_rejects_bound_tools(mock_service):
+    backend = mock_service(CALLS)
+    bound = backend.model(enable_code_interpreter=False).bind_tools([add])
     with pytest.raises(ToolsNotAllowedError):
         bound.invoke("?", enable_code_interpreter=True)
-    assert served.requests == []
+    assert backend.requests == []
 
 
-def test_empty_list_of_tools_is_accepted(service):
-    served = service(ANSWER)
-    served.model().bind_tools([]).invoke("?")
-    create_agent(served.model(), []).invoke({"messages": [("user", "?")]})
-    for body in served.bodies:
+def test_empty_list_of_tools_is_accepted(mock_service):
+    backend = mock_service(ANSWER)
+    backend.model().bind_tools([]).invoke("?")
+    create_agent(backend.model(), []).invoke({"messages": [("user", "?")]})
+    for body in backend.bodies:
         assert body["parameters"]["enable_code_interpreter"] is True
         assert "tools" not in body["parameters"]
 
 
 @pytest.mark.parametrize("passed_by", ["bind_tools", "bind"])
-def test_code_interpreter_tool_enables_the_interpreter(service, passed_by: str):
-    served = service(ANSWER)
-    model = served.model(enable_code_interpreter=False)
+def test_code_interpreter_tool_enables_the_interpreter(mock_service, passed_by: str):
+    backend = mock_service(ANSWER)
+    model = backend.model(enable_code_interpreter=False)
     tools = [{"type": "code_interpreter"}]
     bound = model.bind_tools(tools) if passed_by == "bind_tools" else model.bind(tools=tools)
     bound.invoke("?")
-    parameters = served.bodies[0]["parameters"]
+    parameters = backend.bodies[0]["parameters"]
     assert parameters["enable_code_interpreter"] is True
     assert parameters["enable_thinking"] is True
     assert "tools" not in parameters
@@ -136,23 +136,23 @@ def test_code_interpreter_tool_enables_the_interpreter(service, passed_by: str):
 @pytest.mark.parametrize(
     "bound",
     [
-        lambda served: served.model(enable_code_interpreter=False).bind_tools([add]),
-        lambda served: served.model().bind_tools([add], enable_code_interpreter=False),
-        lambda served: served.model().bind(tools=[add], enable_code_interpreter=False),
-        lambda served: served.model().bind(functions=[FUNCTION], enable_code_interpreter=False),
+        lambda backend: backend.model(enable_code_interpreter=False).bind_tools([add]),
+        lambda backend: backend.model().bind_tools([add], enable_code_interpreter=False),
+        lambda backend: backend.model().bind(tools=[add], enable_code_interpreter=False),
+        lambda backend: backend.model().bind(functions=[FUNCTION], enable_code_interpreter=False),
     ],
 )
-def test_function_tools_are_sent_with_the_interpreter_off(service, bound):
-    served = service(CALLS)
-    message = bound(served).invoke("?")
+def test_function_tools_are_sent_with_the_interpreter_off(mock_service, bound):
+    backend = mock_service(CALLS)
+    message = bound(backend).invoke("?")
     assert [call["name"] for call in message.tool_calls] == ["add", "mul"]
-    parameters = served.bodies[0]["parameters"]
+    parameters = backend.bodies[0]["parameters"]
     assert parameters["tools"] == [SCHEMA]
     assert "enable_code_interpreter" not in parameters
 
 
-def test_pieces_of_arguments_are_streamed(service):
-    model = service(CALLS).model(enable_code_interpreter=False).bind_tools([add])
+def test_pieces_of_arguments_are_streamed(mock_service):
+    model = mock_service(CALLS).model(enable_code_interpreter=False).bind_tools([add])
     pieces = [
         (piece["index"], piece["args"])
         for chunk in model.stream("?")
@@ -161,12 +161,12 @@ def test_pieces_of_arguments_are_streamed(service):
     assert pieces == [(0, '{"a"'), (0, ": 1}"), (1, ""), (1, '{"b": 2}')]
 
 
-def test_tool_results_are_sent_with_their_calls(service):
-    served = service(CALLS, ANSWER)
-    model = served.model(enable_code_interpreter=False).bind_tools([add])
+def test_tool_results_are_sent_with_their_calls(mock_service):
+    backend = mock_service(CALLS, ANSWER)
+    model = backend.model(enable_code_interpreter=False).bind_tools([add])
     answer = model.invoke("?")
     model.invoke(["?", answer, ToolMessage("3", tool_call_id="call_a")])
-    _, assistant, result = served.bodies[1]["input"]["messages"]
+    _, assistant, result = backend.bodies[1]["input"]["messages"]
     assert [call["id"] for call in assistant["tool_calls"]] == ["call_a", "call_b"]
     assert assistant["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
     assert result == {"role": "tool", "content": "3", "tool_call_id": "call_a"}
@@ -182,33 +182,33 @@ def test_tool_results_are_sent_with_their_calls(service):
         (True, {"type": "function", "function": {"name": "add"}}),
     ],
 )
-def test_tool_choice_is_converted(service, choice, expected):
-    served = service(CALLS)
-    model = served.model(enable_code_interpreter=False)
+def test_tool_choice_is_converted(mock_service, choice, expected):
+    backend = mock_service(CALLS)
+    model = backend.model(enable_code_interpreter=False)
     model.bind_tools([add], tool_choice=choice).invoke("?")
-    assert served.bodies[0]["parameters"]["tool_choice"] == expected
+    assert backend.bodies[0]["parameters"]["tool_choice"] == expected
     # The service rejects a forced call while the model thinks, so thinking is turned off unless
     # the caller turns it on.
     forced = isinstance(expected, dict)
-    assert served.bodies[0]["parameters"].get("enable_thinking") == (False if forced else None)
+    assert backend.bodies[0]["parameters"].get("enable_thinking") == (False if forced else None)
     model.bind_tools([add], tool_choice=choice, enable_thinking=True).invoke("?")
-    assert served.bodies[1]["parameters"]["enable_thinking"] is True
+    assert backend.bodies[1]["parameters"]["enable_thinking"] is True
 
 
-def test_tool_choice_that_is_not_a_tool_raises(service):
-    served = service(CALLS)
-    model = served.model(enable_code_interpreter=False)
+def test_tool_choice_that_is_not_a_tool_raises(mock_service):
+    backend = mock_service(CALLS)
+    model = backend.model(enable_code_interpreter=False)
     with pytest.raises(ValueError, match="subtract"):
         model.bind_tools([add], tool_choice="subtract").invoke("?")
-    assert served.requests == []
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize("name", TOOL_ARGUMENTS)
 @pytest.mark.parametrize("passed_by", ["instance", "call"])
-def test_function_tools_in_model_kwargs_are_rejected(service, passed_by: str, name: str):
-    served = service(ANSWER)
+def test_function_tools_in_model_kwargs_are_rejected(mock_service, passed_by: str, name: str):
+    backend = mock_service(ANSWER)
     fields = {"model_kwargs": TOOL_ARGUMENTS[name]}
-    model = served.model(**fields) if passed_by == "instance" else served.model()
+    model = backend.model(**fields) if passed_by == "instance" else backend.model()
     with pytest.raises(ToolsNotAllowedError, match="add"):
         model.invoke("?", **({} if passed_by == "instance" else fields))
-    assert served.requests == []
+    assert backend.requests == []

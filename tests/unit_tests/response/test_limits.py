@@ -8,7 +8,7 @@ from typing import Any
 import dashscope_streams
 import pytest
 import responses_streams
-from mock_service import Pieces
+from mock_service import StreamedBody
 
 from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenBudgetError
@@ -26,24 +26,24 @@ every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS.values()
 
 
 @every_entry_point
-def test_token_limit_ends_an_answer_at_the_next_inference(service, entry_point):
-    body = Pieces(*(frame + b"\n\n" for frame in TWO_RUNS.split(b"\n\n")))
-    served = service(body)
+def test_token_limit_ends_an_answer_at_the_next_inference(mock_service, entry_point):
+    body = StreamedBody(*(frame + b"\n\n" for frame in TWO_RUNS.split(b"\n\n")))
+    backend = mock_service(body)
     with pytest.raises(QwenBudgetError, match="700 tokens") as caught:
-        entry_point(served.model(max_request_tokens=700))
+        entry_point(backend.model(max_request_tokens=700))
     error = caught.value
     assert (error.limit, error.allowed, error.used) == ("tokens", 700, 770)
     assert not error.is_retryable
     assert error.partial.usage_metadata["total_tokens"] == 770
     assert plugin_counts(error.partial) == {"code_interpreter": 2}
     assert body.closed
-    assert len(served.requests) == 1
+    assert len(backend.requests) == 1
 
 
 @every_entry_point
-def test_execution_limit_ends_an_answer(service, entry_point):
+def test_execution_limit_ends_an_answer(mock_service, entry_point):
     with pytest.raises(QwenBudgetError) as caught:
-        entry_point(service(TWO_RUNS).model(), max_code_executions=1)
+        entry_point(mock_service(TWO_RUNS).model(), max_code_executions=1)
     error = caught.value
     assert (error.limit, error.allowed, error.used) == ("executions", 1, 2)
     assert [execution["code"] for execution in code_executions(error.partial)] == [
@@ -53,21 +53,21 @@ def test_execution_limit_ends_an_answer(service, entry_point):
 
 
 @every_entry_point
-def test_answer_within_the_limits_is_returned(service, entry_point):
+def test_answer_within_the_limits_is_returned(mock_service, entry_point):
     limits: dict[str, Any] = {"max_request_tokens": 1256, "max_code_executions": 2}
-    served = service(TWO_RUNS)
-    entry_point(served.model(**limits))
-    assert not limits.keys() & served.bodies[0]["parameters"].keys()
+    backend = mock_service(TWO_RUNS)
+    entry_point(backend.model(**limits))
+    assert not limits.keys() & backend.bodies[0]["parameters"].keys()
 
 
-def test_limit_of_zero_executions_allows_none(service):
+def test_limit_of_zero_executions_allows_none(mock_service):
     with pytest.raises(QwenBudgetError):
-        service(TWO_RUNS).model(max_code_executions=0).invoke("?")
+        mock_service(TWO_RUNS).model(max_code_executions=0).invoke("?")
 
 
-def test_other_apis_check_tokens_at_the_end(service):
+def test_other_apis_check_tokens_at_the_end(mock_service):
     body = responses_streams.STREAMS["one run"].body
     with pytest.raises(QwenBudgetError) as caught:
-        service(body).model(api="responses", max_request_tokens=1000).invoke("?")
+        mock_service(body).model(api="responses", max_request_tokens=1000).invoke("?")
     assert caught.value.partial.content == "7 to the power of 5 is 16807."
     assert caught.value.partial.usage_metadata["total_tokens"] == 1355

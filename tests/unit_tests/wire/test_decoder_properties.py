@@ -15,7 +15,7 @@ from decode import WIRES
 from end_to_end import check_stream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mock_service import Service
+from mock_service import MockService
 from stream_corpus import CORPUS
 from unusual_streams import ERROR_STREAMS, STREAMS_WITH_OPTIONAL_FIELDS
 
@@ -65,7 +65,7 @@ def test_corrupted_error_or_optional_fields(api, bodies, random):
 def test_entry_points_agree_on_a_corrupted_stream(name, random, version):
     api = CORPUS[name].api
     body = corrupt(CORPUS[name].body, api, random)
-    model = Service([body]).model(api=api, max_retries=0, output_version=version)
+    model = MockService([body]).model(api=api, max_retries=0, output_version=version)
     entry_points: tuple[Callable[[], object], ...] = (
         lambda: model.invoke("?"),
         lambda: [chunk.text for chunk in model.stream("?")],

@@ -119,10 +119,10 @@ def after_text(api: str, payload: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize(
     ("api", "payload"), [(api, payload) for api in MALFORMED for payload in MALFORMED[api]]
 )
-def test_malformed_value_raises_with_the_message_so_far(service, api, payload):
+def test_malformed_value_raises_with_the_message_so_far(mock_service, api, payload):
     body = after_text(api, payload)
     with pytest.raises(QwenStreamError, match="cannot be read") as caught:
-        service(body).model(api=api).invoke("?")
+        mock_service(body).model(api=api).invoke("?")
     assert caught.value.partial.content == "Before."
     check_stream(api, body)
 
@@ -138,7 +138,7 @@ def test_values_before_the_malformed_one_of_a_frame_are_emitted():
 
 
 @pytest.mark.parametrize("count", [-1, 0.5, True, "7", None, [], INFINITE, 2**53 + 1])
-def test_malformed_count_is_zero(service, count):
+def test_malformed_count_is_zero(mock_service, count):
     malformed = {
         "input_tokens": count,
         "output_tokens": 3,
@@ -146,37 +146,37 @@ def test_malformed_count_is_zero(service, count):
         "plugins": {"code_interpreter": {"count": count}, "search": {"count": 1}},
     }
     body = native_stream(frame(content="Hi", finish_reason="stop", usage=malformed))
-    answer = service(body).model().invoke("?")
+    answer = mock_service(body).model().invoke("?")
     assert answer.usage_metadata == {"input_tokens": 0, "output_tokens": 3, "total_tokens": 3}
     assert plugin_counts(answer) == {"code_interpreter": 0, "search": 1}
 
 
-def test_plugin_fields_that_cannot_be_stored_are_dropped(service):
+def test_plugin_fields_that_cannot_be_stored_are_dropped(mock_service):
     search = {"count": 1, "strategy": "turbo", "cost": INFINITE}
     with_plugins = {**usage(1, 1), "plugins": {"search": search, "none": 7}}
     body = native_stream(frame(content="Hi", finish_reason="stop", usage=with_plugins))
-    answer = service(body).model().invoke("?")
+    answer = mock_service(body).model().invoke("?")
     assert answer.response_metadata["plugins"] == {"search": {"count": 1, "strategy": "turbo"}}
 
 
-def test_decreasing_input_tokens_do_not_result_in_negative_usage(service):
+def test_decreasing_input_tokens_do_not_result_in_negative_usage(mock_service):
     body = native_stream(
         frame(reasoning="A.", usage=usage(300, 9)),
         frame(content="B.", finish_reason="stop", usage=usage(200, 3)),
     )
-    answer = service(body).model().invoke("?")
+    answer = mock_service(body).model().invoke("?")
     second = {"input_tokens": 0, "output_tokens": 0}
     assert answer.response_metadata["inference_usage"][1] == second
 
 
 @pytest.mark.parametrize("status", ["9" * 5000, "²", "-40", "4294967296", ""])
-def test_malformed_status_comment_is_ignored(service, status):
+def test_malformed_status_comment_is_ignored(mock_service, status):
     body = (
         f":HTTP_STATUS/{status}\n".encode()
         + error_frame(0, "Throttling", "Wait.").split(b"\n", 3)[3]
     )
     with pytest.raises(QwenError) as caught:
-        service(b"event:error\n" + body).model(max_retries=0).invoke("?")
+        mock_service(b"event:error\n" + body).model(max_retries=0).invoke("?")
     assert type(caught.value) is QwenRateLimitError
     assert caught.value.status_code is None
 
@@ -193,7 +193,7 @@ def test_byte_order_mark_after_a_line_is_not_removed(at):
 
 
 @pytest.mark.parametrize("api", ["dashscope", "chat_completions"])
-def test_function_calls_with_the_same_index_are_not_merged(service, api):
+def test_function_calls_with_the_same_index_are_not_merged(mock_service, api):
     pieces = [(0, "a", "add", '{"a": 1}'), (0, "b", "mul", '{"b"'), (0, "", None, ": 2}")]
     if api == "dashscope":
         frames = [frame(tool_calls=[tool_call(*piece)]) for piece in pieces]
@@ -201,7 +201,7 @@ def test_function_calls_with_the_same_index_are_not_merged(service, api):
     else:
         body = chat_stream(*(tool_call_chunk(*piece) for piece in pieces), chunk("tool_calls"))
     check_stream(api, body)
-    answer = service(body).model(api=api).invoke("?")
+    answer = mock_service(body).model(api=api).invoke("?")
     assert [(call["id"], call["name"], call["args"]) for call in answer.tool_calls] == [
         ("a", "add", {"a": 1}),
         ("b", "mul", {"b": 2}),
@@ -253,7 +253,7 @@ def test_execution_is_recorded_once_in_any_order_of_events(events):
     ]
 
 
-def test_empty_deltas_do_not_start_blocks(service):
+def test_empty_deltas_do_not_start_blocks(mock_service):
     body = complete_stream(
         reasoning("msg_1", ""),
         code_interpreter_call("msg_2", "1+1", None),
@@ -262,7 +262,7 @@ def test_empty_deltas_do_not_start_blocks(service):
         usage=responses_usage(1, 1),
     )
     check_stream("responses", body)
-    protocol_events = service(body).model(api="responses").stream_events("?", version="v3")
+    protocol_events = mock_service(body).model(api="responses").stream_events("?", version="v3")
     started = [
         one["content"]["type"] for one in protocol_events if one["event"] == "content-block-start"
     ]
@@ -276,10 +276,10 @@ def test_empty_deltas_do_not_start_blocks(service):
         ("text", message("msg_1", "Well.")),
     ],
 )
-def test_execution_whose_id_is_a_block_type_has_its_own_block(service, block_type, item):
+def test_execution_whose_id_is_a_block_type_has_its_own_block(mock_service, block_type, item):
     execution = code_interpreter_call(block_type, "1+1", None)
     body = complete_stream(item, execution, usage=responses_usage(1, 1))
-    chunks = service(body).model(api="responses", output_version="v1").stream("?")
+    chunks = mock_service(body).model(api="responses", output_version="v1").stream("?")
     answer = sum(chunks, start=next(chunks))
     assert [block["type"] for block in answer.content] == [block_type, "server_tool_call"]
 
@@ -293,12 +293,12 @@ def test_execution_without_item_events_finishes_at_the_end():
     ]
 
 
-def test_logs_with_many_unclosed_image_links_are_searched_in_linear_time(service):
+def test_logs_with_many_unclosed_image_links_are_searched_in_linear_time(mock_service):
     # With a simpler regular expression this took minutes: it searched from each "![](" to the end.
     logs = "![](a" * 100_000 + " ![plot](https://oss.example/plot.png?a=1)"
     item = code_interpreter_call("msg_1", "plot()", logs)
     body = complete_stream(item, usage=responses_usage(1, 1))
-    (execution,) = code_executions(service(body).model(api="responses").invoke("?"))
+    (execution,) = code_executions(mock_service(body).model(api="responses").invoke("?"))
     assert execution["images"] == ["https://oss.example/plot.png?a=1"]
 
 
@@ -306,7 +306,7 @@ UNSAFE = "\x1b[2J\x1b]0;title\x07 \u202eback\u2028 \r\nERROR forged 价格\u3000
 ESCAPED = "\\u001b[2J\\u001b]0;title\\u0007 \\u202eback\\u2028 \\r\\nERROR forged 价格\u3000✓"
 
 
-def test_error_messages_escape_control_characters(service):
+def test_error_messages_escape_control_characters(mock_service):
     error = {"code": "Throttling\x1b", "message": UNSAFE, "request_id": "r\n"}
     bodies = {
         "dashscope": error,
@@ -315,7 +315,7 @@ def test_error_messages_escape_control_characters(service):
     }
     for api, body in bodies.items():
         with pytest.raises(QwenError) as caught:
-            service(json.dumps(body).encode()).model(api=api, max_retries=0).invoke("?")
+            mock_service(json.dumps(body).encode()).model(api=api, max_retries=0).invoke("?")
         assert str(caught.value).startswith(f"{ESCAPED} (Throttling\\u001b, request r\\n)")
     for api, wire in WIRES.items():
         http_error = wire.error(REQUEST, 502, f"<html>{UNSAFE}".encode())

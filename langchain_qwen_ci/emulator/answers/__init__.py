@@ -1,0 +1,1 @@
+"""Answers: the responder's steps become frames, until a limit or a disconnect ends the answer."""

@@ -1,0 +1,1 @@
+"""The checks of each API, and the requests that they send."""
