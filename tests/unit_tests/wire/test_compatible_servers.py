@@ -192,7 +192,7 @@ CITATIONS = [
 
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("output_version", [None, "v1"])
-def test_annotations_are_citations_of_the_text_block(service, output_version, early):
+def test_annotations_are_citations_of_the_text_block(mock_service, output_version, early):
     annotations = [URL_CITATION, FILE_CITATION, {"type": "footnote", "note": 1}]
     *events, done = message("a", "See A", " and a.csv.")
     done["item"]["content"][0]["annotations"] = annotations
@@ -203,7 +203,7 @@ def test_annotations_are_citations_of_the_text_block(service, output_version, ea
     items = [*events[:3], *added, *events[3:], done]
     body = stream(CREATED, items, completed_event(usage(1, 1), [done]))
     parse("responses", body)
-    model = service(body).model(api="responses", output_version=output_version)
+    model = mock_service(body).model(api="responses", output_version=output_version)
     chunks = list(model.stream("?"))
     streamed = sum(chunks[1:], start=chunks[0])
     protocol = model.stream_events("?", version="v3").output
