@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -26,8 +27,9 @@ def mock_service() -> Callable[..., MockService]:
 
 @pytest.fixture(autouse=True)
 def _without_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("API_KEY", "BASE_URL", "REGION", "WORKSPACE"):
-        monkeypatch.delenv(f"DASHSCOPE_{name}", raising=False)
+    for name in list(os.environ):
+        if name.startswith("DASHSCOPE_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             self.model, requested=self.enable_thinking, interpreter=self.enable_code_interpreter
         )
         check_api_support(self, self.api)
-        self._service_address()
+        self._service_address(self.api)
         self._warn_about_model(self.model, interpreter=self.enable_code_interpreter)
         return self
 
@@ -329,7 +329,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         request = wire.request(prompt, options)
         self._check_size(request)
         return Call(
-            transport=self._transport(),
+            transport=self._transport(self.api),
             wire=wire,
             request=request,
             policy=self._policy(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -23,31 +24,70 @@ DEFAULT_REGION = "cn-beijing"
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _URL = re.compile(r"https?://[^/?#\s\0-\x1f\x7f]+[^?#\s\0-\x1f\x7f]*")
-_API_PATHS = ("/api/v1", "/compatible-mode/v1")
+_COMPATIBLE = "/compatible-mode/v1"
+_API_PATHS = ("/api/v1", _COMPATIBLE)
 _ALIBABA_DOMAINS = ("aliyuncs.com", "maas.qianwenaiapi.com")
 # Services in this domain serve models that users deploy themselves.
 _DEPLOYMENT_DOMAIN = "pai-eas.aliyuncs.com"
 _HOSTNAME = re.compile(r"[a-z0-9._-]+")
 
 
-def resolve_host(base_url: str | None, region: str | None, workspace: str | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where requests go.
+
+    Attributes:
+        url: scheme, host and path prefix.
+        has_alibaba_paths: whether the APIs are at Alibaba's paths below `url`, such as
+            `/compatible-mode/v1/responses`; otherwise they are directly below it, as on every other
+            OpenAI-compatible server: `/responses`.
+    """
+
+    url: str
+    has_alibaba_paths: bool = True
+
+    def request_url(self, path: str) -> str:
+        """Return the URL of one of Alibaba's paths on this host."""
+        return self.url + (path if self.has_alibaba_paths else path.removeprefix(_COMPATIBLE))
+
+
+def resolve_host(api: str, base_url: str | None, region: str | None, workspace: str | None) -> Host:
     """Return the host of requests.
 
-    Arguments take precedence over the environment, and a URL takes precedence over a region.
+    The first of these that is set decides: `base_url`, `region`, and the environment variables
+    `DASHSCOPE_BASE_URL`; `DASHSCOPE_HTTP_BASE_URL` and `DASHSCOPE_COMPATIBLE_BASE_URL`, which the
+    official SDKs read (the one of the API first); `DASHSCOPE_REGION`; `DASHSCOPE_API_REGION`, which
+    the SDKs read.
 
     Raises:
-        ValueError: the URL or region is invalid.
+        ValueError: the URL or region is invalid, or the host does not have the API.
     """
     if base_url:
-        return normalize_base_url(base_url)
+        return _host_of(base_url, api)
     if region:
-        return region_host(region, workspace)
-    if url := os.environ.get("DASHSCOPE_BASE_URL"):
-        return normalize_base_url(url)
-    if region := os.environ.get("DASHSCOPE_REGION"):
-        return region_host(region, workspace)
+        return Host(region_host(region, workspace))
+    sdk_names = ["DASHSCOPE_HTTP_BASE_URL", "DASHSCOPE_COMPATIBLE_BASE_URL"]
+    if api != "dashscope":
+        sdk_names.reverse()
+    for name in ("DASHSCOPE_BASE_URL", *sdk_names):
+        if url := os.environ.get(name):
+            return _host_of(url, api, name)
+    for name in ("DASHSCOPE_REGION", "DASHSCOPE_API_REGION"):
+        if region := os.environ.get(name):
+            return Host(region_host(region, workspace))
     # Without a region, a workspace is sent as a header only.
-    return region_host(DEFAULT_REGION, None)
+    return Host(region_host(DEFAULT_REGION, None))
+
+
+def _host_of(base_url: str, api: str, name: str = "base_url") -> Host:
+    host = parse_base_url(base_url, name)
+    if api == "dashscope" and not host.has_alibaba_paths:
+        raise ValueError(
+            f"{name} ends in /v1, as on OpenAI-compatible servers, which do not have the native "
+            'API: pass api="responses" or api="chat_completions". For a gateway that has it, leave '
+            "out /v1 or write /api/v1."
+        )
+    return host
 
 
 def region_host(region: str, workspace: str | None) -> str:
@@ -80,38 +120,31 @@ def validate_workspace(workspace: str) -> str:
     )
 
 
-def normalize_base_url(base_url: str) -> str:
-    """Return scheme, host and path prefix of a URL, without the path of an API.
+def parse_base_url(base_url: str, name: str = "base_url") -> Host:
+    """Return the host of a URL, as people write it for the SDKs or for an OpenAI-compatible server.
+
+    The URL may end in `/api/v1` or `/compatible-mode/v1`, or in the `/v1` of any other server; in
+    the path of an API, such as `/chat/completions`; and in a slash.
 
     Raises:
         ValueError: it is not an http(s) URL, or it contains a user or password.
     """
     url = base_url.strip().rstrip("/")
-    for path in _API_PATHS:
-        url = url.removesuffix(path)
     if not _URL.fullmatch(url):
         raise ValueError(
-            f"base_url {base_url!r} must be like https://host or https://host/api/v1."
+            f"{name} {base_url!r} must be like https://host, https://host/api/v1 or "
+            "https://host/v1."
             if not {"@", "?"} & set(base_url)  # a URL with these may contain a secret
-            else "base_url must be like https://host or https://host/api/v1."
+            else f"{name} must be like https://host, https://host/api/v1 or https://host/v1."
         )
     if "@" in url:
-        raise ValueError("base_url must not hold a user or password: pass them in default_headers.")
-    return url
-
-
-def require_https(host: str) -> None:
-    """Reject plain http to other machines, where the key can be read in transit.
-
-    Raises:
-        ValueError: the host uses plain http and is not this machine.
-    """
-    url = urlsplit(host)
-    if url.scheme == "http" and not _is_this_machine(url.hostname or ""):
-        raise ValueError(
-            "base_url is plain http to another machine, so that the key and all messages can be "
-            "read in transit: use https, or allow_plain_http if that is intended."
-        )
+        raise ValueError(f"{name} must not hold a user or password: pass them in default_headers.")
+    for path in ("/chat/completions", "/responses"):
+        url = url.removesuffix(path).rstrip("/")
+    for path in _API_PATHS:
+        if url.endswith(path):
+            return Host(url.removesuffix(path).rstrip("/"))
+    return Host(url, has_alibaba_paths=not url.endswith("/v1"))
 
 
 def is_alibaba_host(url_or_host: str) -> bool:
@@ -130,6 +163,41 @@ def is_alibaba_host(url_or_host: str) -> bool:
 
 def _is_within(hostname: str, domain: str) -> bool:
     return hostname == domain or hostname.endswith(f".{domain}")
+
+
+def require_https(url: str, *, sends_key: bool) -> None:
+    """Reject plain http to other machines, where the key can be read in transit.
+
+    Without a key it is allowed to private addresses, such as those of a server in the same network.
+
+    Raises:
+        ValueError: the URL uses plain http, and its host is neither this machine nor a private one
+            to which no key is sent.
+    """
+    parts = urlsplit(url)
+    hostname = parts.hostname or ""
+    if parts.scheme != "http" or _is_this_machine(hostname):
+        return
+    if not sends_key and _is_private(hostname):
+        return
+    raise ValueError(
+        "base_url is plain http to another machine, so that the key and all messages can be "
+        "read in transit: use https, or allow_plain_http if that is intended. Plain http to a "
+        'private address is allowed without a key: pass api_key="" if the server needs none.'
+    )
+
+
+def _is_private(hostname: str) -> bool:
+    """Return whether a host is in a private network: its address, or a name without a domain.
+
+    The domains are those that RFC 6762 (.local), RFC 8375 (.home.arpa) and ICANN (.internal) have
+    reserved for private networks.
+    """
+    try:
+        address = ip_address(hostname)
+    except ValueError:
+        return "." not in hostname or hostname.endswith((".local", ".internal", ".home.arpa"))
+    return address.is_private or address.is_link_local
 
 
 def _is_this_machine(hostname: str) -> bool:

@@ -13,6 +13,7 @@ import httpx
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
 from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
+from langchain_qwen_ci.http.hosts import is_alibaba_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from langchain_qwen_ci.http.deadline import Deadline
+    from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.wire import WireRequest
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -46,14 +48,13 @@ class ServiceAddress:
     """The address of the service, the key, and the timeouts of requests.
 
     Attributes:
-        host: scheme and host, with a path prefix if there is one.
         headers: sent with every request; may contain secrets.
         connect_timeout: seconds until the connection is established; None waits without limit.
         timeout: seconds until the first byte of the response; None waits without limit.
         chunk_timeout: seconds between two chunks; None waits without limit.
     """
 
-    host: str
+    host: Host
     api_key: SecretStr | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     connect_timeout: float | None
@@ -77,13 +78,13 @@ class ServiceAddress:
                 "Content-Type": "application/json",
                 "Accept-Encoding": ACCEPT_ENCODING,
                 **wire_request.headers,
-                "Authorization": f"Bearer {self._validated_key()}",
+                **self._authorization(),
             }
         )
         headers.update(self._validated_headers())
         return client.build_request(
             "POST",
-            f"{self.host}{wire_request.path}",
+            self.host.request_url(wire_request.path),
             content=wire_request.body,
             headers=headers,
             timeout=httpx.Timeout(
@@ -91,15 +92,19 @@ class ServiceAddress:
             ),
         )
 
-    def _validated_key(self) -> str:
+    def _authorization(self) -> dict[str, str]:
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key:
-            raise QwenAuthenticationError("There is no API key.")
+            if not is_alibaba_host(self.host.url):
+                return {}  # servers of one's own often need no key
+            raise QwenAuthenticationError(
+                "There is no API key: set DASHSCOPE_API_KEY, or pass api_key."
+            )
         if not _is_header_safe(key):
             raise QwenAuthenticationError("The API key has characters that no key has.")
         if len(key) > _MAX_HEADER_LENGTH:
             raise QwenAuthenticationError(f"The API key has {len(key)} characters: no key has.")
-        return key
+        return {"Authorization": f"Bearer {key}"}
 
     def _validated_headers(self) -> Mapping[str, str]:
         for name, value in self.headers.items():

@@ -26,7 +26,8 @@ class ConnectionSettings(BaseModel):
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
     )
-    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`."""
+    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`. For a
+    server that needs none, pass `""`; Alibaba's hosts need one."""
 
     region: str | None = None
     """Region, such as "cn-beijing" or "ap-southeast-1"; see `http.hosts.REGIONS`. Default:
@@ -37,12 +38,14 @@ class ConnectionSettings(BaseModel):
     key, it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`."""
 
     base_url: str | None = None
-    """URL of the host, with or without `/api/v1`. Takes precedence over `region`. Default:
-    `DASHSCOPE_BASE_URL`."""
+    """URL of the host. Takes precedence over `region`. It may end in `/api/v1` or
+    `/compatible-mode/v1`; for any other OpenAI-compatible server, such as vLLM or SGLang, it ends
+    in `/v1`. Default: the environment variables that `http.hosts.resolve_host` lists."""
 
     allow_plain_http: bool = False
     """Whether `base_url` may use plain http to another machine. The key and all messages can then
-    be read in transit. Plain http to this machine is always allowed."""
+    be read in transit. Plain http to this machine is always allowed, and without a key to private
+    addresses, too."""
 
     connect_timeout: float | None = Field(default=10.0, gt=0)
     """Seconds until the connection is established; None waits without limit."""
@@ -106,21 +109,23 @@ class ConnectionSettings(BaseModel):
             max_answer_bytes=self.max_answer_bytes,
         )
 
-    def _transport(self) -> Transport:
+    def _transport(self, api: str) -> Transport:
         """Return the transport; build a new one if a field has changed since the last call."""
-        arguments = (self._service_address(), self.http_client, self.http_async_client)
+        arguments = (self._service_address(api), self.http_client, self.http_async_client)
         if self._cached_transport is None or not self._cached_transport.matches(*arguments):
             self._cached_transport = Transport(*arguments)
         return self._cached_transport
 
-    def _service_address(self) -> ServiceAddress:
+    def _service_address(self, api: str) -> ServiceAddress:
         workspace = self.workspace or os.environ.get("DASHSCOPE_WORKSPACE") or None
         headers = dict(self.default_headers)
         if workspace:
             headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
-        host = hosts.resolve_host(self.base_url, self.region, workspace)
+        host = hosts.resolve_host(api, self.base_url, self.region, workspace)
         if not self.allow_plain_http:
-            hosts.require_https(host)
+            has_key = bool(self.api_key and self.api_key.get_secret_value().strip())
+            has_secret_header = any(name.lower() == "authorization" for name in headers)
+            hosts.require_https(host.url, sends_key=has_key or has_secret_header)
         return ServiceAddress(
             host=host,
             api_key=self.api_key,

@@ -62,7 +62,7 @@ def run_checks(  # noqa: PLR0913  # options of a run, all by name
     """Run checks, and yield each result as soon as it is known.
 
     Args:
-        base_url: the endpoint's host, with or without an API's path.
+        base_url: the endpoint's URL, as `ChatQwenCodeInterpreter` takes it.
         api_key: the endpoint's API key; any text if it needs none.
         model: the model to test.
         endpoint: the path of the native API that serves the model; None: found by its name.
@@ -77,7 +77,7 @@ def run_checks(  # noqa: PLR0913  # options of a run, all by name
         raise ValueError("The key cannot be sent as a header.")
     under_test = Endpoint(
         client=httpx.AsyncClient(transport=transport),
-        base_url=hosts.normalize_base_url(base_url),
+        host=hosts.parse_base_url(base_url),
         api_key=api_key,
         model=model,
         native_endpoint=endpoint or models.native_endpoint(model),

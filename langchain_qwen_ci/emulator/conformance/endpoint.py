@@ -22,6 +22,7 @@ from langchain_qwen_ci.errors.text_safety import escape_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.models import NativeEndpoint
 
 _OK = 200
@@ -97,7 +98,7 @@ class Endpoint:
 
     Attributes:
         client: sends the requests; the caller closes it.
-        base_url: the host, without an API's path.
+        host: where the requests go.
         api_key: the key that the endpoint accepts.
         model: the name of the model.
         native_endpoint: the path of the native API that serves the model.
@@ -105,7 +106,7 @@ class Endpoint:
     """
 
     client: httpx.AsyncClient
-    base_url: str
+    host: Host
     api_key: str = field(repr=False)
     model: str
     native_endpoint: NativeEndpoint
@@ -166,7 +167,7 @@ class Endpoint:
             "Accept-Encoding": "identity",  # httpx decompresses without a limit on the size
             **request.headers,
         }
-        url = f"{self.base_url}{request.path}"
+        url = self.host.request_url(request.path)
         # `_send` limits the time of the whole exchange.
         timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_SECONDS)
         body = bytearray()

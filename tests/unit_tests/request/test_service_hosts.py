@@ -5,12 +5,24 @@ from __future__ import annotations
 import copy
 
 import pytest
+from chat_completions_streams import chunk, text_chunk
+from chat_completions_streams import stream as chat_stream
 from dashscope_streams import STREAMS
+from responses_streams import STREAMS as RESPONSES_STREAMS
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
+from langchain_qwen_ci.errors import QwenAuthenticationError
 from langchain_qwen_ci.http.hosts import REGIONS
 
+# Chat Completions warns that it does not return code.
+pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+
 ANSWER = STREAMS["one run"].body
+ANSWERS = {
+    "dashscope": ANSWER,
+    "responses": RESPONSES_STREAMS["one run"].body,
+    "chat_completions": chat_stream(text_chunk("Hi"), chunk("stop")),
+}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +67,123 @@ def test_host_of_region_workspace_and_base_url(
     assert url.path == "/api/v1/services/aigc/text-generation/generation"
     workspace = fields.get("workspace") or environment.get("DASHSCOPE_WORKSPACE")
     assert backend.requests[0].headers.get("x-dashscope-workspace") == workspace
+
+
+VLLM = "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+@pytest.mark.parametrize(
+    ("base_url", "root"),
+    [
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/v1/", "http://127.0.0.1:8000/v1"),
+        ("https://gate.example/qwen/v1", "https://gate.example/qwen/v1"),
+        ("https://gate.example/v1/chat/completions", "https://gate.example/v1"),
+        ("https://gate.example/v1/responses/", "https://gate.example/v1"),
+        ("https://gate.example", "https://gate.example/compatible-mode/v1"),
+        ("https://gate.example/api/v1", "https://gate.example/compatible-mode/v1"),
+        ("https://gate.example/qwen", "https://gate.example/qwen/compatible-mode/v1"),
+        (
+            "https://gate.example/v1/compatible-mode/v1",
+            "https://gate.example/v1/compatible-mode/v1",
+        ),
+        (
+            "https://gate.example/compatible-mode/v1/chat/completions",
+            "https://gate.example/compatible-mode/v1",
+        ),
+    ],
+)
+def test_compatible_apis_are_below_v1_as_people_write_it(mock_service, api, base_url, root):
+    backend = mock_service(ANSWERS[api])
+    backend.model(api=api, base_url=base_url).invoke("Hi")
+    path = {"responses": "/responses", "chat_completions": "/chat/completions"}[api]
+    assert str(backend.requests[0].url) == root + path
+
+
+def test_native_api_on_an_openai_compatible_server_says_what_to_do(monkeypatch):
+    with pytest.raises(ValueError, match='api="responses" or api="chat_completions"'):
+        ChatQwenCodeInterpreter(api_key="sk", base_url=VLLM)
+    monkeypatch.setenv("DASHSCOPE_COMPATIBLE_BASE_URL", "https://gate.example/v1")
+    with pytest.raises(ValueError, match="DASHSCOPE_COMPATIBLE_BASE_URL ends in /v1"):
+        ChatQwenCodeInterpreter(api_key="sk")
+
+
+SDK_NATIVE, SDK_COMPATIBLE = "DASHSCOPE_HTTP_BASE_URL", "DASHSCOPE_COMPATIBLE_BASE_URL"
+
+
+@pytest.mark.parametrize(
+    ("api", "environment", "host"),
+    [
+        ("dashscope", {SDK_NATIVE: "https://a.example/api/v1"}, "a.example"),
+        ("responses", {SDK_NATIVE: "https://a.example/api/v1"}, "a.example"),
+        ("dashscope", {SDK_COMPATIBLE: "https://b.example/compatible-mode/v1"}, "b.example"),
+        (
+            "dashscope",
+            {SDK_NATIVE: "https://a.example", SDK_COMPATIBLE: "https://b.example"},
+            "a.example",
+        ),
+        (
+            "chat_completions",
+            {SDK_NATIVE: "https://a.example", SDK_COMPATIBLE: "https://b.example"},
+            "b.example",
+        ),
+        (
+            "dashscope",
+            {SDK_NATIVE: "https://a.example", "DASHSCOPE_BASE_URL": "https://c.example"},
+            "c.example",
+        ),
+        (
+            "dashscope",
+            {SDK_NATIVE: "https://a.example", "DASHSCOPE_REGION": "us-east-1"},
+            "a.example",
+        ),
+        ("dashscope", {"DASHSCOPE_API_REGION": "us-east-1"}, "dashscope-us.aliyuncs.com"),
+        (
+            "dashscope",
+            {"DASHSCOPE_API_REGION": "us-east-1", "DASHSCOPE_REGION": "ap-southeast-1"},
+            "dashscope-intl.aliyuncs.com",
+        ),
+    ],
+)
+def test_order_of_the_environment_variables(mock_service, monkeypatch, api, environment, host):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    backend = mock_service(ANSWERS[api])
+    backend.model(api=api, base_url=None).invoke("Hi")
+    assert backend.requests[0].url.host == host
+
+
+def test_no_key_is_needed_where_the_host_is_not_alibabas(mock_service):
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(api="responses", api_key="", base_url=VLLM).invoke("Hi")
+    assert "authorization" not in backend.requests[0].headers
+    with pytest.raises(QwenAuthenticationError, match="DASHSCOPE_API_KEY"):
+        mock_service(ANSWER).model(api_key="", base_url=None).invoke("Hi")
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://192.168.0.7/v1",
+        "http://10.1.2.3:8000/v1",
+        "http://vllm:8000/v1",
+        "http://[fd00::1]/v1",
+    ],
+)
+def test_plain_http_to_a_private_address_needs_no_permission_without_a_key(mock_service, base_url):
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(api="responses", api_key="", base_url=base_url).invoke("Hi")
+    for more in ({"api_key": "sk"}, {"api_key": "", "default_headers": {"authorization": "x"}}):
+        with pytest.raises(ValueError, match="plain http"):
+            ChatQwenCodeInterpreter(api="responses", base_url=base_url, **more)
+    ChatQwenCodeInterpreter(api="responses", api_key="sk", base_url=base_url, allow_plain_http=True)
+
+
+@pytest.mark.parametrize("base_url", ["http://8.8.8.8/v1", "http://gate.example/v1"])
+def test_plain_http_to_a_public_address_is_rejected_without_a_key_too(base_url):
+    with pytest.raises(ValueError, match="plain http"):
+        ChatQwenCodeInterpreter(api="responses", api_key="", base_url=base_url)
 
 
 def test_path_prefix_of_base_url_is_kept(mock_service):
