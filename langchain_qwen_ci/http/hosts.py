@@ -24,6 +24,10 @@ DEFAULT_REGION = "cn-beijing"
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _URL = re.compile(r"https?://[^/?#\s\0-\x1f\x7f]+[^?#\s\0-\x1f\x7f]*")
 _API_PATHS = ("/api/v1", "/compatible-mode/v1")
+_ALIBABA_DOMAINS = ("aliyuncs.com", "maas.qianwenaiapi.com")
+# Services in this domain serve models that users deploy themselves.
+_DEPLOYMENT_DOMAIN = "pai-eas.aliyuncs.com"
+_HOSTNAME = re.compile(r"[a-z0-9._-]+")
 
 
 def resolve_host(base_url: str | None, region: str | None, workspace: str | None) -> str:
@@ -108,6 +112,24 @@ def require_https(host: str) -> None:
             "base_url is plain http to another machine, so that the key and all messages can be "
             "read in transit: use https, or allow_plain_http if that is intended."
         )
+
+
+def is_alibaba_host(url_or_host: str) -> bool:
+    """Return whether a URL or host name is one of Alibaba's, which serve the models of `models`."""
+    try:
+        url = urlsplit(url_or_host if "//" in url_or_host else f"//{url_or_host}")
+    except ValueError:
+        return False
+    hostname = (url.hostname or "").removesuffix(".")
+    return (
+        _HOSTNAME.fullmatch(hostname) is not None
+        and any(_is_within(hostname, domain) for domain in _ALIBABA_DOMAINS)
+        and not _is_within(hostname, _DEPLOYMENT_DOMAIN)
+    )
+
+
+def _is_within(hostname: str, domain: str) -> bool:
+    return hostname == domain or hostname.endswith(f".{domain}")
 
 
 def _is_this_machine(hostname: str) -> bool:
