@@ -42,6 +42,11 @@ class Parameters(BaseModel):
     """Maximum length of the reasoning in tokens. Not for `api="responses"`: use
     `reasoning_effort` there."""
 
+    reasoning_effort: str | None = None
+    """How much the model thinks. On `api="responses"`: "none", "minimal", "low", "medium", "high",
+    "xhigh" or "max"; on `api="dashscope"` the same for qwen3.8 models only, and not together with
+    `thinking_budget`; on `api="chat_completions"` it is sent unchanged."""
+
     temperature: Annotated[float, Field(ge=0, lt=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None

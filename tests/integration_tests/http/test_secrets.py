@@ -171,7 +171,7 @@ def test_redirects_are_not_followed(service, status, location, text):
     served = service(lambda: httpx.Response(status, headers=headers, content=b"moved"))
     client = httpx.Client(transport=httpx.MockTransport(served), follow_redirects=True)
     with pytest.raises(QwenAPIError, match=text) as caught:
-        served.model(http_client=client, api_key=SECRET).invoke("Hi")
+        served.model(base_url="http://127.0.0.1:9", http_client=client, api_key=SECRET).invoke("Hi")
     assert [request.url.host for request in served.requests] == ["127.0.0.1"]
     assert caught.value.status_code == status
     assert not caught.value.is_retryable

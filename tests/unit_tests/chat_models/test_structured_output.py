@@ -287,3 +287,30 @@ def test_system_message_with_blocks_is_kept(service):
     blocks = SystemMessage([{"type": "text", "text": "Be brief."}])
     served.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])
     assert system_prompt(served.bodies[0]).startswith("Be brief.\n\n")
+
+
+@pytest.mark.parametrize(("effort", "method"), [("low", "prompt"), ("none", "function_calling")])
+def test_effort_turns_thinking_on_or_off(service, effort: str, method: str):
+    answers = {
+        "prompt": text_answer('{"value": 42}', api="responses"),
+        "function_calling": function_call_answer("Result", '{"value": 42}', "responses"),
+    }
+    served = service(answers[method])
+    fields = {"api": "responses", "enable_code_interpreter": False, "reasoning_effort": effort}
+    assert served.model(**fields).with_structured_output(Result).invoke("?") == Result(value=42)
+    body = served.bodies[0]
+    assert ("tools" in body) is (method == "function_calling")
+    assert body["reasoning"] == {"effort": effort}
+
+
+def test_reformat_request_has_no_effort(service):
+    served = service(
+        text_answer("It is 42.", api="responses"), text_answer('{"value": 42}', api="responses")
+    )
+    model = served.model(api="responses", reasoning_effort="high")
+    chain = model.with_structured_output(Result, reformat=True)
+    assert chain.invoke("?") == Result(value=42)
+    first, second = served.bodies
+    assert first["reasoning"] == {"effort": "high"}
+    assert "reasoning" not in second
+    assert second["enable_thinking"] is False
