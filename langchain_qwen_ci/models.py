@@ -65,11 +65,6 @@ class ModelSpec:
         return tuple(api for api in _APIS if self.evidence(api) in ("documented", "measured"))
 
     @property
-    def interpreter(self) -> bool:
-        """Whether the model can run code with any API."""
-        return bool(self.apis)
-
-    @property
     def vision(self) -> bool:
         return self.endpoint == "multimodal-generation"
 

@@ -34,6 +34,7 @@ class ParsedRequest:
     """A request with neutral names; not checked yet.
 
     Attributes:
+        api: the API of the request.
         model, messages, tools, tool_choice, response_format: as received, in the format of Chat
             Completions.
         streams: whether the answer should be streamed.
@@ -43,6 +44,7 @@ class ParsedRequest:
         server_tools: the other tools of the service that the request allows.
     """
 
+    api: models.Api
     model: Any
     messages: Any
     streams: bool
@@ -61,14 +63,15 @@ class ParsedRequest:
 
     @property
     def interpreter(self) -> bool:
-        """Whether code can run. Some models ignore the interpreter flag."""
-        return self.interpreter_requested and (self.spec is None or self.spec.interpreter)
+        """Whether code can run. Some models ignore the interpreter flag on some APIs."""
+        ignored = self.spec is not None and self.spec.evidence(self.api) == "ignored"
+        return self.interpreter_requested and not ignored
 
     @property
     def thinking_enabled(self) -> bool:
         if self.thinking is not None:
             return bool(self.thinking)
-        if self.spec is not None:
+        if self.spec is not None and self.spec.thinking in ("on", "off"):
             return self.spec.thinking == "on"
         return bool(_THINKS_BY_DEFAULT.match(str(self.model)))
 

@@ -141,7 +141,10 @@ def interpreter_excludes_functions(parsed: ParsedRequest) -> ServiceError | None
 
 
 def interpreter_requires_thinking(parsed: ParsedRequest) -> ServiceError | None:
-    required = parsed.spec is not None and parsed.spec.thinking == "required"
+    # Measured: on Responses every model requires it. Chat Completions has no such rule.
+    required = parsed.api == "responses" or (
+        parsed.spec is not None and parsed.spec.thinking == "required"
+    )
     if parsed.interpreter and required and not parsed.thinking_enabled:
         return invalid(THINKING_NEEDED)
     return None

@@ -86,6 +86,7 @@ class ChatRequest:
         self._body = body
         search = {"web_search"} if body.get("enable_search") else set()
         self.parsed = ParsedRequest(
+            api="chat_completions",
             model=body.get("model"),
             messages=body.get("messages") or [],
             streams=bool(body.get("stream")),
@@ -100,13 +101,8 @@ class ChatRequest:
 
     def request_error(self) -> ServiceError | None:
         own = (_code_interpreter_is_served, _json_is_named)
-        interpreter = (
-            request_rules.interpreter_requires_streaming,
-            request_rules.interpreter_requires_thinking,
-        )
-        return request_rules.first_error(
-            self.parsed, (*request_rules.EVERYWHERE, *interpreter, *own)
-        )
+        streaming = request_rules.interpreter_requires_streaming
+        return request_rules.first_error(self.parsed, (*request_rules.EVERYWHERE, streaming, *own))
 
     def response_error(self) -> ServiceError | None:
         """Return None: this API reports all errors with an HTTP status."""

@@ -67,6 +67,7 @@ class DashScopeRequest:
         self._parameters = as_object(body.get("parameters"))
         search = {"web_search"} if self._parameters.get("enable_search") else set()
         self.parsed = ParsedRequest(
+            api="dashscope",
             model=body.get("model"),
             messages=as_object(body.get("input")).get("messages") or [],
             streams=headers.get("x-dashscope-sse") == "enable"

@@ -74,6 +74,7 @@ class ResponsesRequest:
         tools = body.get("tools") or []
         types = [as_object(tool).get("type") for tool in tools] if isinstance(tools, list) else []
         self.parsed = ParsedRequest(
+            api="responses",
             model=body.get("model"),
             messages=[*instructions, *self._conversation],
             streams=bool(body.get("stream")),
@@ -98,10 +99,14 @@ class ResponsesRequest:
         )
 
     def response_error(self) -> ServiceError | None:
-        """Measured: these two errors are reported in a failed response with HTTP status 200."""
+        """Measured: these errors are reported in a failed response with HTTP status 200."""
         if refused := request_rules.interpreter_requires_thinking(self.parsed):
             text = f"<400> InternalError.Algo.InvalidParameter: {refused.message}"
             return ServiceError(400, "InternalError.Algo.InvalidParameter", text)
+        spec = self.parsed.spec
+        if self.parsed.interpreter and spec is not None and spec.responses == "fails":
+            text = f"{self.parsed.model} does not support the code_interpreter tool"
+            return ServiceError(400, "InvalidParameter", text)
         if self.parsed.server_tools & {"web_extractor", "web_search"} == {"web_extractor"}:
             text = "The web_extractor tool must be executed with web_search tool."
             return ServiceError(400, "InvalidParameter", text)
@@ -158,8 +163,12 @@ class ResponsesRequest:
 
 
 def _model_is_supported(parsed: ParsedRequest) -> ServiceError | None:
-    # The service's message for older models with vision, which Responses does not serve.
-    if "-vl" in parsed.model or parsed.model.startswith("qvq"):
+    # The service's message for older models with vision, which Responses does not serve, and for
+    # some others.
+    rejected = (
+        parsed.interpreter and parsed.spec is not None and parsed.spec.responses == "rejected"
+    )
+    if rejected or "-vl" in parsed.model or parsed.model.startswith("qvq"):
         return invalid(f"Unsupported model: '{parsed.model}'")
     return None
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from request_helpers import CHAT, chat, data, post
+from request_helpers import CHAT, chat, data, post, text_of
 
 from langchain_qwen_ci.emulator import Call, EmulatorServer, Run, Say, Script, Search, Think
 
@@ -138,7 +138,6 @@ REFUSALS = {
         chat(tools=[{"type": "code_interpreter"}]),
         "'function' is a required property",
     ),
-    "thinking off": (chat(enable_thinking=False), "Please set enable_thinking to true"),
     "no model": (chat(model=None), "model"),
     "no messages": (chat(messages=[]), "messages"),
     "messages that are no list": (chat(messages=5), "messages"),
@@ -211,6 +210,14 @@ def test_unknown_keys_and_models():
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (401, "invalid_api_key")
     assert wrong.json()["error"]["message"].startswith("Incorrect API key provided.")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("model", ["qwen3-max", "qwen3.7-max"])
+def test_code_runs_without_thinking(model):
+    with EmulatorServer(responder=Script([Run("6 * 7"), Say("It is 42.")])) as server:
+        response = post(server, CHAT, chat(model=model, enable_thinking=False))
+    assert response.status_code == 200
+    assert text_of("chat_completions", response) == "It is 42."
 
 
 @pytest.mark.parametrize("model", ["qwen-max", "qwen3-max-preview", "qwen3.5-omni-plus"])

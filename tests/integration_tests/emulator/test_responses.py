@@ -264,6 +264,10 @@ REFUSALS = {
     "no number of tokens": (responses(max_output_tokens="x"), "max_tokens"),
     "too warm": (responses(temperature=2), "temperature"),
     "an unknown response": (responses(previous_response_id="x"), "'x' not found"),
+    "a model that is not served": (
+        responses(model="qwen3.6-27b"),
+        "Unsupported model: 'qwen3.6-27b'",
+    ),
     "a model with vision of its own kind": (
         responses(model="qwen3-vl-plus"),
         "Unsupported model: 'qwen3-vl-plus'",
@@ -306,6 +310,14 @@ FAILURES = {
     "no effort": (
         {"reasoning": {"effort": "none"}},
         THINKING_NEEDED,
+    ),
+    "thinking off for a model that thinks by default": (
+        {"model": "qwen3.5-plus", "enable_thinking": False},
+        THINKING_NEEDED,
+    ),
+    "a model without the interpreter": (
+        {"model": "qwen3-max-preview"},
+        "qwen3-max-preview does not support the code_interpreter tool",
     ),
     "an extractor alone": (
         {"tools": [{"type": "web_extractor"}]},
