@@ -157,14 +157,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     def _check_fields(self) -> Self:
         target = self._target
         check_api_support(self, target)
-        resolve_thinking(
-            self.model,
-            target,
-            requested=self.enable_thinking,
-            effort=self.reasoning_effort,
-            interpreter=self.enable_code_interpreter,
-        )
-        self._warn_about_model(self.model, target, interpreter=self.enable_code_interpreter)
+        interpreter = self.enable_code_interpreter
+        resolve_thinking(self, target, interpreter=interpreter, effort=self.reasoning_effort)
+        self._warn_about_model(self.model, target, interpreter=interpreter)
         return self
 
     @model_validator(mode="after")

@@ -106,13 +106,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     functions = [to_openai_tool(tool) for tool in tools.functions]
     parameters = _with_tool_choice(parameters, tools, functions)
     effort = _reasoning_effort(fields, extra)
-    enable_thinking = resolve_thinking(
-        fields.model,
-        target,
-        requested=fields.enable_thinking,
-        effort=effort,
-        interpreter=interpreter,
-    )
+    enable_thinking = resolve_thinking(fields, target, interpreter=interpreter, effort=effort)
     if (
         enable_thinking is None
         and effort in (None, "none")
@@ -177,25 +171,20 @@ def _check_reasoning_effort(fields: Parameters, target: models.Target) -> None:
 
 
 def resolve_thinking(
-    model: str,
-    target: models.Target,
-    *,
-    requested: bool | None,
-    effort: object,
-    interpreter: bool,
+    fields: Parameters, target: models.Target, *, interpreter: bool, effort: object
 ) -> bool | None:
     """Return the value of `enable_thinking`: on with the interpreter unless turned off.
 
     Args:
-        model: the name of the model.
+        fields: the fields of the model, overridden by the call's arguments.
         target: the API and the host.
-        requested: the value that the user set.
-        effort: the reasoning effort. "none" turns thinking off.
-        interpreter: whether the interpreter is on.
+        interpreter: whether the interpreter is on, as a field or as a tool.
+        effort: the reasoning effort, from the field or from `reasoning`. "none" turns thinking off.
 
     Raises:
         QwenInputError: the service does not run code without thinking.
     """
+    requested = fields.enable_thinking
     if not interpreter:
         return requested
     # On Responses the effort takes precedence.
@@ -203,9 +192,9 @@ def resolve_thinking(
         off = effort == "none"
     else:
         off = requested is False
-    if off and _interpreter_requires_thinking(model, target):
+    if off and _interpreter_requires_thinking(fields.model, target):
         raise QwenInputError(
-            f"{model} cannot run code with thinking off on api={target.api!r}: drop "
+            f"{fields.model} cannot run code with thinking off on api={target.api!r}: drop "
             'enable_thinking=False or reasoning_effort="none", or pass '
             "enable_code_interpreter=False."
         )

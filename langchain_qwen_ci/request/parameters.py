@@ -19,7 +19,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model: str = Field(default="qwen3-max", min_length=1)
-    """Name of the model. `models.MODELS` lists the models that are known to run code."""
+    """Name of the model. `models.MODELS` lists known models and the APIs that run code for them."""
 
     endpoint: NativeEndpoint | None = None
     """Path of the native API, for a model for which `models.MODELS` has the wrong one."""

@@ -244,9 +244,7 @@ def test_reasoning_efforts_of_profiles():
 
 
 def test_summarization_middleware_takes_a_fraction():
-    model = ChatQwenCodeInterpreter(api_key="sk")
-    middleware = SummarizationMiddleware(model, trigger=("fraction", 0.8))
-    assert middleware.trigger == ("fraction", 0.8)
-    limit = int(262_144 * 0.8)
-    assert middleware._should_summarize([HumanMessage("?")], limit)
-    assert not middleware._should_summarize([HumanMessage("?")], limit - 1)
+    SummarizationMiddleware(ChatQwenCodeInterpreter(api_key="sk"), trigger=("fraction", 0.8))
+    unlimited = ChatQwenCodeInterpreter(model="qwen3.5-27b", api="responses", api_key="sk")
+    with pytest.raises(ValueError, match="profile"):
+        SummarizationMiddleware(unlimited, trigger=("fraction", 0.8))
