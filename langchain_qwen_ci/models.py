@@ -12,13 +12,26 @@ import warnings
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from langchain_core.language_models.model_profile import ModelProfile
 
 Api = Literal["dashscope", "responses", "chat_completions"]
 NativeEndpoint = Literal["text-generation", "multimodal-generation"]
-Thinking = Literal["required", "on", "off"]
+Thinking = Literal["required", "on", "off", "unknown"]
+Evidence = Literal["documented", "measured", "unknown", "ignored", "rejected", "fails"]
+"""What is known about the code interpreter of one model with one API.
+
+- "documented": the documentation names the model for this API, whether or not it was measured too.
+- "measured": not documented, but code was seen to run.
+- "unknown": neither documented nor measured.
+- "ignored": measured: the model answers without running code, and reports no error.
+- "rejected": measured: the request is rejected.
+- "fails": measured: the answer ends with `response.failed`.
+"""
+
+REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""The values of `reasoning_effort` with the Responses API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,87 +39,131 @@ class ModelSpec:
     """One model of the service.
 
     Attributes:
-        family: the name without the date of a snapshot.
         endpoint: the path of the native API that serves the model. The other one answers "url
-        error".
-        thinking: whether the model thinks by default; "required": it must think to run code.
-        apis: the APIs with which the model is known to run code. Empty: the model ignores the
-            interpreter flag without an error.
+            error".
+        thinking: whether the model thinks by default. "required": according to the documentation it
+            must think to run code.
+        dashscope, responses, chat_completions: what is known about the code interpreter with that
+            API.
     """
 
     name: str
-    family: str
     endpoint: NativeEndpoint
     thinking: Thinking
-    apis: tuple[Api, ...]
+    dashscope: Evidence
+    responses: Evidence
+    chat_completions: Evidence
 
     @property
-    def interpreter(self) -> bool:
-        """Whether the model can run code with any API."""
-        return bool(self.apis)
+    def family(self) -> str:
+        """The name without the date of a snapshot."""
+        return _SNAPSHOT.sub("", self.name)
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The APIs with which the model is documented or was measured to run code."""
+        return tuple(api for api in _APIS if self.evidence(api) in ("documented", "measured"))
 
     @property
     def vision(self) -> bool:
         return self.endpoint == "multimodal-generation"
 
-
-_EVERY_API: tuple[Api, ...] = ("dashscope", "responses", "chat_completions")
-
-
-def _family(
-    family: str,
-    endpoint: NativeEndpoint,
-    thinking: Thinking,
-    *snapshots: str,
-    apis: tuple[Api, ...] = _EVERY_API,
-) -> tuple[ModelSpec, ...]:
-    names = (family, *(f"{family}-{date}" for date in snapshots))
-    return tuple(ModelSpec(name, family, endpoint, thinking, apis) for name in names)
+    def evidence(self, api: Api) -> Evidence:
+        """Return what is known about the code interpreter of this model with an API."""
+        evidence: Evidence = getattr(self, api)
+        return evidence
 
 
-MODELS: dict[str, ModelSpec] = {
-    model.name: model
-    for model in (
-        # Named in the documentation of the code interpreter.
-        *_family("qwen3-max", "text-generation", "required", "2026-01-23"),
-        *_family("qwen3.6-plus", "multimodal-generation", "on", "2026-04-02"),
-        *_family("qwen3.5-plus", "multimodal-generation", "on", "2026-02-15"),
-        *_family("qwen3.5-flash", "multimodal-generation", "on", "2026-02-23"),
-        *_family("qwen3.5-397b-a17b", "multimodal-generation", "on"),
-        *_family("qwen3.5-122b-a10b", "multimodal-generation", "on"),
-        *_family("qwen3.5-27b", "multimodal-generation", "on"),
-        *_family("qwen3.5-35b-a3b", "multimodal-generation", "on"),
-        # Measured to run code with the native API.
-        *_family("qwen3.7-plus", "multimodal-generation", "on"),
-        *_family("qwen3.7-max", "text-generation", "on"),
-        *_family("qwen3.6-flash", "multimodal-generation", "on"),
-        *_family("qwen3.6-max-preview", "text-generation", "on"),
-        # Measured to run code with Responses, and to be rejected by Chat Completions.
-        *_family("qwen3.8-max", "multimodal-generation", "on", apis=("responses",)),
-        *_family("qwen3.8-flash", "multimodal-generation", "on", apis=("responses",)),
-        *_family("qwen3.8-27b", "multimodal-generation", "on", apis=("responses",)),
-        # Measured to ignore the interpreter flag without an error.
-        *_family("qwen-max", "text-generation", "off", apis=()),
-        *_family("qwen3-max-preview", "text-generation", "off", apis=()),
-        *_family("qwen3.5-omni-plus", "multimodal-generation", "off", apis=()),
-    )
-}
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The API that a call uses, and whether the host is Alibaba's.
 
-# For unknown names: the first matching pattern decides the path.
+    The table below and the rules derived from it describe Alibaba's hosts. About other servers that
+    speak the same APIs nothing is known.
+    """
+
+    api: Api
+    alibaba: bool
+
+    def find_model(self, name: str) -> ModelSpec | None:
+        """Return what is known about a model on this host; None if nothing is."""
+        return find_model(name) if self.alibaba else None
+
+
+_APIS: tuple[Api, ...] = get_args(Api)
+_SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")  # qwen3-max-2026-01-23, qwen3.8-max-0902
+_TEXT: NativeEndpoint = "text-generation"
+_VISION: NativeEndpoint = "multimodal-generation"
+
+# Columns: name, native path, thinking; then the evidence for dashscope, responses and
+# chat_completions. docs/models-and-endpoints.md has the same table; a test compares them.
+# fmt: off
+_ROWS: tuple[tuple[str, NativeEndpoint, Thinking, Evidence, Evidence, Evidence], ...] = (
+    # Named in the documentation of the code interpreter.
+    ("qwen3-max",                _TEXT,   "required", "documented", "documented", "documented"),
+    ("qwen3-max-2026-01-23",     _TEXT,   "required", "documented", "documented", "documented"),
+    ("qwen3.5-plus",             _VISION, "on",       "documented", "documented", "documented"),
+    ("qwen3.5-plus-2026-02-15",  _VISION, "on",       "documented", "documented", "documented"),
+    ("qwen3.6-plus",             _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.6-plus-2026-04-02",  _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.7-plus",             _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.7-max",              _TEXT,   "required", "measured",   "documented", "measured"),
+    ("qwen3.5-flash",            _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.5-flash-2026-02-23", _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.6-flash",            _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.7-flash",            _VISION, "on",       "unknown",    "documented", "unknown"),
+    ("qwen3.8-flash",            _VISION, "on",       "unknown",    "documented", "rejected"),
+    ("qwen3.5-397b-a17b",        _VISION, "on",       "unknown",    "documented", "measured"),
+    ("qwen3.5-122b-a10b",        _VISION, "on",       "unknown",    "documented", "unknown"),
+    ("qwen3.5-27b",              _VISION, "on",       "unknown",    "documented", "unknown"),
+    ("qwen3.5-35b-a3b",          _VISION, "on",       "unknown",    "documented", "unknown"),
+    ("qwen3.6-35b-a3b",          _VISION, "on",       "unknown",    "documented", "unknown"),
+    ("deepseek-v4-flash",        _TEXT,   "unknown",  "unknown",    "documented", "unknown"),
+    ("deepseek-v4-flash-0731",   _TEXT,   "unknown",  "unknown",    "documented", "unknown"),
+    ("deepseek-v4-pro-0813",     _TEXT,   "unknown",  "unknown",    "documented", "unknown"),
+    # Measured only.
+    ("deepseek-v4-pro",          _TEXT,   "unknown",  "unknown",    "measured",   "unknown"),
+    ("deepseek-v4.1-flash",      _TEXT,   "unknown",  "unknown",    "measured",   "unknown"),
+    ("qwen3.6-max-preview",      _TEXT,   "on",       "measured",   "unknown",    "measured"),
+    ("qwen3.8-max",              _VISION, "on",       "unknown",    "measured",   "rejected"),
+    ("qwen3.8-max-0902",         _VISION, "on",       "unknown",    "measured",   "rejected"),
+    ("qwen3.8-27b",              _VISION, "on",       "unknown",    "measured",   "rejected"),
+    ("qwen3.8-2.4t-a95b",        _TEXT,   "on",       "unknown",    "measured",   "rejected"),
+    # Not known to run code with any API.
+    ("qwen-max",                 _TEXT,   "off",      "unknown",    "unknown",    "ignored"),
+    ("qwen3-max-preview",        _TEXT,   "off",      "ignored",    "fails",      "ignored"),
+    ("qwen3.5-omni-plus",        _VISION, "off",      "unknown",    "rejected",   "ignored"),
+    ("qwen3.6-27b",              _VISION, "on",       "unknown",    "rejected",   "unknown"),
+    ("qwen-plus",                _TEXT,   "off",      "unknown",    "rejected",   "unknown"),
+    ("qwen3-vl-plus",            _VISION, "off",      "unknown",    "rejected",   "unknown"),
+)
+# fmt: on
+MODELS: dict[str, ModelSpec] = {row[0]: ModelSpec(*row) for row in _ROWS}
+
+# For names that are not in the table: the first matching pattern decides the path.
 _ENDPOINT_PATTERNS: tuple[tuple[str, NativeEndpoint], ...] = (
-    ("*-vl*", "multimodal-generation"),
-    ("*omni*", "multimodal-generation"),
-    ("qvq*", "multimodal-generation"),
-    ("qwen3.5*", "multimodal-generation"),
-    ("qwen3.6-max-preview*", "text-generation"),
-    ("qwen3.6*", "multimodal-generation"),
-    ("qwen3.7-max*", "text-generation"),
-    ("qwen3.7*", "multimodal-generation"),
-    ("qwen3.8-2.4t-a95b*", "text-generation"),
-    ("qwen3.8*", "multimodal-generation"),
+    ("*-vl*", _VISION),
+    ("*omni*", _VISION),
+    ("qvq*", _VISION),
+    ("qwen3.5*", _VISION),
+    ("qwen3.6-max-preview*", _TEXT),
+    ("qwen3.6*", _VISION),
+    ("qwen3.7-max*", _TEXT),
+    ("qwen3.7*", _VISION),
+    ("qwen3.8-2.4t-a95b*", _TEXT),
+    ("qwen3.8*", _VISION),
 )
 
-_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+# Maximum numbers of input and output tokens by family, from models.dev (provider Alibaba), 2026-11.
+# It has no figures for the other models of the table.
+_TOKEN_LIMITS: dict[str, tuple[int, int]] = {
+    "qwen3-max": (262_144, 65_536),
+    "qwen3.5-plus": (1_000_000, 65_536),
+    "qwen3.6-plus": (1_000_000, 65_536),
+    "qwen3.7-plus": (1_000_000, 65_536),
+    "qwen3.7-max": (1_000_000, 65_536),
+    "qwen3.8-max": (1_000_000, 131_072),
+}
 
 
 def find_model(name: str) -> ModelSpec | None:
@@ -114,16 +171,32 @@ def find_model(name: str) -> ModelSpec | None:
     return MODELS.get(name) or MODELS.get(_SNAPSHOT.sub("", name))
 
 
-def model_profile(name: str, *, interpreter: bool) -> ModelProfile | None:
+def native_endpoint(name: str) -> NativeEndpoint:
+    """Return the path of the native API that serves a model; for unknown models, guess it."""
+    if model := find_model(name):
+        return model.endpoint
+    return next(
+        (endpoint for pattern, endpoint in _ENDPOINT_PATTERNS if fnmatchcase(name, pattern)),
+        _TEXT,
+    )
+
+
+def takes_reasoning_effort(name: str, api: Api) -> bool:
+    """Return whether a known model takes `reasoning_effort` with an API of Alibaba's hosts."""
+    # Documented: on the native API for qwen3.8 only.
+    return api == "responses" or (api == "dashscope" and name.startswith("qwen3.8"))
+
+
+def model_profile(name: str, api: Api, *, interpreter: bool) -> ModelProfile | None:
     """Return LangChain's profile of a model; None for an unknown model.
 
-    While the interpreter is on, the profile says that the model takes no tools. It has no token
-    limits, because no reliable source for them was found.
+    While the interpreter is on, the profile says that the model takes no tools, because this
+    package rejects them then. It has token limits only where models.dev has them.
     """
     model = find_model(name)
     if model is None:
         return None
-    return ModelProfile(
+    profile = ModelProfile(
         name=model.name,
         text_inputs=True,
         text_outputs=True,
@@ -137,27 +210,35 @@ def model_profile(name: str, *, interpreter: bool) -> ModelProfile | None:
         structured_output=False,  # not while thinking, which newer models do by default
         temperature=True,
     )
+    if limits := _TOKEN_LIMITS.get(model.family):
+        profile["max_input_tokens"], profile["max_output_tokens"] = limits
+    # The key is new in langchain-core 1.8.
+    if (
+        takes_reasoning_effort(name, api)
+        and "reasoning_effort_levels" in ModelProfile.__annotations__
+    ):
+        profile["reasoning_effort_levels"] = [
+            effort
+            for effort in REASONING_EFFORTS
+            # Code needs thinking there.
+            if not (effort == "none" and interpreter and api == "responses")
+        ]
+    return profile
 
 
 @cache
-def warn_about_model(name: str, api: Api, *, interpreter: bool) -> None:
-    """Warn once if a model is unknown, or not known to run code with an API."""
-    model = find_model(name)
+def warn_about_model(name: str, target: Target, *, interpreter: bool) -> None:
+    """Warn once if a model of Alibaba's hosts is unknown, or not known to run code with an API."""
+    if not target.alibaba:
+        return
+    model = target.find_model(name)
     if model is None:
-        warnings.warn(_unknown(name, api), stacklevel=2)
-    elif interpreter and not model.interpreter:
-        warnings.warn(
-            f"{name} ignores the code interpreter: the service will not run code for it.",
-            stacklevel=2,
-        )
-    elif interpreter and api not in model.apis:
-        known = " or ".join(f"api={known!r}" for known in model.apis)
-        warnings.warn(
-            f"{name} is known to run code by {known} only, and not by api={api!r}.", stacklevel=2
-        )
+        warnings.warn(_unknown_model_warning(name, target.api), stacklevel=2)
+    elif interpreter and target.api not in model.apis:
+        warnings.warn(_interpreter_warning(name, model, target.api), stacklevel=2)
 
 
-def _unknown(name: str, api: Api) -> str:
+def _unknown_model_warning(name: str, api: Api) -> str:
     unknown = f"{name!r} is not among the models that this version knows."
     if api != "dashscope":
         return unknown
@@ -167,6 +248,18 @@ def _unknown(name: str, api: Api) -> str:
     )
 
 
+def _interpreter_warning(name: str, model: ModelSpec, api: Api) -> str:
+    elsewhere = [f"{model.evidence(known)} for api={known!r}" for known in model.apis]
+    finding = {
+        "unknown": "it is neither documented nor measured",
+        "ignored": "it was measured to be ignored: no code runs",
+        "rejected": "requests with it were measured to be rejected",
+        "fails": "answers with it were measured to fail",
+    }[model.evidence(api)]
+    known = f"{' and '.join(elsewhere)}; on" if elsewhere else "not known to run with any API; on"
+    return f"The code interpreter of {name} is {known} api={api!r} {finding}."
+
+
 @cache
 def warn_code_not_returned() -> None:
     """Warn once that Chat Completions returns neither code nor counts."""
@@ -174,14 +267,4 @@ def warn_code_not_returned() -> None:
         "Chat Completions runs code but returns neither the code nor the number of runs: "
         'api="dashscope" returns both, api="responses" also what the code printed.',
         stacklevel=2,
-    )
-
-
-def native_endpoint(name: str) -> NativeEndpoint:
-    """Return the path of the native API that serves a model; for unknown models, guess it."""
-    if model := find_model(name):
-        return model.endpoint
-    return next(
-        (endpoint for pattern, endpoint in _ENDPOINT_PATTERNS if fnmatchcase(name, pattern)),
-        "text-generation",
     )

@@ -12,6 +12,7 @@ from langchain_qwen_ci.chat_models.call import Call
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
 from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate
@@ -109,6 +110,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             enable_thinking: bool | None = None,
             preserve_thinking: bool | None = None,
             thinking_budget: int | None = None,
+            reasoning_effort: str | None = None,
             temperature: float | None = None,
             top_p: float | None = None,
             top_k: int | None = None,
@@ -151,32 +153,13 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             profile: ModelProfile | None = None,
         ) -> None: ...
 
-    @model_validator(mode="before")
-    @classmethod
-    def _remove_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # any input of the constructor
-        """Accept `streaming=True`, which other models have as a field, and drop it.
-
-        Every answer is streamed from the service, so True changes nothing. As a field, False would
-        make LangChain stop streaming everywhere.
-        """
-        if not isinstance(fields, dict) or "streaming" not in fields:
-            return fields
-        if fields["streaming"] is not True:
-            raise ValueError(
-                "streaming=False is not supported: every answer is streamed from the service, and "
-                "`invoke` returns the complete message. To make `stream` return one chunk, pass "
-                "disable_streaming=True."
-            )
-        return {name: value for name, value in fields.items() if name != "streaming"}
-
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        resolve_thinking(
-            self.model, requested=self.enable_thinking, interpreter=self.enable_code_interpreter
-        )
-        check_api_support(self, self.api)
-        self._service_address(self.api)
-        self._warn_about_model(self.model, interpreter=self.enable_code_interpreter)
+        target = self._target
+        check_api_support(self, target)
+        interpreter = self.enable_code_interpreter
+        resolve_thinking(self, target, interpreter=interpreter, effort=self.reasoning_effort)
+        self._warn_about_model(self.model, target, interpreter=interpreter)
         return self
 
     @model_validator(mode="after")
@@ -221,7 +204,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return models.model_profile(self.model, interpreter=self.enable_code_interpreter)
+        interpreter = self.enable_code_interpreter
+        return models.model_profile(self.model, self.api, interpreter=interpreter)
 
     def bind_tools(
         self,
@@ -321,8 +305,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
                     f"ChatQwenCodeInterpreter({name}=…)."
                 )
         call = CallOptions.merge(self, arguments, stop)
-        options = resolve_options(call, self.api)
-        self._warn_about_model(options.model, interpreter=options.enable_code_interpreter)
+        target = self._target
+        options = resolve_options(call, target)
+        self._warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         reject_unsupported_media(prompt, options)
         wire = _WIRES[self.api]
@@ -344,7 +329,11 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         if self.trace_code_executions and (tracer := trace_executions(run)):
             yield tracer
 
-    def _warn_about_model(self, model: str, *, interpreter: bool) -> None:
-        models.warn_about_model(model, self.api, interpreter=interpreter)
-        if interpreter and self.api == "chat_completions":
+    @property
+    def _target(self) -> models.Target:
+        return models.Target(self.api, is_alibaba_host(self._service_address(self.api).host.url))
+
+    def _warn_about_model(self, model: str, target: models.Target, *, interpreter: bool) -> None:
+        models.warn_about_model(model, target, interpreter=interpreter)
+        if interpreter and target.api == "chat_completions":
             models.warn_code_not_returned()

@@ -18,6 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
+from pydantic import model_validator
 
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
@@ -55,6 +56,24 @@ class LangChainHooks(BaseChatModel):
     not start in time. Its code may then run twice and is billed twice. A stream is never repeated.
     Callback handlers receive no tokens of such calls, because a token may belong to an interrupted
     answer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remove_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # any input of the constructor
+        """Accept `streaming=True`, which other models have as a field, and drop it.
+
+        Every answer is streamed from the service, so True changes nothing. As a field, False would
+        make LangChain stop streaming everywhere.
+        """
+        if not isinstance(fields, dict) or "streaming" not in fields:
+            return fields
+        if fields["streaming"] is not True:
+            raise ValueError(
+                "streaming=False is not supported: every answer is streamed from the service, and "
+                "`invoke` returns the complete message. To make `stream` return one chunk, pass "
+                "disable_streaming=True."
+            )
+        return {name: value for name, value in fields.items() if name != "streaming"}
 
     def _prepare_call(
         self,

@@ -88,7 +88,10 @@ class StructuredOutput:
         if method not in (None, *_METHODS):
             raise QwenInputError(f"method {method!r} is none of {', '.join(_METHODS)}.")
         interpreter = self._settings.enable_code_interpreter
-        thinking = interpreter or bool(self._settings.enable_thinking)
+        effort = self._settings.reasoning_effort
+        thinking = (
+            interpreter or bool(self._settings.enable_thinking) or effort not in (None, "none")
+        )
         effective = method or ("prompt" if thinking else "function_calling")
         if interpreter or (thinking and effective != "function_calling"):
             effective = "prompt"  # the service supports no other method then
@@ -143,7 +146,12 @@ class StructuredOutput:
             system = SystemMessage(f"{_REFORMAT_PROMPT}{self._json_schema}")
             return [system, HumanMessage(str(answer.text))]
 
-        off = {"enable_code_interpreter": False, "enable_thinking": False, "builtin_tools": []}
+        off: dict[str, Any] = {
+            "enable_code_interpreter": False,
+            "enable_thinking": False,
+            "reasoning_effort": None,
+            "builtin_tools": [],
+        }
         json_model = self._model.bind(response_format={"type": "json_object"}, **off)
         return RunnableLambda(to_messages) | json_model | self._json_parser()
 

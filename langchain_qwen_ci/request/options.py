@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Fields that are sent under their own name. A wire file renames those that its API names otherwise.
 _SENT_UNCHANGED = (
     "thinking_budget",
+    "reasoning_effort",
     "temperature",
     "top_p",
     "top_k",
@@ -77,8 +78,8 @@ class CallOptions:
         return cls(Parameters.model_validate(values), extra)
 
 
-def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
-    """Convert the options of a call to those of a request to one API.
+def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
+    """Convert the options of a call to those of a request to one API of one host.
 
     Every call passes through this function, so it is the one place where function tools are
     rejected while the interpreter is on.
@@ -88,7 +89,7 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
         ValueError: a value contradicts another one, or this API does not support it.
     """
     fields, extra = call.parameters, call.extra
-    check_api_support(fields, api)
+    check_api_support(fields, target)
     parameters = _service_parameters(fields, extra)
     legacy_functions = [
         {"type": "function", "function": dict(function)}
@@ -97,23 +98,30 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
     tools = ToolSet.from_any(
         [*fields.builtin_tools, *(extra.get("tools") or ()), *legacy_functions]
     )
-    tools.check_server_tools(api)
+    tools.check_server_tools(target.api)
     interpreter = fields.enable_code_interpreter or tools.interpreter
     if interpreter:
         tools.reject_functions()
         _reject_response_format(parameters)
     functions = [to_openai_tool(tool) for tool in tools.functions]
     parameters = _with_tool_choice(parameters, tools, functions)
-    enable_thinking = resolve_thinking(
-        fields.model, requested=fields.enable_thinking, interpreter=interpreter
-    )
-    if enable_thinking is None and isinstance(parameters.get("tool_choice"), dict):
+    effort = _reasoning_effort(fields, extra)
+    enable_thinking = resolve_thinking(fields, target, interpreter=interpreter, effort=effort)
+    if (
+        enable_thinking is None
+        and effort in (None, "none")
+        and isinstance(parameters.get("tool_choice"), dict)
+    ):
         # The service rejects a forced tool call from a model that is thinking, and newer models
         # think by default (cloudwego/eino#994, QwenLM/qwen-code#7659).
         enable_thinking = False
+    endpoint = fields.endpoint or models.native_endpoint(fields.model)
     return RequestOptions(
         model=fields.model,
-        endpoint=fields.endpoint or models.native_endpoint(fields.model),
+        endpoint=endpoint,
+        # The compatible APIs of other hosts serve models that the catalogue does not describe.
+        takes_media=endpoint == "multimodal-generation"
+        or not (target.alibaba or target.api == "dashscope"),
         enable_code_interpreter=interpreter,
         enable_thinking=enable_thinking,
         preserve_thinking=bool(fields.preserve_thinking),
@@ -124,35 +132,94 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
     )
 
 
-def check_api_support(fields: Parameters, api: models.Api) -> None:
-    """Reject parameters and tools that only the Responses API has, on the other APIs.
+def check_api_support(fields: Parameters, target: models.Target) -> None:
+    """Reject parameters and tools that the API does not have, and parameters that exclude others.
 
     Raises:
         QwenInputError: such a parameter or tool is set.
     """
-    ToolSet.from_any(fields.builtin_tools).check_server_tools(api)
-    if api == "responses":
+    if fields.thinking_budget is not None and fields.reasoning_effort is not None:
+        raise QwenInputError(
+            "Pass thinking_budget or reasoning_effort: the service takes only one."
+        )
+    ToolSet.from_any(fields.builtin_tools).check_server_tools(target.api)
+    if target.alibaba and target.api != "chat_completions":
+        _check_reasoning_effort(fields, target)
+    if target.api == "responses":
         return
     for name in _RESPONSES_ONLY:
         if getattr(fields, name) is not None:
-            raise QwenInputError(f'{name} is a parameter of api="responses" only, not of {api!r}.')
+            raise QwenInputError(
+                f'{name} is a parameter of api="responses" only, not of {target.api!r}.'
+            )
 
 
-def resolve_thinking(model: str, *, requested: bool | None, interpreter: bool) -> bool | None:
+def _check_reasoning_effort(fields: Parameters, target: models.Target) -> None:
+    effort = fields.reasoning_effort
+    if effort is None:
+        return
+    known = target.find_model(fields.model) is not None
+    if known and not models.takes_reasoning_effort(fields.model, target.api):
+        raise QwenInputError(
+            f"{fields.model} takes no reasoning_effort on the native API, only qwen3.8 models do: "
+            'pass thinking_budget, or use api="responses".'
+        )
+    if effort not in models.REASONING_EFFORTS:
+        raise QwenInputError(
+            f"reasoning_effort {effort!r} is none of {', '.join(models.REASONING_EFFORTS)}."
+        )
+
+
+def resolve_thinking(
+    fields: Parameters, target: models.Target, *, interpreter: bool, effort: object
+) -> bool | None:
     """Return the value of `enable_thinking`: on with the interpreter unless turned off.
 
+    Args:
+        fields: the fields of the model, overridden by the call's arguments.
+        target: the API and the host.
+        interpreter: whether the interpreter is on, as a field or as a tool.
+        effort: the reasoning effort, from the field or from `reasoning`. "none" turns thinking off.
+
     Raises:
-        QwenInputError: the model cannot run code without thinking.
+        QwenInputError: the service does not run code without thinking.
     """
+    requested = fields.enable_thinking
     if not interpreter:
         return requested
-    spec = models.find_model(model)
-    if requested is False and spec is not None and spec.thinking == "required":
+    # On Responses the effort takes precedence.
+    if effort is not None and (requested is None or target.api == "responses"):
+        off = effort == "none"
+    else:
+        off = requested is False
+    if off and _interpreter_requires_thinking(fields.model, target):
         raise QwenInputError(
-            f"{model} cannot run code with thinking off: drop enable_thinking=False, or pass "
+            f"{fields.model} cannot run code with thinking off on api={target.api!r}: drop "
+            'enable_thinking=False or reasoning_effort="none", or pass '
             "enable_code_interpreter=False."
         )
+    if off and requested is None:
+        return None  # the effort is sent
     return requested is not False
+
+
+def _interpreter_requires_thinking(model: str, target: models.Target) -> bool:
+    if not target.alibaba or target.api == "chat_completions":
+        # Measured on Chat Completions: code runs without thinking, even on qwen3-max, for which
+        # the documentation requires it.
+        return False
+    if target.api == "responses":
+        return True  # measured for every model: the answer is `response.failed`
+    spec = target.find_model(model)
+    return spec is not None and spec.thinking == "required"
+
+
+def _reasoning_effort(fields: Parameters, extra: Mapping[str, Any]) -> object:
+    """Return the reasoning effort, from the field or in the format of the Responses API."""
+    if fields.reasoning_effort is not None:
+        return fields.reasoning_effort
+    reasoning = extra.get("reasoning")
+    return reasoning.get("effort") if isinstance(reasoning, dict) else None
 
 
 def _service_parameters(fields: Parameters, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,10 +229,6 @@ def _service_parameters(fields: Parameters, extra: Mapping[str, Any]) -> dict[st
     if fields.stop:
         parameters["stop"] = fields.stop
     parameters |= {name: value for name, value in extra.items() if name not in _NOT_SENT}
-    if "thinking_budget" in parameters and "reasoning_effort" in parameters:
-        raise QwenInputError(
-            "Pass thinking_budget or reasoning_effort: the service takes only one."
-        )
     if parameters.get("n", 1) != 1:
         raise QwenInputError("A message holds one answer: for more of them, use batch, not n.")
     return parameters

@@ -19,7 +19,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model: str = Field(default="qwen3-max", min_length=1)
-    """Name of the model. `models.MODELS` lists the models that are known to run code."""
+    """Name of the model. `models.MODELS` lists known models and the APIs that run code for them."""
 
     endpoint: NativeEndpoint | None = None
     """Path of the native API, for a model for which `models.MODELS` has the wrong one."""
@@ -41,6 +41,11 @@ class Parameters(BaseModel):
     thinking_budget: Annotated[int, Field(ge=0)] | None = None
     """Maximum length of the reasoning in tokens. Not for `api="responses"`: use
     `reasoning_effort` there."""
+
+    reasoning_effort: str | None = None
+    """How much the model thinks. On `api="responses"`: "none", "minimal", "low", "medium", "high",
+    "xhigh" or "max"; on `api="dashscope"` the same for qwen3.8 models only, and not together with
+    `thinking_budget`; on `api="chat_completions"` it is sent unchanged."""
 
     temperature: Annotated[float, Field(ge=0, lt=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -86,6 +86,7 @@ class RequestOptions:
 
     Attributes:
         endpoint: the path of the native API that serves the model (see `models`).
+        takes_media: whether the model may accept images, video and audio.
         enable_thinking: None uses the model's default.
         preserve_thinking: whether the reasoning of earlier answers is sent.
         functions: function tools in OpenAI's format; empty while the interpreter is on.
@@ -97,6 +98,7 @@ class RequestOptions:
 
     model: str
     endpoint: str
+    takes_media: bool
     enable_code_interpreter: bool
     enable_thinking: bool | None
     preserve_thinking: bool = False
@@ -105,8 +107,3 @@ class RequestOptions:
     session_cache: bool = False
     parse_think_tags: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def takes_media(self) -> bool:
-        """Whether the model accepts images, video and audio: such models have a separate path."""
-        return self.endpoint == "multimodal-generation"

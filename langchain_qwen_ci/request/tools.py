@@ -1,7 +1,9 @@
 """Sorts the tools of a request: the code interpreter, other tools of the service, functions.
 
-The service accepts the interpreter or function tools, but not both. `ToolSet.reject_functions`
-raises for both.
+This package sends the interpreter or function tools, but not both; `ToolSet.reject_functions`
+raises for both. The service rejects both on Chat Completions (measured) and on the native API
+(documented). On Responses they were seen to run together; its documentation allows it on one page
+and excludes it on others.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class ToolSet:
             return
         names = ", ".join(map(_name, self.functions))
         raise ToolsNotAllowedError(
-            "The code interpreter is on, and the service does not take function tools with it "
+            "The code interpreter is on, and this package sends no function tools with it "
             f"(given: {names}). Either pass enable_code_interpreter=False to use the tools, or "
             "leave the tools out; for both in one program, use two models, one for each."
         )

@@ -73,7 +73,7 @@ class MockService:
         return ChatQwenCodeInterpreter(
             **{
                 "api_key": "sk-test",
-                "base_url": "http://127.0.0.1:9",
+                "base_url": "https://dashscope.aliyuncs.com",
                 "http_client": httpx.Client(transport=httpx.MockTransport(self)),
                 "http_async_client": httpx.AsyncClient(
                     transport=httpx.MockTransport(self.handle_async)

@@ -186,7 +186,6 @@ _ANY_API = {
 _DASHSCOPE_AND_CHAT_COMPLETIONS = {
     "interpreter-excludes-functions": (accept_request, "the request was accepted"),
     "interpreter-requires-streaming": (accept_request, "the request was accepted"),
-    "interpreter-requires-thinking": (accept_request, "the request was accepted"),
     "max-tokens-ends-answer": (replace_text('"length"', '"stop"'), 'is "stop" and not "length"'),
     "stop-sequence-ends-text": (replace_text(r'"content":"', '"content":"e'), "e is in"),
     "unknown-model-is-rejected": (set_status(400), "HTTP 400"),
@@ -198,6 +197,7 @@ _DASHSCOPE_AND_RESPONSES = {
 }
 VIOLATIONS: dict[str, dict[str, tuple[Change, str]]] = {
     "dashscope": {
+        "interpreter-requires-thinking": (accept_request, "the request was accepted"),
         **_ANY_API,
         **_DASHSCOPE_AND_CHAT_COMPLETIONS,
         **_DASHSCOPE_AND_RESPONSES,

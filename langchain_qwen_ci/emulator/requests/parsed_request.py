@@ -34,6 +34,7 @@ class ParsedRequest:
     """A request with the same names for all APIs. Its values have not been checked.
 
     Attributes:
+        api: the API of the request.
         model, messages, tools, tool_choice, response_format: as received, in the format of Chat
             Completions.
         streams: whether the answer should be streamed.
@@ -43,6 +44,7 @@ class ParsedRequest:
         server_tools: the other tools of the service that the request allows.
     """
 
+    api: models.Api
     model: Any
     messages: Any
     streams: bool
@@ -56,17 +58,25 @@ class ParsedRequest:
 
     @classmethod
     def from_flags(
-        cls, flags: Mapping[str, Any], *, model: object, messages: object, streams: bool
+        cls,
+        api: models.Api,
+        flags: Mapping[str, Any],
+        *,
+        model: object,
+        messages: object,
+        streams: bool,
     ) -> Self:
         """Return a request of the native API or of Chat Completions.
 
         Args:
+            api: one of these two.
             flags: the object that has the options; the names are the same on both APIs.
             model: the value of "model".
             messages: the value of "messages".
             streams: whether the answer should be streamed.
         """
         return cls(
+            api=api,
             model=model,
             messages=messages or [],
             streams=streams,
@@ -86,15 +96,16 @@ class ParsedRequest:
 
     @property
     def interpreter(self) -> bool:
-        """Whether code can run. Some models ignore the interpreter flag."""
-        return self.interpreter_requested and (self.spec is None or self.spec.interpreter)
+        """Whether code can run. Some models ignore the interpreter flag on some APIs."""
+        ignored = self.spec is not None and self.spec.evidence(self.api) == "ignored"
+        return self.interpreter_requested and not ignored
 
     @property
     def thinking_enabled(self) -> bool:
         """Whether the model thinks: the request's flag, otherwise the default of the model."""
         if self.thinking is not None:
             return bool(self.thinking)
-        if self.spec is not None:
+        if self.spec is not None and self.spec.thinking in ("on", "off"):
             return self.spec.thinking == "on"
         return bool(_THINKS_BY_DEFAULT.match(str(self.model)))
 

@@ -147,7 +147,10 @@ def check_interpreter_without_functions(parsed: ParsedRequest) -> ServiceError |
 
 
 def check_interpreter_thinks(parsed: ParsedRequest) -> ServiceError | None:
-    required = parsed.spec is not None and parsed.spec.thinking == "required"
+    # Measured: on Responses every model requires it. Chat Completions has no such rule.
+    required = parsed.api == "responses" or (
+        parsed.spec is not None and parsed.spec.thinking == "required"
+    )
     if parsed.interpreter and required and not parsed.thinking_enabled:
         return invalid(
             "Normal mode does not support Code interpreter. Please set enable_thinking to true."

@@ -85,6 +85,7 @@ class ChatRequest:
         # OpenAI's newer name of this parameter takes precedence over the older one.
         max_tokens = body.get("max_completion_tokens", body.get("max_tokens"))
         self.parsed = ParsedRequest.from_flags(
+            "chat_completions",
             {**body, "max_tokens": max_tokens},
             model=body.get("model"),
             messages=body.get("messages"),
@@ -97,7 +98,6 @@ class ChatRequest:
             (
                 *request_rules.RULES_OF_ALL_APIS,
                 request_rules.check_interpreter_streams,
-                request_rules.check_interpreter_thinks,
                 _check_model_runs_code,
                 _check_json_is_mentioned,
             ),

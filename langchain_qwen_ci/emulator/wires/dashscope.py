@@ -67,6 +67,7 @@ class DashScopeRequest:
         self._body = body
         self._parameters = as_object(body.get("parameters"))
         self.parsed = ParsedRequest.from_flags(
+            "dashscope",
             self._parameters,
             model=body.get("model"),
             messages=as_object(body.get("input")).get("messages"),

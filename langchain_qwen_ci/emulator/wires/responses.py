@@ -76,6 +76,7 @@ class ResponsesRequest:
         # It takes precedence over `enable_thinking`.
         effort = as_object(body.get("reasoning")).get("effort")
         self.parsed = ParsedRequest(
+            api="responses",
             model=body.get("model"),
             messages=[*instructions, *self._conversation],
             streams=bool(body.get("stream")),
@@ -108,6 +109,10 @@ class ResponsesRequest:
         if rejection := request_rules.check_interpreter_thinks(self.parsed):
             text = f"<400> InternalError.Algo.InvalidParameter: {rejection.message}"
             return ServiceError(400, "InternalError.Algo.InvalidParameter", text)
+        spec = self.parsed.spec
+        if self.parsed.interpreter and spec is not None and spec.responses == "fails":
+            text = f"{self.parsed.model} does not support the code_interpreter tool"
+            return ServiceError(400, "InvalidParameter", text)
         if self.parsed.server_tools & {"web_extractor", "web_search"} == {"web_extractor"}:
             text = "The web_extractor tool must be executed with web_search tool."
             return ServiceError(400, "InvalidParameter", text)
@@ -164,8 +169,12 @@ class ResponsesRequest:
 
 
 def _check_model_is_served(parsed: ParsedRequest) -> ServiceError | None:
-    # Responses does not serve the older models with vision. The text is the service's.
-    if "-vl" in parsed.model or parsed.model.startswith("qvq"):
+    # Responses does not serve the older models with vision, and runs no code for some others. The
+    # text is the service's.
+    is_rejected = (
+        parsed.interpreter and parsed.spec is not None and parsed.spec.responses == "rejected"
+    )
+    if is_rejected or "-vl" in parsed.model or parsed.model.startswith("qvq"):
         return invalid(f"Unsupported model: '{parsed.model}'")
     return None
 

@@ -167,7 +167,9 @@ def test_redirects_are_not_followed(mock_service, status, location, text):
     backend = mock_service(lambda: httpx.Response(status, headers=headers, content=b"moved"))
     client = httpx.Client(transport=httpx.MockTransport(backend), follow_redirects=True)
     with pytest.raises(QwenAPIError, match=text) as caught:
-        backend.model(http_client=client, api_key=SECRET).invoke("Hi")
+        backend.model(base_url="http://127.0.0.1:9", http_client=client, api_key=SECRET).invoke(
+            "Hi"
+        )
     assert [request.url.host for request in backend.requests] == ["127.0.0.1"]
     assert caught.value.status_code == status
     assert not caught.value.is_retryable

@@ -93,6 +93,7 @@ def test_configurable_fields(mock_service):
     assert (second["model"], second.get("temperature")) == ("qwen3-max", None)
 
 
+@pytest.mark.filterwarnings("ignore:The code interpreter of qwen3.5-flash")
 def test_configurable_alternatives(mock_service):
     backend = mock_service(ANSWERS["dashscope"])
     model = backend.model().configurable_alternatives(

@@ -287,3 +287,30 @@ def test_system_message_with_blocks_is_kept(mock_service):
     blocks = SystemMessage([{"type": "text", "text": "Be brief."}])
     backend.model().with_structured_output(Result).invoke([blocks, HumanMessage("?")])
     assert system_prompt(backend.bodies[0]).startswith("Be brief.\n\n")
+
+
+@pytest.mark.parametrize(("effort", "method"), [("low", "prompt"), ("none", "function_calling")])
+def test_effort_turns_thinking_on_or_off(mock_service, effort: str, method: str):
+    answers = {
+        "prompt": text_answer('{"value": 42}', api="responses"),
+        "function_calling": function_call_answer("Result", '{"value": 42}', "responses"),
+    }
+    backend = mock_service(answers[method])
+    fields = {"api": "responses", "enable_code_interpreter": False, "reasoning_effort": effort}
+    assert backend.model(**fields).with_structured_output(Result).invoke("?") == Result(value=42)
+    body = backend.bodies[0]
+    assert ("tools" in body) is (method == "function_calling")
+    assert body["reasoning"] == {"effort": effort}
+
+
+def test_reformat_request_has_no_effort(mock_service):
+    backend = mock_service(
+        text_answer("It is 42.", api="responses"), text_answer('{"value": 42}', api="responses")
+    )
+    model = backend.model(api="responses", reasoning_effort="high")
+    chain = model.with_structured_output(Result, reformat=True)
+    assert chain.invoke("?") == Result(value=42)
+    first, second = backend.bodies
+    assert first["reasoning"] == {"effort": "high"}
+    assert "reasoning" not in second
+    assert second["enable_thinking"] is False

@@ -39,6 +39,7 @@ ENDPOINTS = {
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS.items())
+@pytest.mark.filterwarnings("ignore:The code interpreter of")  # unit_tests/test_models.py checks it
 def test_path_and_body_of_each_model(mock_service, name: str, endpoint: str):
     backend = mock_service(ANSWER)
     model = backend.model(model=name)
@@ -87,8 +88,8 @@ def test_unknown_snapshot_uses_the_path_of_its_model(mock_service):
 
 
 def test_model_that_ignores_the_interpreter_warns(mock_service):
-    with pytest.warns(UserWarning, match="ignores the code interpreter"):
-        mock_service(ANSWER).model(model="qwen-max")
+    with pytest.warns(UserWarning, match="ignored: no code runs"):
+        mock_service(ANSWER).model(model="qwen3-max-preview")
 
 
 def test_endpoint_overrides_the_path(mock_service):

@@ -217,7 +217,7 @@ def test_every_region_has_a_workspace_host(mock_service):
 
 def test_copies_and_changed_fields_use_their_own_host(mock_service):
     backend = mock_service(ANSWER)
-    model = backend.model()
+    model = backend.model(base_url="http://127.0.0.1:9")
     model.invoke("Hi")
     elsewhere = model.model_copy(update={"base_url": "https://gate.example"})
     elsewhere.invoke("Hi")

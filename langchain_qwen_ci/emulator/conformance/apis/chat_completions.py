@@ -13,7 +13,6 @@ from langchain_qwen_ci.emulator.conformance.assertions import (
     must_be_increments,
     must_have_request_id,
     must_report_reasoning,
-    skip_unless_thinking_is_required,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
@@ -292,14 +291,6 @@ async def rejections_have_service_texts(endpoint: Endpoint) -> None:
         error = await _chat_error(endpoint, request(endpoint))
         if text not in error.message:
             raise ViolationError(f"the message is {as_json(error.message)}")
-
-
-@CHECKS.must(
-    "documented", "If the model requires thinking, the interpreter without thinking is an error."
-)
-async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
-    skip_unless_thinking_is_required(endpoint)
-    await _chat_error(endpoint, _code_request(endpoint, enable_thinking=False))
 
 
 @CHECKS.should(

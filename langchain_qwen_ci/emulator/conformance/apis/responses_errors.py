@@ -18,7 +18,6 @@ from langchain_qwen_ci.emulator.conformance.assertions import (
     must_be,
     must_be_error,
     native_error,
-    skip_unless_thinking_is_required,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Checks
 from langchain_qwen_ci.emulator.conformance.endpoint import Reply, Request
@@ -49,11 +48,9 @@ async def max_tokens_below_16_is_rejected(endpoint: Endpoint) -> None:
 
 @CHECKS.should(
     "reported",
-    "If the model requires thinking, the interpreter without thinking ends with response.failed "
-    "(HTTP 200).",
+    "The interpreter without thinking ends with response.failed (HTTP 200).",
 )
 async def interpreter_requires_thinking(endpoint: Endpoint) -> None:
-    skip_unless_thinking_is_required(endpoint)
     request = build_request(endpoint, prompts.CODE_PROMPT, enable_thinking=False)
     _must_end_with_failure(await endpoint.reply(request), "enable_thinking")
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from emulator_requests import CHAT, chat_body, payloads, post
+from emulator_requests import CHAT, chat_body, payloads, post, text_of
 
 from langchain_qwen_ci.emulator import Call, EmulatorServer, Run, Say, Script, Search, Think
 
@@ -138,7 +138,6 @@ REJECTIONS = {
         chat_body(tools=[{"type": "code_interpreter"}]),
         "'function' is a required property",
     ),
-    "thinking off": (chat_body(enable_thinking=False), "Please set enable_thinking to true"),
     "no model": (chat_body(model=None), "model"),
     "no messages": (chat_body(messages=[]), "messages"),
     "messages are not a list": (chat_body(messages=5), "messages"),
@@ -218,6 +217,14 @@ def test_unknown_keys_and_models():
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (401, "invalid_api_key")
     assert wrong.json()["error"]["message"].startswith("Incorrect API key provided.")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("model", ["qwen3-max", "qwen3.7-max"])
+def test_code_runs_without_thinking(model):
+    with EmulatorServer(responder=Script([Run("6 * 7"), Say("It is 42.")])) as server:
+        response = post(server, CHAT, chat_body(model=model, enable_thinking=False))
+    assert response.status_code == 200
+    assert text_of("chat_completions", response) == "It is 42."
 
 
 @pytest.mark.parametrize("model", ["qwen-max", "qwen3-max-preview", "qwen3.5-omni-plus"])

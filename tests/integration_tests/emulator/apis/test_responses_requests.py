@@ -45,6 +45,10 @@ REJECTIONS = {
     "token limit is not a number": (responses_body(max_output_tokens="x"), "max_tokens"),
     "temperature too high": (responses_body(temperature=2), "temperature"),
     "unknown previous response": (responses_body(previous_response_id="x"), "'x' not found"),
+    "unsupported model": (
+        responses_body(model="qwen3.6-27b"),
+        "Unsupported model: 'qwen3.6-27b'",
+    ),
     "unsupported vision model": (
         responses_body(model="qwen3-vl-plus"),
         "Unsupported model: 'qwen3-vl-plus'",
@@ -89,6 +93,14 @@ FAILURES = {
     "reasoning effort none": (
         {"reasoning": {"effort": "none"}},
         THINKING_NEEDED,
+    ),
+    "thinking off for a model that thinks by default": (
+        {"model": "qwen3.5-plus", "enable_thinking": False},
+        THINKING_NEEDED,
+    ),
+    "model without the interpreter": (
+        {"model": "qwen3-max-preview"},
+        "qwen3-max-preview does not support the code_interpreter tool",
     ),
     "web_extractor without web_search": (
         {"tools": [{"type": "web_extractor"}]},
