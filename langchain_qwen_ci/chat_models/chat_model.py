@@ -125,6 +125,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             previous_response_id: str | None = None,
             store: bool | None = None,
             session_cache: bool | None = None,
+            parse_think_tags: bool | None = None,
             endpoint: models.NativeEndpoint | None = None,
             model_kwargs: dict[str, Any] = ...,
             connect_timeout: float | None = 10.0,

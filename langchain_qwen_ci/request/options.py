@@ -128,6 +128,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         functions=functions,
         server_tools=tuple(map(reveal_secrets, tools.server_tools)),
         session_cache=bool(fields.session_cache),
+        parse_think_tags=_parse_think_tags(fields, target),
         parameters=parameters,
     )
 
@@ -145,6 +146,11 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
     ToolSet.from_any(fields.builtin_tools).check_server_tools(target.api)
     if target.alibaba and target.api != "chat_completions":
         _check_reasoning_effort(fields, target)
+    if fields.parse_think_tags and target.api != "chat_completions":
+        raise QwenInputError(
+            'parse_think_tags is for api="chat_completions": the other APIs send reasoning '
+            "separately."
+        )
     if target.api == "responses":
         return
     for name in _RESPONSES_ONLY:
@@ -152,6 +158,12 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
             raise QwenInputError(
                 f'{name} is a parameter of api="responses" only, not of {target.api!r}.'
             )
+
+
+def _parse_think_tags(fields: Parameters, target: models.Target) -> bool:
+    if fields.parse_think_tags is not None:
+        return fields.parse_think_tags
+    return target.api == "chat_completions" and not target.alibaba
 
 
 def _check_reasoning_effort(fields: Parameters, target: models.Target) -> None:

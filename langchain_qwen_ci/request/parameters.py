@@ -82,6 +82,11 @@ class Parameters(BaseModel):
     session_cache: bool | None = None
     """Whether the service may cache the conversation; `api="responses"` only."""
 
+    parse_think_tags: bool | None = None
+    """Whether reasoning that the server sends in `<think>` tags at the beginning of the text is
+    separated from the text; `api="chat_completions"` only. None: on hosts that are not Alibaba's,
+    because servers without a reasoning parser send it there."""
+
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Other parameters of the service, with the service's names. They are merged into the arguments
     of every call."""

@@ -342,6 +342,31 @@ def test_frames_without_blank_lines_between_them(api):
     assert parse(api, body.replace(b"\n\n", b"\n")).content == "42"
 
 
+VLLM = "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+@pytest.mark.parametrize(
+    ("fields", "is_split"),
+    [
+        ({"base_url": VLLM}, True),
+        ({"base_url": VLLM, "parse_think_tags": False}, False),
+        ({}, False),
+        ({"parse_think_tags": True}, True),
+    ],
+)
+def test_think_tags_are_parsed_on_hosts_that_are_not_alibabas(mock_service, fields, is_split):
+    body = chat_stream(text_chunk("<think>I add.</think>4"), chunk("stop"))
+    answer = mock_service(body).model(api="chat_completions", **fields).invoke("?")
+    assert answer.content == ("4" if is_split else "<think>I add.</think>4")
+    assert answer.additional_kwargs == ({"reasoning_content": "I add."} if is_split else {})
+
+
+def test_think_tags_of_another_api_are_an_error(mock_service):
+    with pytest.raises(ValueError, match="chat_completions"):
+        mock_service(b"").model(api="responses", parse_think_tags=True)
+
+
 def think_tags_message(*pieces: str) -> Any:
     request = WireRequest(model="m", path="/", body=b"", parse_think_tags=True)
     decoder = WIRES["chat_completions"].decoder(request)
