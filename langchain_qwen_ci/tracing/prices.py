@@ -14,6 +14,7 @@ from typing import Any
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 
 _TOKENS_PER_PRICE = 1_000_000
+_CACHE_CREATION_RATE = 1.25  # of the price of input tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,16 @@ class Price:
         input: price of input tokens.
         output: price of output tokens, including reasoning.
         cached_input: price of input tokens read from the service's cache; None: same as `input`.
+            The service charges 10 % of `input` with the explicit context cache, 20 % with the
+            implicit one.
+        cache_creation: price of input tokens written to the explicit context cache; None: 125 % of
+            `input`, which is what the service charges.
     """
 
     input: float
     output: float
     cached_input: float | None = None
+    cache_creation: float | None = None
 
 
 Prices = Mapping[str, Price] | Callable[[str, Mapping[str, Any]], Price | None]
@@ -66,9 +72,18 @@ def with_costs(prices: Prices) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _costs(usage: Mapping[str, Any], price: Price) -> dict[str, float]:
-    cached = (usage.get("input_token_details") or {}).get("cache_read", 0)
-    cached_price = price.input if price.cached_input is None else price.cached_input
-    input_cost = (usage["input_tokens"] - cached) * price.input + cached * cached_price
+    details = usage.get("input_token_details") or {}
+    # Both are part of the input tokens.
+    read, written = details.get("cache_read", 0), details.get("cache_creation", 0)
+    read_price = price.input if price.cached_input is None else price.cached_input
+    write_price = (
+        _CACHE_CREATION_RATE * price.input if price.cache_creation is None else price.cache_creation
+    )
+    input_cost = (
+        (usage["input_tokens"] - read - written) * price.input
+        + read * read_price
+        + written * write_price
+    )
     output_cost = usage["output_tokens"] * price.output
     return {
         "input_cost": input_cost / _TOKENS_PER_PRICE,

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire.events import Event
 
 
+# LangChain's names of details; other details lose the suffix "_tokens".
+_DETAIL_NAMES = {"cached_tokens": "cache_read", "cache_creation_input_tokens": "cache_creation"}
+
+
 def usage_events(usage: dict[str, Any]) -> list[Event]:
     """Return the event for a `usage` object; an empty list for an empty object."""
     return [to_tokens_used(usage)] if usage else []
@@ -29,7 +33,11 @@ def to_tokens_used(usage: dict[str, Any]) -> TokensUsed:
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=_count(usage.get("total_tokens")) or input_tokens + output_tokens,
-        input_details=_details(usage.get("input_tokens_details"))
+        # Tokens written to the cache may also be counted outside of the details.
+        input_details=_details(
+            {"cache_creation_input_tokens": usage.get("cache_creation_input_tokens")}
+        )
+        | _details(usage.get("input_tokens_details"))
         | _details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("output_tokens_details"))
         | _details(usage.get("completion_tokens_details")),
@@ -60,7 +68,7 @@ def _details(details: object) -> dict[str, int]:
     if not isinstance(details, dict):
         return {}
     return {
-        "cache_read" if name == "cached_tokens" else name.removesuffix("_tokens"): count
+        _DETAIL_NAMES.get(name) or name.removesuffix("_tokens"): count
         for name, count in details.items()
         if is_count(count)
     }

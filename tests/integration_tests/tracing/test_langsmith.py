@@ -416,3 +416,26 @@ def test_cached_tokens_have_their_own_price(server_with_prices: LangSmithServer,
     assert posted["input_token_details"] == {"cache_read": 400}
     assert posted["input_cost"] == pytest.approx((600 * 1.0 + 400 * 0.25) / 1e6)
     assert posted["output_cost"] == pytest.approx(100 * 10.0 / 1e6)
+
+
+@pytest.mark.parametrize(("price", "rate"), [(None, 1.25), (2.0, 2.0)])
+def test_tokens_written_to_the_cache_have_their_own_price(
+    langsmith_server: LangSmithServer, service, price: float | None, rate: float
+):
+    details = {"cached_tokens": 300, "cache_creation_input_tokens": 500}
+    _configure_prices({"qwen3-max": Price(1.0, 10.0, cached_input=0.1, cache_creation=price)})
+    try:
+        body = stream(
+            frame(
+                content="Hi",
+                finish_reason="stop",
+                usage=usage(1000, 100, prompt_tokens_details=details),
+            )
+        )
+        service(body).model().invoke("?")
+        posted = langsmith_server.root().usage
+    finally:
+        langsmith.configure(client=None)
+    assert posted["input_token_details"] == {"cache_read": 300, "cache_creation": 500}
+    assert posted["input_cost"] == pytest.approx((200 * 1.0 + 300 * 0.1 + 500 * rate) / 1e6)
+    assert posted["total_cost"] == pytest.approx(posted["input_cost"] + 100 * 10.0 / 1e6)

@@ -62,6 +62,28 @@ def test_usage_is_read_under_the_names_of_each_api(api):
     assert expected in decode(bodies[api], api=api)
 
 
+@pytest.mark.parametrize("in_details", [True, False], ids=["in the details", "in the usage"])
+@pytest.mark.parametrize("api", USAGE_NAMES)
+def test_tokens_written_to_the_cache_have_langchains_name(api, in_details):
+    inputs, outputs, _ = USAGE_NAMES[api]
+    written = {"cache_creation_input_tokens": 1100}
+    usage = {
+        f"{inputs}_tokens": 1500,
+        f"{outputs}_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 300, **(written if in_details else {})},
+        **({} if in_details else written),
+    }
+    bodies = {
+        "dashscope": native_stream(frame(finish_reason="stop", usage=usage)),
+        "responses": complete_stream(usage=usage),
+        "chat_completions": chat_stream(chunk("stop"), usage_chunk(0, 0, **usage)),
+    }
+    events = decode(bodies[api], api=api)
+    tokens_used = next(event for event in events if isinstance(event, TokensUsed))
+    assert tokens_used.input_details == {"cache_read": 300, "cache_creation": 1100}
+    assert tokens_used.input_tokens == 1500
+
+
 def test_missing_and_malformed_counts_are_zero():
     def tokens_used(**usage: Any) -> TokensUsed:
         events = decode(native_stream(frame(finish_reason="stop", usage=usage)))
