@@ -63,6 +63,12 @@ PRINTED = {
         "ran: 7**5 → 16807",
         "structured output: Result(value=16807)",
     ],
+    "self_hosted.py": [
+        "responses: 7**5 = 16807.",
+        "ran: 7**5 → 16807",
+        "chat_completions: 7**5 = 16807.",
+        "plugin counts: (not returned)",
+    ],
 }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.wires.interface import Payload
 
 _PATH = "/compatible-mode/v1/chat/completions"
+_OPENAI_PATH = "/v1/chat/completions"  # as on other OpenAI-compatible servers
 # The codes of this API for native codes. Other codes are sent unchanged.
 _CODES = {
     "InvalidParameter": "invalid_parameter_error",
@@ -55,7 +56,7 @@ _WRONG_KEY = f"Incorrect API key provided. {request_rules.DETAILS}#apikey-error"
 class ChatCompletions:
     """The Chat Completions API of the emulator; implements `Wire`."""
 
-    paths = (_PATH,)
+    paths = (_PATH, _OPENAI_PATH)
 
     def request(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]

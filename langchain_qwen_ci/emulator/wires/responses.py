@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
 
 _PATH = "/compatible-mode/v1/responses"
+_OPENAI_PATH = "/v1/responses"  # as on other OpenAI-compatible servers
 _OLDER_PATH = f"/api/v2/apps/protocols{_PATH}"
 _SERVER_TOOLS = frozenset(
     ("web_search", "web_extractor", "web_search_image", "image_search", "file_search", "mcp")
@@ -28,7 +29,7 @@ _MIN_TOKENS = 16
 class Responses:
     """The Responses API of the emulator; implements `Wire`."""
 
-    paths = (_PATH, _OLDER_PATH)
+    paths = (_PATH, _OLDER_PATH, _OPENAI_PATH)
 
     def __init__(self, reasoning_events: ReasoningEvents) -> None:
         self._reasoning_events = reasoning_events
