@@ -119,11 +119,10 @@ def late_partial(api: Api, number: int) -> AnswerParts:
     ran = programs(number)
     complete = complete_answer(api, number)
     started = "".join(pieces(complete.text)[:_LATE_PIECES])
-    counts, usage = {}, None
+    usage = None
     if api == "dashscope":
-        counts = complete.plugins
         usage = _usage(_tokens(number, ran, text_pieces=_LATE_PIECES))
-    return AnswerParts(complete.reasoning, complete.programs, started, usage, counts)
+    return AnswerParts(complete.reasoning, complete.programs, started, usage, complete.plugins)
 
 
 def no_partial(api: Api, number: int) -> None:

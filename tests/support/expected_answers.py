@@ -153,11 +153,12 @@ def _responses() -> tuple[Frame, ...]:
         [
             *nothing * 2,
             *(None, {"reasoning": _REASONING}, None, None),
-            *({"code": _CODE, "status": "in_progress"}, None, None, None),
+            # The service counts calls at the end; until then the executions are counted.
+            *({"code": _CODE, "status": "in_progress", "counted": 1}, None, None, None),
             {"status": "completed", "output": _OUTPUT},
             *(None, {"reasoning": _MORE_REASONING}, None, None),
             *(None, None, {"text": _TEXTS[0]}, {"text": _TEXTS[1]}, None, None, None),
-            {"usage": (1160, 195, 1355), "counted": 1, "finish_reason": "stop"},
+            {"usage": (1160, 195, 1355), "finish_reason": "stop"},
         ],
     )
 

@@ -91,7 +91,7 @@ def main(url: str) -> None:
     tell("stream: " + "".join(str(chunk.content) for chunk in stream))
     ended(child)
 
-    held = model._transport()._client._lock
+    held = model._transport(model.api)._client._lock
     with held:  # as another thread may, in the moment of the fork
         child = forked(lambda: ask("child of a lock"))
     ended(child)

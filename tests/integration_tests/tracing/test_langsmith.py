@@ -420,7 +420,7 @@ def test_cached_tokens_have_their_own_price(server_with_prices: LangSmithServer,
 
 @pytest.mark.parametrize(("price", "rate"), [(None, 1.25), (2.0, 2.0)])
 def test_tokens_written_to_the_cache_have_their_own_price(
-    langsmith_server: LangSmithServer, service, price: float | None, rate: float
+    langsmith_server: LangSmithServer, mock_service, price: float | None, rate: float
 ):
     details = {"cached_tokens": 300, "cache_creation_input_tokens": 500}
     _configure_prices({"qwen3-max": Price(1.0, 10.0, cached_input=0.1, cache_creation=price)})
@@ -432,7 +432,7 @@ def test_tokens_written_to_the_cache_have_their_own_price(
                 usage=usage(1000, 100, prompt_tokens_details=details),
             )
         )
-        service(body).model().invoke("?")
+        mock_service(body).model().invoke("?")
         posted = langsmith_server.root().usage
     finally:
         langsmith.configure(client=None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 from expected_answers import SAMPLE_ANSWERS
 from fault_server import Silence
 
 from fault_cases.definitions import Case, fault
-from fault_cases.outcomes import interrupted
+from fault_cases.outcomes import answer, interrupted
 from fault_cases.responses import complete_response, document, open_chunks
 
 SECTION = "Malformed answers"
@@ -65,7 +66,7 @@ _WRONG_TYPES = {
     ),
     "responses": (
         {"type": "response.output_text.delta", "delta": 7},
-        {"type": "response.output_item.added", "item": {"type": "message"}},
+        {"type": "response.output_item.added", "item": {"type": 7}},
         {"type": "response.completed", "response": [1]},
         {"type": 7},
     ),
@@ -90,9 +91,25 @@ def _(wire: str) -> Iterable[Case]:
     yield _in_middle_of_answer(wire, b"data:" + b'{"a":' * 50_000 + b"\n\n")
 
 
+_TEXT_FRAME = {
+    "dashscope": b'{"output":{"choices":[{"message":{"content":"%s"},"finish_reason":"null"}]}}',
+    "responses": b'{"type":"response.output_text.delta","delta":"%s"}',
+    "chat_completions": b'{"choices":[{"delta":{"content":"%s"}}]}',
+}
+
+
 @fault("a lone surrogate, escaped", SECTION)
 def _(wire: str) -> Iterable[Case]:
-    yield _in_middle_of_answer(wire, b'data:{"output":"\\ud83e"}\n\n')
+    sample = SAMPLE_ANSWERS[wire]
+    text = b"data:" + _TEXT_FRAME[wire].replace(b"%s", b"\\ud83e") + b"\n\n"
+    # Before the first text; it becomes a replacement character. On Responses the complete text of
+    # the item is then shorter than its deltas.
+    body = sample.until(sample.text - 1) + text + sample.body[len(sample.until(sample.text - 1)) :]
+    result = sample.result.plus()
+    yield Case(
+        (complete_response(body),),
+        answer(wire, result=replace(result, text="\ufffd" + result.text)),
+    )
 
 
 @fault("UTF-16", SECTION)
