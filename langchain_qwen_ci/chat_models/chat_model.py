@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models.call import Call
+from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
 from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
-from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate
+from langchain_qwen_ci.request.accepted_names import reject_fields, to_list, trace_arguments
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
     CallOptions,
@@ -93,7 +94,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     if TYPE_CHECKING:
         # Type checkers derive the arguments from the fields, and would reject a string as api_key,
         # which pydantic converts to a SecretStr. A test in tests/typing compares this with the
-        # fields.
+        # fields. The names of other models, such as model_name, are not declared.
         def __init__(  # noqa: PLR0913  # one for each field
             self,
             *,
@@ -115,6 +116,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             presence_penalty: float | None = None,
             repetition_penalty: float | None = None,
             max_tokens: int | None = None,
+            max_completion_tokens: int | None = None,
             max_request_tokens: int | None = None,
             max_code_executions: int | None = None,
             seed: int | None = None,
@@ -151,23 +153,16 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             profile: ModelProfile | None = None,
         ) -> None: ...
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _remove_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # any input of the constructor
-        """Accept `streaming=True`, which other models have as a field, and drop it.
-
-        Every answer is streamed from the service, so True changes nothing. As a field, False would
-        make LangChain stop streaming everywhere.
-        """
-        if not isinstance(fields, dict) or "streaming" not in fields:
-            return fields
-        if fields["streaming"] is not True:
-            raise ValueError(
-                "streaming=False is not supported: every answer is streamed from the service, and "
-                "`invoke` returns the complete message. To make `stream` return one chunk, pass "
-                "disable_streaming=True."
-            )
-        return {name: value for name, value in fields.items() if name != "streaming"}
+    def _accept_names(cls, arguments: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401  # any input
+        """Accept the names of other chat models; explain unknown ones."""
+        if isinstance(arguments, dict):
+            arguments = prepare_arguments(arguments, cls.model_fields)
+        try:
+            return handler(arguments)
+        except ValidationError as error:
+            raise explain_unknown(error, cls.model_fields) from None
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -210,13 +205,15 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        params = super()._get_invocation_params(stop=stop, **kwargs)
+        params = super()._get_invocation_params(**trace_arguments(kwargs, stop))
         if tools := params.get("tools"):
-            params["tools"] = list(map(redact_secrets, tools))
+            params["tools"] = list(map(redact_secrets, to_list(tools)))
         return params
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
+        traced = trace_arguments(kwargs, stop)
+        limit = traced.get("max_completion_tokens", self.max_completion_tokens)
+        params = super()._get_ls_params(**{"max_tokens": limit, **traced})
         params["ls_provider"] = MODEL_PROVIDER
         return params
 
@@ -302,7 +299,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
         """Estimate the number of tokens; see `request.token_estimate`."""
-        functions = [to_openai_tool(tool) for tool in tools or ()]
+        functions = [to_openai_tool(tool) for tool in to_list(tools or ())]
         return token_estimate.of_prompt(to_prompt(messages), functions)
 
     # The preparation of a call; `LangChainHooks` calls it.
@@ -314,12 +311,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         arguments: dict[str, Any],
         run: ParentRun | None,
     ) -> Call:
-        for name in arguments:
-            if name in type(self).model_fields and name not in Parameters.model_fields:
-                raise QwenInputError(
-                    f"{name} belongs to the model and cannot be set for one call: make another "
-                    f"ChatQwenCodeInterpreter({name}=…)."
-                )
+        reject_fields(arguments, type(self).model_fields.keys() - Parameters.model_fields.keys())
         call = CallOptions.merge(self, arguments, stop)
         options = resolve_options(call, self.api)
         self._warn_about_model(options.model, interpreter=options.enable_code_interpreter)
