@@ -15,7 +15,7 @@ from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate
-from langchain_qwen_ci.request.accepted_names import reject_fields, to_list, trace_arguments
+from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
     CallOptions,
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.response.observers import EventObserver
     from langchain_qwen_ci.tracing.parent_run import ParentRun
     from langchain_qwen_ci.wire import Wire
+
+    Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 _WIRES: dict[models.Api, Wire] = {
     "dashscope": DashScopeWire(),
@@ -222,7 +224,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: Tool | Sequence[Tool],
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         strict: bool | None = None,
@@ -296,7 +298,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        tools: Tool | Sequence[Tool] | None = None,
     ) -> int:
         """Estimate the number of tokens; see `request.token_estimate`."""
         functions = [to_openai_tool(tool) for tool in to_list(tools or ())]
@@ -311,7 +313,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         arguments: dict[str, Any],
         run: ParentRun | None,
     ) -> Call:
-        reject_fields(arguments, type(self).model_fields.keys() - Parameters.model_fields.keys())
+        reject_model_fields(arguments, type(self).model_fields)
         call = CallOptions.merge(self, arguments, stop)
         options = resolve_options(call, self.api)
         self._warn_about_model(options.model, interpreter=options.enable_code_interpreter)

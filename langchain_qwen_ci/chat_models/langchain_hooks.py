@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
 
+from langchain_qwen_ci.request.accepted_names import reject_model_fields
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
 from langchain_qwen_ci.tracing.parent_run import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.runnables import Runnable
     from langchain_protocol.protocol import MessagesData
 
     from langchain_qwen_ci.chat_models.call import Call
@@ -65,6 +67,13 @@ class LangChainHooks(BaseChatModel):
     ) -> Call:
         """Check the input and build the request; nothing is sent yet."""
         raise NotImplementedError
+
+    if not TYPE_CHECKING:  # its return type is a private class since langchain-core 1.8
+
+        def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+            # A call rejects these arguments as well, but a binding shows them in its repr.
+            reject_model_fields(kwargs, type(self).model_fields)
+            return super().bind(**kwargs)
 
     # LangChain does not pass the run to `_stream` and `_astream`, so these methods add a callback
     # handler that records its id.

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.request.parameters import Parameters
 
 # Other names of a field, with the same meaning.
 ALIASES: Mapping[str, str] = {
@@ -142,15 +143,15 @@ def flatten_model_kwargs(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def reject_fields(arguments: Mapping[str, Any], fields: Collection[str]) -> None:
-    """Reject arguments of a call that set fields which belong to the model.
+def reject_model_fields(arguments: Mapping[str, Any], fields: Collection[str]) -> None:
+    """Reject arguments of a call that set fields of the model which are no `Parameters`.
 
     Raises:
         QwenInputError: there is such an argument.
     """
     for name in arguments:
         field = ALIASES.get(name, name)
-        if field in fields:
+        if field in fields and field not in Parameters.model_fields:
             raise QwenInputError(
                 f"{name} belongs to the model and cannot be set for one call: make another "
                 f"ChatQwenCodeInterpreter({field}=…)."

@@ -238,6 +238,14 @@ def test_secret_argument_of_a_call_is_not_traced(service, entry: str, name: str)
     assert SECRET not in recorder.as_text()
 
 
+@pytest.mark.parametrize("name", ["api_key", "openai_api_key", "workspace", "request_timeout"])
+def test_fields_of_the_model_cannot_be_bound(service, name: str):
+    model = service(ANSWERS["dashscope"]).model()
+    with pytest.raises(QwenInputError, match=f"{name} belongs to the model") as caught:
+        model.bind(**{name: SECRET})
+    assert SECRET not in str(caught.value)
+
+
 def test_traces_have_the_names_of_this_package(service):
     recorder = Recorder()
     model = service(ANSWERS["dashscope"]).model(max_completion_tokens=50)
