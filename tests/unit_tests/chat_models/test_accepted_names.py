@@ -24,7 +24,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import ValidationError
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter
+from langchain_qwen_ci import ChatQwenCodeInterpreter, QwenCodeInterpreterNode
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
@@ -350,11 +350,22 @@ def test_one_tool_of_a_call_is_accepted_without_a_list(service, name: str):
     served = service(ANSWERS["chat_completions"])
     model = served.model(api="chat_completions", enable_code_interpreter=False)
     given = FUNCTION if name == "tools" else SCHEMA
-    recorder = Recorder()
-    model.invoke("Hi", {"callbacks": [recorder]}, **{name: given})
+    model.invoke("Hi", **{name: given})
     assert served.bodies[0]["tools"] == [FUNCTION]
     with pytest.raises(ToolsNotAllowedError, match="add"):
         served.model().invoke("Hi", **{name: given})
+    with pytest.raises(ToolsNotAllowedError, match="add"):
+        QwenCodeInterpreterNode(served.model().bind(**{name: given}))
+
+
+def test_one_tool_of_a_call_is_traced_without_its_secrets(service):
+    recorder = Recorder()
+    server = {"type": "mcp", "server_url": "https://maps.example", "headers": {"X-Key": SECRET}}
+    served = service(ANSWERS["responses"])
+    served.model(api="responses").invoke("Hi", {"callbacks": [recorder]}, tools=server)
+    assert server in served.bodies[0]["tools"]
+    traced = recorder.started["invocation_params"]["tools"]
+    assert traced == [{**server, "headers": "***"}]
 
 
 @pytest.mark.parametrize("web_search", [{"type": "web_search"}, "web_search"])
