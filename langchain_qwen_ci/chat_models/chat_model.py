@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models.call import Call
+from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
 from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
-from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate, tokenizer
+from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
     CallOptions,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.response.observers import EventObserver
     from langchain_qwen_ci.tracing.parent_run import ParentRun
     from langchain_qwen_ci.wire import Wire
+
+    Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 _WIRES: dict[models.Api, Wire] = {
     "dashscope": DashScopeWire(),
@@ -94,7 +97,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     if TYPE_CHECKING:
         # Type checkers derive the arguments from the fields, and would reject a string as api_key,
         # which pydantic converts to a SecretStr. A test in tests/typing compares this with the
-        # fields.
+        # fields. The names of other models, such as model_name, are not declared.
         def __init__(  # noqa: PLR0913  # one for each field
             self,
             *,
@@ -117,6 +120,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             presence_penalty: float | None = None,
             repetition_penalty: float | None = None,
             max_tokens: int | None = None,
+            max_completion_tokens: int | None = None,
             max_request_tokens: int | None = None,
             max_code_executions: int | None = None,
             seed: int | None = None,
@@ -154,6 +158,17 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             profile: ModelProfile | None = None,
         ) -> None: ...
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _accept_names(cls, arguments: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401  # any input
+        """Accept the names of other chat models; explain unknown ones."""
+        if isinstance(arguments, dict):
+            arguments = prepare_arguments(arguments, cls.model_fields)
+        try:
+            return handler(arguments)
+        except ValidationError as error:
+            raise explain_unknown(error, cls.model_fields) from None
+
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
         target = self._target
@@ -171,22 +186,6 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     # Properties and methods that LangChain requires of a chat model.
 
     @property
-    def _llm_type(self) -> str:
-        return "qwen-code-interpreter"
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        return ["langchain_qwen_ci", "chat_models"]
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": "DASHSCOPE_API_KEY", "workspace": "DASHSCOPE_WORKSPACE"}
-
-    @property
     def _identifying_params(self) -> dict[str, Any]:
         names = ("api", "region", "base_url", *Parameters.model_fields)
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -194,13 +193,15 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        params = super()._get_invocation_params(stop=stop, **kwargs)
+        params = super()._get_invocation_params(**trace_arguments(kwargs, stop))
         if tools := params.get("tools"):
-            params["tools"] = list(map(redact_secrets, tools))
+            params["tools"] = list(map(redact_secrets, to_list(tools)))
         return params
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
+        traced = trace_arguments(kwargs, stop)
+        limit = traced.get("max_completion_tokens", self.max_completion_tokens)
+        params = super()._get_ls_params(**{"max_tokens": limit, **traced})
         params["ls_provider"] = MODEL_PROVIDER
         return params
 
@@ -210,7 +211,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: Tool | Sequence[Tool],
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         strict: bool | None = None,
@@ -284,10 +285,10 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        tools: Tool | Sequence[Tool] | None = None,
     ) -> int:
         """Count the tokens of messages and tools; see `request.token_estimate`."""
-        functions = [to_openai_tool(tool) for tool in tools or ()]
+        functions = [to_openai_tool(tool) for tool in to_list(tools or ())]
         return token_estimate.of_messages(messages, functions, self.get_num_tokens)
 
     # The preparation of a call; `LangChainHooks` calls it.
@@ -299,12 +300,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         arguments: dict[str, Any],
         run: ParentRun | None,
     ) -> Call:
-        for name in arguments:
-            if name in type(self).model_fields and name not in Parameters.model_fields:
-                raise QwenInputError(
-                    f"{name} belongs to the model and cannot be set for one call: make another "
-                    f"ChatQwenCodeInterpreter({name}=…)."
-                )
+        reject_model_fields(arguments, type(self).model_fields)
         call = CallOptions.merge(self, arguments, stop)
         target = self._target
         options = resolve_options(call, target)

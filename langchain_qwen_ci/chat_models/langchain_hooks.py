@@ -18,8 +18,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
-from pydantic import model_validator
 
+from langchain_qwen_ci.request.accepted_names import reject_model_fields
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
 from langchain_qwen_ci.tracing.parent_run import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.runnables import Runnable
     from langchain_protocol.protocol import MessagesData
 
     from langchain_qwen_ci.chat_models.call import Call
@@ -57,23 +58,21 @@ class LangChainHooks(BaseChatModel):
     Callback handlers receive no tokens of such calls, because a token may belong to an interrupted
     answer."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _remove_streaming(cls, fields: Any) -> Any:  # noqa: ANN401  # any input of the constructor
-        """Accept `streaming=True`, which other models have as a field, and drop it.
+    @property
+    def _llm_type(self) -> str:
+        return "qwen-code-interpreter"
 
-        Every answer is streamed from the service, so True changes nothing. As a field, False would
-        make LangChain stop streaming everywhere.
-        """
-        if not isinstance(fields, dict) or "streaming" not in fields:
-            return fields
-        if fields["streaming"] is not True:
-            raise ValueError(
-                "streaming=False is not supported: every answer is streamed from the service, and "
-                "`invoke` returns the complete message. To make `stream` return one chunk, pass "
-                "disable_streaming=True."
-            )
-        return {name: value for name, value in fields.items() if name != "streaming"}
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        return ["langchain_qwen_ci", "chat_models"]
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": "DASHSCOPE_API_KEY", "workspace": "DASHSCOPE_WORKSPACE"}
 
     def _prepare_call(
         self,
@@ -84,6 +83,13 @@ class LangChainHooks(BaseChatModel):
     ) -> Call:
         """Check the input and build the request; nothing is sent yet."""
         raise NotImplementedError
+
+    if not TYPE_CHECKING:  # its return type is a private class since langchain-core 1.8
+
+        def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+            # A call rejects these arguments as well, but a binding shows them in its repr.
+            reject_model_fields(kwargs, type(self).model_fields)
+            return super().bind(**kwargs)
 
     # LangChain does not pass the run to `_stream` and `_astream`, so these methods add a callback
     # handler that records its id.

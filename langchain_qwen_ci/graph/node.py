@@ -23,6 +23,7 @@ from langchain_qwen_ci.graph.history import prepare_history
 from langchain_qwen_ci.graph.state import NodeInput, channels_from_message
 from langchain_qwen_ci.graph.streaming import in_graph_run, stream_code_executions
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
+from langchain_qwen_ci.request.accepted_names import to_list
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.request.tools import ToolSet
 from langchain_qwen_ci.response.text_messages import to_text_message
@@ -281,7 +282,11 @@ def _reject_bound_tools(model: ChatModel) -> None:
         ToolsNotAllowedError: the model has bound function tools.
     """
     for _, bound in _unwrap_models(model):
-        ToolSet.from_any([*bound.get("tools", ()), *bound.get("functions", ())]).reject_functions()
+        tools = [
+            *to_list(bound.get("tools") or ()),
+            *to_list(bound.get("functions") or ()),
+        ]
+        ToolSet.from_any(tools).reject_functions()
 
 
 def _cache_identity(model: ModelChoice) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.request.accepted_names import (
+    drop_unsupported,
+    flatten_model_kwargs,
+    rename_arguments,
+    to_list,
+)
 from langchain_qwen_ci.request.parameters import Parameters
 from langchain_qwen_ci.request.prompt import RequestOptions
 from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool, to_tool_choice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 # Fields that are sent under their own name. A wire file renames those that its API names otherwise.
 _SENT_UNCHANGED = (
@@ -24,11 +31,13 @@ _SENT_UNCHANGED = (
     "presence_penalty",
     "repetition_penalty",
     "max_tokens",
+    "max_completion_tokens",
     "seed",
     "instructions",
     "previous_response_id",
     "store",
 )
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cache")
 # Arguments of LangChain's calls that are not parameters of the service.
 _NOT_SENT = ("tools", "functions", "stream")
@@ -50,32 +59,45 @@ class CallOptions:
 
     @classmethod
     def merge(
-        cls, fields: Parameters, arguments: Mapping[str, Any], stop: Sequence[str] | None = None
+        cls,
+        fields: Parameters,
+        arguments: Mapping[str, Any],
+        stop: str | Sequence[str] | None = None,
     ) -> CallOptions:
         """Merge the model's fields with the arguments of a call.
 
         Args:
             fields: the chat model.
             arguments: the keyword arguments of the call.
-            stop: the call's own stop sequences.
+            stop: the call's own stop sequences; a string is one of them.
 
         Raises:
-            ValueError: a value is out of range.
+            ValueError: a value is out of range, or two arguments contradict each other.
         """
-        model_kwargs = arguments.get("model_kwargs", fields.model_kwargs)
-        if isinstance(model_kwargs, dict):  # another type is an error of the validation below
-            arguments = {**model_kwargs, **arguments}
-        values = {
-            name: arguments.get(name, getattr(fields, name)) for name in Parameters.model_fields
-        }
+        arguments = rename_arguments(drop_unsupported(arguments))
         if stop is not None:
-            values["stop"] = list(stop)
+            if arguments.get("stop") is not None:
+                raise QwenInputError("Pass stop or stop_sequences, not both.")
+            arguments["stop"] = to_list(stop)
+        values = {name: getattr(fields, name) for name in Parameters.model_fields}
+        model_kwargs = arguments.get("model_kwargs", fields.model_kwargs)
+        if isinstance(model_kwargs, Mapping):  # another type is an error of the validation below
+            values = _override(values, flatten_model_kwargs(model_kwargs))
+        values = _override(values, arguments)
         extra = {
             name: value
-            for name, value in arguments.items()
+            for name, value in values.items()
             if name not in Parameters.model_fields and value is not None
         }
         return cls(Parameters.model_validate(values), extra)
+
+
+def _override(values: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those of `arguments` instead, where there are any."""
+    if any(arguments.get(name) is not None for name in _TOKEN_LIMITS):
+        # Each is a limit of the same length, so one replaces the other.
+        values = {**values, **dict.fromkeys(_TOKEN_LIMITS)}
+    return {**values, **arguments}
 
 
 def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
@@ -93,10 +115,10 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     parameters = _service_parameters(fields, extra)
     legacy_functions = [
         {"type": "function", "function": dict(function)}
-        for function in extra.get("functions") or ()
+        for function in to_list(extra.get("functions") or ())
     ]
     tools = ToolSet.from_any(
-        [*fields.builtin_tools, *(extra.get("tools") or ()), *legacy_functions]
+        [*fields.builtin_tools, *to_list(extra.get("tools") or ()), *legacy_functions]
     )
     tools.check_server_tools(target.api)
     interpreter = fields.enable_code_interpreter or tools.interpreter

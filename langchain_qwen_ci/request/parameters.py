@@ -6,9 +6,9 @@ is sent.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from langchain_qwen_ci.models import NativeEndpoint  # noqa: TC001  # pydantic reads the annotations
 
@@ -56,6 +56,11 @@ class Parameters(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Maximum length of the answer in tokens; at least 16 with `api="responses"`."""
 
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The limit under the name with which Chat Completions has replaced `max_tokens`. There it
+    includes the reasoning, and only Qwen3.5-Plus and later models accept it. The other APIs have
+    one limit, which both names set."""
+
     max_request_tokens: Annotated[int, Field(ge=1)] | None = None
     """Maximum total tokens of one request, summed over its inferences. When it is exceeded,
     `QwenBudgetError` is raised; its `partial` holds the message so far. Checked each time the
@@ -90,3 +95,14 @@ class Parameters(BaseModel):
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Other parameters of the service, with the service's names. They are merged into the arguments
     of every call."""
+
+    @field_validator("builtin_tools", mode="before")
+    @classmethod
+    def _accept_one_tool(cls, names: Any) -> Any:  # noqa: ANN401  # any input
+        return [names] if isinstance(names, str) else names
+
+    @model_validator(mode="after")
+    def _check_token_limits(self) -> Self:
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise ValueError("Pass max_tokens or max_completion_tokens, not both.")
+        return self

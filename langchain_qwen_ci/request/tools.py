@@ -16,9 +16,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 from langchain_qwen_ci.metadata import CODE_INTERPRETER
+from langchain_qwen_ci.request.accepted_names import to_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 # Fields of an MCP server tool that hold its credentials.
 _SECRET_FIELDS = frozenset({"headers", "authorization"})
@@ -72,9 +73,9 @@ class ToolSet:
     functions: tuple[Any, ...]
 
     @classmethod
-    def from_any(cls, tools: Iterable[Any]) -> ToolSet:
+    def from_any(cls, tools: Any) -> ToolSet:  # noqa: ANN401  # one tool or several, of any type
         """Sort tools. A string, such as "web_search", is the name of a tool of the service."""
-        tools = [{"type": tool} if isinstance(tool, str) else tool for tool in tools]
+        tools = [{"type": tool} if isinstance(tool, str) else tool for tool in to_list(tools)]
         server_tools = [tool for tool in tools if _is_server_tool(tool)]
         return cls(
             interpreter=any(tool["type"] == CODE_INTERPRETER for tool in server_tools),

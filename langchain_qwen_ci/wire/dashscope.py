@@ -102,7 +102,10 @@ def _parameters(options: RequestOptions) -> dict[str, Any]:
         "result_format": "message",
         "incremental_output": True,
     }
-    return {**parameters, **feature_flags(options), **options.parameters}
+    parameters |= {**feature_flags(options), **options.parameters}
+    if "max_completion_tokens" in parameters:  # a name of Chat Completions only
+        parameters["max_tokens"] = parameters.pop("max_completion_tokens")
+    return parameters
 
 
 class _DashScopeParser:

@@ -112,6 +112,8 @@ with_tools = ChatQwenCodeInterpreter(enable_code_interpreter=False).bind_tools(
     [orders], tool_choice="orders"
 )
 assert_type(with_tools.invoke("?"), AIMessage)
+assert_type(with_tools.invoke("?", max_completion_tokens=100), AIMessage)
+ChatQwenCodeInterpreter(enable_code_interpreter=False, max_completion_tokens=100).bind_tools(orders)
 
 # Errors.
 

@@ -86,12 +86,12 @@ def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
             "The Responses API takes no thinking_budget: pass reasoning_effort "
             '("low", "medium" or "high"), or use another api.'
         )
-    if (limit := sent.pop("max_tokens", None)) is not None:
+    for name in sent.keys() & {"max_tokens", "max_completion_tokens"}:  # at most one of them is set
+        sent["max_output_tokens"] = limit = sent.pop(name)
         if limit < _MIN_OUTPUT_TOKENS:
             raise QwenInputError(
-                f"max_tokens is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
+                f"{name} is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
             )
-        sent["max_output_tokens"] = limit
     if (effort := sent.pop("reasoning_effort", None)) is not None:
         sent["reasoning"] = {**sent.get("reasoning", {}), "effort": effort}
     if (response_format := sent.pop("response_format", None)) is not None:
