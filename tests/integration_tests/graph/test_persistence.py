@@ -386,9 +386,14 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("place", SHARED_PLACES, indirect=True)
+# Every moment with every durability, alternating between the places.
+KILLED = [
+    (SHARED_PLACES[number % 2], moment, durability)
+    for number, (moment, durability) in enumerate(itertools.product(MOMENTS, DURABILITIES))
+]
+
+
+@pytest.mark.parametrize(("place", "moment", "durability"), KILLED, indirect=["place"])
 def test_killed_run_resumes_without_loss(place: str, moment: str, durability: str):
     result, faults = MOMENTS[moment]
     asking = "waiting" if result[-1] == "waits" else "alone"
