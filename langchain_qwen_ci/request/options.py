@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.parameters import Parameters
 from langchain_qwen_ci.request.prompt import RequestOptions
 from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool, to_tool_choice
@@ -32,6 +34,9 @@ _RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cac
 # Arguments of LangChain's calls that are not parameters of the service.
 _NOT_SENT = ("tools", "functions", "stream")
 _TOOL_PARAMETERS = ("tool_choice", "parallel_tool_calls")
+_DEFAULT_INTERPRETER_TOOL = {"type": CODE_INTERPRETER}
+# A container with these options only is what the service uses by itself.
+_DEFAULT_CONTAINER = {"type": "auto"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
     tools.check_server_tools(api)
     interpreter = fields.enable_code_interpreter or tools.interpreter
     if interpreter:
+        _warn_of_unsent_options(tools.interpreter_tool or {}, api)
         tools.reject_functions()
         _reject_response_format(parameters)
     functions = [to_openai_tool(tool) for tool in tools.functions]
@@ -115,6 +121,7 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
         model=fields.model,
         endpoint=fields.endpoint or models.native_endpoint(fields.model),
         enable_code_interpreter=interpreter,
+        interpreter_tool=tools.interpreter_tool or _DEFAULT_INTERPRETER_TOOL,
         enable_thinking=enable_thinking,
         preserve_thinking=bool(fields.preserve_thinking),
         functions=functions,
@@ -122,6 +129,19 @@ def resolve_options(call: CallOptions, api: models.Api) -> RequestOptions:
         session_cache=bool(fields.session_cache),
         parameters=parameters,
     )
+
+
+def _warn_of_unsent_options(interpreter_tool: Mapping[str, Any], api: models.Api) -> None:
+    """Warn of options of the interpreter on an API where it is a flag and not a tool."""
+    names = [name for name in interpreter_tool if name != "type"]
+    if interpreter_tool.get("container") == _DEFAULT_CONTAINER:
+        names.remove("container")
+    if names and api != "responses":
+        warnings.warn(
+            f"{', '.join(names)} of the code interpreter is not sent with api={api!r}, where the "
+            'interpreter has no options: use api="responses".',
+            stacklevel=2,
+        )
 
 
 def check_api_support(fields: Parameters, api: models.Api) -> None:
