@@ -217,7 +217,6 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             messages=cast("Any", prepare_history(request.messages, self._history, None)),
             tools=[],
             tool_choice=None,
-            response_format=None,
             model_settings={**request.model_settings, "enable_code_interpreter": True},
         )
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
+# The results in a sentence such as "7**5 = 16807.".
+_RESULT = re.compile(r" = (\S+)")
 # The subject of a question follows its last preposition.
 _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
 _NEAR = 4
@@ -37,12 +39,13 @@ class ExampleValues:
     """The numbers and words that values are made of.
 
     Args:
-        text: the question.
+        text: the question, or an answer whose results (after "=") are its first numbers.
         numbers: a text whose numbers are used first, such as the results of code.
     """
 
     def __init__(self, text: str, numbers: str = "") -> None:
-        self._numbers = iter(_numbers_in(f"{numbers} {text}"))
+        results = " ".join(_RESULT.findall(text))
+        self._numbers = iter(_numbers_in(f"{numbers} {results} {text}"))
         # Instructions about a format are in separate paragraphs.
         model_request = text.strip().partition("\n\n")[0]
         quoted, topic = _QUOTED.search(model_request), _TOPIC.match(model_request)
