@@ -147,7 +147,8 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
 
     By default the model decides: it gets one more tool, `use_code_interpreter`. After it has called
     that tool, the next turn runs with the interpreter and without tools. The answer of such a turn
-    ends the agent's run, because it has no tool calls.
+    ends the agent's run, because it calls none of the agent's tools. If the agent has a
+    `response_format`, a second request fits that answer to the schema.
 
     Args:
         when: a function of the request that decides whether a turn uses the interpreter; the tool
@@ -217,7 +218,6 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             messages=cast("Any", prepare_history(request.messages, self._history, None)),
             tools=[],
             tool_choice=None,
-            response_format=None,
             model_settings={**request.model_settings, "enable_code_interpreter": True},
         )
 

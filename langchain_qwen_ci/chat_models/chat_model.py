@@ -12,6 +12,7 @@ from langchain_qwen_ci.chat_models.call import Call
 from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
 from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
+from langchain_qwen_ci.chat_models.tool_binding import ToolBinding
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
@@ -25,7 +26,7 @@ from langchain_qwen_ci.request.options import (
     resolve_thinking,
 )
 from langchain_qwen_ci.request.parameters import Parameters
-from langchain_qwen_ci.request.tools import ToolSet, mask_secrets, redact_secrets, to_openai_tool
+from langchain_qwen_ci.request.tools import ToolSet, redact_secrets, to_openai_tool
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.tracing.execution_runs import trace_executions
@@ -219,6 +220,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind function tools (only while the interpreter is off) or tools of the service.
 
+        With the interpreter on, the schema of `create_agent(response_format=…)` costs a second
+        request: see `chat_models.schema_turn`.
+
         Args:
             tools: anything that LangChain accepts as a tool; `{"type": "code_interpreter"}`, which
                 turns the interpreter on; or other tools of the service, such as
@@ -235,14 +239,10 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         tool_set.check_server_tools(self.api)
         if tool_set.interpreter:
             kwargs["enable_code_interpreter"] = True
+        binding = ToolBinding(self, tool_set, tool_choice, strict)
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
-            tool_set.reject_functions()
-        functions = [to_openai_tool(tool, strict=strict) for tool in tool_set.functions]
-        if bound := [*map(mask_secrets, tool_set.server_tools), *functions]:
-            kwargs["tools"] = bound
-        if bound and tool_choice is not None:
-            kwargs["tool_choice"] = tool_choice
-        return self.bind(**kwargs)
+            return binding.with_interpreter(kwargs)
+        return binding.without_interpreter(kwargs)
 
     def with_structured_output(
         self,
@@ -288,7 +288,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         tools: Tool | Sequence[Tool] | None = None,
     ) -> int:
         """Count the tokens of messages and tools; see `request.token_estimate`."""
-        functions = [to_openai_tool(tool) for tool in to_list(tools or ())]
+        functions = [to_openai_tool(tool) for tool in ToolSet.from_any(tools or ()).functions]
         return token_estimate.of_messages(messages, functions, self.get_num_tokens)
 
     # The preparation of a call; `LangChainHooks` calls it.

@@ -46,7 +46,21 @@ _SCHEMA_PROMPT = (
     "Answer with one JSON object and nothing else: no other text, no Markdown. It must fit this "
     "JSON schema:\n"
 )
-_REFORMAT_PROMPT = "Put what the user sends into one JSON object that fits this JSON schema:\n"
+REFORMAT_PROMPT = "Put what the user sends into one JSON object that fits this JSON schema:\n"
+"""System prompt of a second request that converts an answer to JSON; the schema follows."""
+
+TURNED_OFF: dict[str, Any] = {
+    "enable_code_interpreter": False,
+    "enable_thinking": False,
+    "builtin_tools": [],
+    "thinking_budget": None,
+    "reasoning_effort": None,
+    # These concern the answer, which the second request only converts.
+    "instructions": None,
+    "previous_response_id": None,
+    "stop": None,
+}
+"""Arguments of a second request, which converts an answer: they override those of the first."""
 
 
 class StructuredOutput:
@@ -143,16 +157,10 @@ class StructuredOutput:
         """Return the chain of the second request, which converts an answer to JSON."""
 
         def to_messages(answer: AIMessage) -> list[BaseMessage]:
-            system = SystemMessage(f"{_REFORMAT_PROMPT}{self._json_schema}")
+            system = SystemMessage(f"{REFORMAT_PROMPT}{self._json_schema}")
             return [system, HumanMessage(str(answer.text))]
 
-        off: dict[str, Any] = {
-            "enable_code_interpreter": False,
-            "enable_thinking": False,
-            "reasoning_effort": None,
-            "builtin_tools": [],
-        }
-        json_model = self._model.bind(response_format={"type": "json_object"}, **off)
+        json_model = self._model.bind(response_format={"type": "json_object"}, **TURNED_OFF)
         return RunnableLambda(to_messages) | json_model | self._json_parser()
 
     @property

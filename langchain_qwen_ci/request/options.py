@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.accepted_names import (
     drop_unsupported,
     flatten_model_kwargs,
@@ -42,6 +44,8 @@ _RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cac
 # Arguments of LangChain's calls that are not parameters of the service.
 _NOT_SENT = ("tools", "functions", "stream")
 _TOOL_PARAMETERS = ("tool_choice", "parallel_tool_calls")
+# A container with these options only is what the service uses by itself.
+_DEFAULT_CONTAINER = {"type": "auto"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     tools.check_server_tools(target.api)
     interpreter = fields.enable_code_interpreter or tools.interpreter
     if interpreter:
+        _warn_of_unsent_options(tools.interpreter_tool or {}, target.api)
         tools.reject_functions()
         _reject_response_format(parameters)
     functions = [to_openai_tool(tool) for tool in tools.functions]
@@ -145,6 +150,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         takes_media=endpoint == "multimodal-generation"
         or not (target.alibaba or target.api == "dashscope"),
         enable_code_interpreter=interpreter,
+        interpreter_tool=_interpreter_tool(tools, target),
         enable_thinking=enable_thinking,
         preserve_thinking=bool(fields.preserve_thinking),
         functions=functions,
@@ -153,6 +159,28 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         parse_think_tags=_parse_think_tags(fields, target),
         parameters=parameters,
     )
+
+
+def _interpreter_tool(tools: ToolSet, target: models.Target) -> Mapping[str, Any]:
+    """Return the interpreter as a tool of the Responses API.
+
+    OpenAI's API requires a container, and so do servers that follow it; Alibaba's needs none.
+    """
+    default = {} if target.alibaba else {"container": _DEFAULT_CONTAINER}
+    return {"type": CODE_INTERPRETER, **default, **(tools.interpreter_tool or {})}
+
+
+def _warn_of_unsent_options(interpreter_tool: Mapping[str, Any], api: models.Api) -> None:
+    """Warn of options of the interpreter on an API where it is a flag and not a tool."""
+    names = [name for name in interpreter_tool if name != "type"]
+    if interpreter_tool.get("container") == _DEFAULT_CONTAINER:
+        names.remove("container")
+    if names and api != "responses":
+        warnings.warn(
+            f"{', '.join(names)} of the code interpreter is not sent with api={api!r}, where the "
+            'interpreter has no options: use api="responses".',
+            stacklevel=2,
+        )
 
 
 def check_api_support(fields: Parameters, target: models.Target) -> None:

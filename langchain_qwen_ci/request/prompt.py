@@ -87,6 +87,8 @@ class RequestOptions:
     Attributes:
         endpoint: the path of the native API that serves the model (see `models`).
         takes_media: whether the model may accept images, video and audio.
+        interpreter_tool: the interpreter as a tool of the Responses API, for requests with the
+            interpreter on.
         enable_thinking: None uses the model's default.
         preserve_thinking: whether the reasoning of earlier answers is sent.
         functions: function tools in OpenAI's format; empty while the interpreter is on.
@@ -100,6 +102,7 @@ class RequestOptions:
     endpoint: str
     takes_media: bool
     enable_code_interpreter: bool
+    interpreter_tool: Mapping[str, Any]
     enable_thinking: bool | None
     preserve_thinking: bool = False
     functions: Sequence[Mapping[str, Any]] = ()

@@ -47,7 +47,7 @@ class Planner:
 
     def respond(self, model_request: ModelRequest) -> Steps:
         """Apply the first matching rule: tool results, function calls, JSON, code, media, help."""
-        if results := _tool_results(model_request):
+        if not model_request.forced_tool and (results := _tool_results(model_request)):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
         if calls := list(_function_calls(model_request)):

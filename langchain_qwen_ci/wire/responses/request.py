@@ -68,7 +68,7 @@ def _encode_part(part: Text | Media) -> dict[str, Any]:
 
 
 def _tools(options: RequestOptions) -> list[dict[str, Any]]:
-    interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
+    interpreter = [dict(options.interpreter_tool)] if options.enable_code_interpreter else []
     # Chat Completions nests a function under "function"; Responses does not.
     functions = [{"type": "function", **tool["function"]} for tool in options.functions]
     return [*interpreter, *map(dict, options.server_tools), *functions]
