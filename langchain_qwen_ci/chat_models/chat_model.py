@@ -24,6 +24,7 @@ from langchain_qwen_ci.request.options import (
     resolve_thinking,
 )
 from langchain_qwen_ci.request.parameters import Parameters
+from langchain_qwen_ci.request.service_rules import check_forced_tool, check_service_rules
 from langchain_qwen_ci.request.tools import ToolSet, mask_secrets, redact_secrets, to_openai_tool
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
@@ -228,7 +229,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
 
         Raises:
             ToolsNotAllowedError: function tools while the interpreter is on.
-            QwenInputError: a tool that this API of the service does not have.
+            QwenInputError: a tool that this API of the service does not have, or, on Alibaba's
+                hosts, a forced tool while thinking is turned on.
         """
         tool_set = ToolSet.from_any(tools)
         tool_set.check_server_tools(self.api)
@@ -241,6 +243,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             kwargs["tools"] = bound
         if bound and tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
+            thinking = CallOptions.merge(self, kwargs).parameters.enable_thinking
+            check_forced_tool(tool_choice, functions, self._target, enable_thinking=thinking)
         return self.bind(**kwargs)
 
     def with_structured_output(
@@ -311,6 +315,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         self._warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         reject_unsupported_media(prompt, options)
+        check_service_rules(prompt, options, target)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
         self._check_size(request)
