@@ -80,7 +80,9 @@ def _text_parts(message: AIMessage) -> tuple[Text, ...]:
     if isinstance(message.content, list):
         blocks = [block for block in standard_blocks(message) if block["type"] == "text"]
         if any(cache_control(block) is not None for block in blocks):
-            return tuple(Text(str(block.get("text")), cache_control(block)) for block in blocks)
+            return tuple(
+                Text(str(block.get("text") or ""), cache_control(block)) for block in blocks
+            )
     text = str(message.text)
     return (Text(text),) if text else ()
 
