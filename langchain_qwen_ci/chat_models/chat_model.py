@@ -26,6 +26,7 @@ from langchain_qwen_ci.request.options import (
     resolve_thinking,
 )
 from langchain_qwen_ci.request.parameters import Parameters
+from langchain_qwen_ci.request.service_rules import check_forced_tool, check_service_rules
 from langchain_qwen_ci.request.tools import ToolSet, redact_secrets, to_openai_tool
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
@@ -233,7 +234,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
 
         Raises:
             ToolsNotAllowedError: function tools while the interpreter is on.
-            QwenInputError: a tool that this API of the service does not have.
+            QwenInputError: a tool that this API of the service does not have, or, on Alibaba's
+                hosts, a forced tool while thinking is turned on.
         """
         tool_set = ToolSet.from_any(tools)
         tool_set.check_server_tools(self.api)
@@ -242,6 +244,10 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         binding = ToolBinding(self, tool_set, tool_choice, strict)
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
             return binding.with_interpreter(kwargs)
+        if tool_choice is not None:
+            functions = [to_openai_tool(tool) for tool in tool_set.functions]
+            thinking = CallOptions.merge(self, kwargs).parameters.enable_thinking
+            check_forced_tool(tool_choice, functions, self._target, enable_thinking=thinking)
         return binding.without_interpreter(kwargs)
 
     def with_structured_output(
@@ -307,6 +313,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         self._warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         reject_unsupported_media(prompt, options)
+        check_service_rules(prompt, options, target)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
         self._check_size(request)

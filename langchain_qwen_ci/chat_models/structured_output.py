@@ -150,7 +150,7 @@ class StructuredOutput:
         prompt = f"{_SCHEMA_PROMPT}{self._json_schema}"
         # The service accepts one system message only.
         if messages and isinstance(messages[0], SystemMessage):
-            return [SystemMessage(f"{messages[0].text}\n\n{prompt}"), *messages[1:]]
+            return [_with_text(messages[0], f"\n\n{prompt}"), *messages[1:]]
         return [SystemMessage(prompt), *messages]
 
     def _reformat(self) -> Runnable[Any, Any]:
@@ -183,6 +183,12 @@ class StructuredOutput:
         if _is_pydantic(self._schema):
             return PydanticToolsParser(tools=[self._schema], first_tool_only=True)
         return JsonOutputKeyToolsParser(key_name=self._function["name"], first_tool_only=True)
+
+
+def _with_text(message: SystemMessage, text: str) -> SystemMessage:
+    if isinstance(message.content, str):
+        return SystemMessage(f"{message.content}{text}")
+    return SystemMessage([*message.content, {"type": "text", "text": text}])  # keeps cache_control
 
 
 def _with_raw(

@@ -152,7 +152,10 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         enable_code_interpreter=interpreter,
         interpreter_tool=_interpreter_tool(tools, target),
         enable_thinking=enable_thinking,
-        preserve_thinking=bool(fields.preserve_thinking),
+        preserve_thinking=fields.preserve_thinking,
+        send_reasoning=models.preserves_thinking(fields.model, target.api)
+        if fields.preserve_thinking is None
+        else fields.preserve_thinking,
         functions=functions,
         server_tools=tuple(map(reveal_secrets, tools.server_tools)),
         session_cache=bool(fields.session_cache),

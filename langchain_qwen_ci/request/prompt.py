@@ -14,9 +14,14 @@ MediaKind = Literal["image", "video", "audio"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A part of a message that is text."""
+    """A part of a message that is text.
+
+    Attributes:
+        cache_control: marks the end of a prefix for the explicit context cache; None: no marker.
+    """
 
     text: str
+    cache_control: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,12 @@ class Media:
 
     Attributes:
         url: an http(s), oss or data URL.
+        cache_control: as of `Text`.
     """
 
     kind: MediaKind
     url: str
+    cache_control: Mapping[str, Any] | None = None
 
     @property
     def format(self) -> str:
@@ -76,6 +83,15 @@ class PromptMessage:
         """The text of all parts; media are left out."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
+    @property
+    def has_media(self) -> bool:
+        return any(isinstance(part, Media) for part in self.parts)
+
+    @property
+    def cache_markers(self) -> int:
+        """The number of parts with `cache_control`."""
+        return sum(part.cache_control is not None for part in self.parts)
+
 
 Prompt = tuple[PromptMessage, ...]
 
@@ -90,7 +106,9 @@ class RequestOptions:
         interpreter_tool: the interpreter as a tool of the Responses API, for requests with the
             interpreter on.
         enable_thinking: None uses the model's default.
-        preserve_thinking: whether the reasoning of earlier answers is sent.
+        preserve_thinking: whether the model reads the reasoning of earlier answers. None uses the
+            model's default.
+        send_reasoning: whether the reasoning of earlier answers is sent.
         functions: function tools in OpenAI's format; empty while the interpreter is on.
         server_tools: other tools of the service, in the format of the Responses API.
         session_cache: whether the service may cache the conversation (Responses only).
@@ -104,7 +122,8 @@ class RequestOptions:
     enable_code_interpreter: bool
     interpreter_tool: Mapping[str, Any]
     enable_thinking: bool | None
-    preserve_thinking: bool = False
+    preserve_thinking: bool | None = None
+    send_reasoning: bool = False
     functions: Sequence[Mapping[str, Any]] = ()
     server_tools: Sequence[Mapping[str, Any]] = ()
     session_cache: bool = False

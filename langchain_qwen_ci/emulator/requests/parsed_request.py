@@ -169,6 +169,11 @@ def text_of(content: object) -> str:
     return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
 
 
+def has_cache_control(content: object) -> bool:
+    """Return whether a part of a message's content has a marker of the explicit context cache."""
+    return isinstance(content, list) and any("cache_control" in as_object(part) for part in content)
+
+
 def media_kinds(content: object) -> tuple[str, ...]:
     """Return the kinds of media in a message's content."""
     parts = content if isinstance(content, list) else []

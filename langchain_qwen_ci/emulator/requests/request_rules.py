@@ -106,6 +106,39 @@ def check_tool_messages(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
+def check_tool_results(parsed: ParsedRequest) -> ServiceError | None:
+    """Check that a message with calls is followed by their results."""
+    missing: list[Any] = []
+    for message in [*parsed.messages, {"role": "end"}]:
+        if message["role"] == "tool":
+            missing = [called for called in missing if called != message.get("tool_call_id")]
+        elif missing:
+            return invalid(
+                'An assistant message with "tool_calls" must be followed by tool messages '
+                'responding to each "tool_call_id". The following tool_call_ids did not have '
+                f"response messages: {', '.join(missing)}"
+            )
+        else:
+            missing = [call["id"] for call in message.get("tool_calls") or []]
+    return None
+
+
+def check_user_message(parsed: ParsedRequest) -> ServiceError | None:
+    if any(message["role"] == "user" for message in parsed.messages):
+        return None
+    return invalid("The input messages do not contain elements with the role of user")
+
+
+def check_tool_choice_without_thinking(parsed: ParsedRequest) -> ServiceError | None:
+    forced = parsed.tool_choice == "required" or isinstance(parsed.tool_choice, dict)
+    if forced and parsed.tools and parsed.thinking_enabled:
+        return invalid(
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        )
+    return None
+
+
 def _is_tool_call(call: object) -> bool:
     function = as_object(as_object(call).get("function"))
     texts = (as_object(call).get("id"), function.get("name"), function.get("arguments"))
@@ -208,4 +241,12 @@ RULES_OF_ALL_APIS = (
     check_interpreter_without_functions,
     check_values,
     check_response_format,
+)
+# Reported of the native API and of Chat Completions; nothing is known about Responses.
+RULES_OF_CHAT_APIS = (
+    check_model_exists,
+    check_tool_choice_without_thinking,  # before check_tools, which does not know "required"
+    *RULES_OF_ALL_APIS,
+    check_user_message,
+    check_tool_results,
 )

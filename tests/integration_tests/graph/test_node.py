@@ -319,6 +319,78 @@ def test_history_modes(server, history, expected):
     assert len(state["messages"]) == 7
 
 
+PLOT = [
+    HumanMessage("Plot it."),
+    AIMessage("", tool_calls=[{"id": "1", "name": "plot", "args": {}}]),
+    ToolMessage(
+        [
+            {"type": "text", "text": "Done:"},
+            {"type": "image", "url": "https://example.com/a.png"},
+        ],
+        tool_call_id="1",
+    ),
+]
+
+
+def test_history_as_text_keeps_images_of_tool_messages(server):
+    node = QwenCodeInterpreterNode(qwen(server, model="qwen3.5-plus"))
+    compiled(node).invoke({"messages": PLOT})
+    assert server.requests[0].body["input"]["messages"][2] == {
+        "role": "user",
+        "content": [
+            {"text": "[plot returned] "},
+            {"text": "Done:"},
+            {"image": "https://example.com/a.png"},
+        ],
+    }
+    with pytest.raises(QwenInputError, match="qwen3-max takes text only"):
+        compiled(QwenCodeInterpreterNode(qwen(server))).invoke({"messages": PLOT})
+
+
+def invalid_call(arguments: str) -> AIMessage:
+    call = {"id": "1", "name": "orders", "args": arguments, "error": "?"}
+    return AIMessage("Hm.", invalid_tool_calls=[{"type": "invalid_tool_call", **call}])
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (
+            "text",
+            [
+                ("user", "?"),
+                ("assistant", 'Hm.\n[I call orders({"year": )]'),
+                ("user", "[orders returned] No JSON."),
+            ],
+        ),
+        ("drop", [("user", "?"), ("assistant", "Hm.")]),
+    ],
+)
+def test_history_modes_convert_invalid_calls(server, history, expected):
+    messages = [
+        HumanMessage("?"),
+        invalid_call('{"year": '),
+        ToolMessage("No JSON.", tool_call_id="1"),
+    ]
+    node = QwenCodeInterpreterNode(qwen(server), history=history)
+    compiled(node).invoke({"messages": messages})
+    assert sent(server) == expected
+    with pytest.raises(ValueError, match="holds tool calls"):
+        compiled(QwenCodeInterpreterNode(qwen(server), history="error")).invoke(
+            {"messages": messages[:2]}
+        )
+
+
+def test_system_prompt_keeps_cache_control(server):
+    marked = {"type": "text", "text": "A book.", "cache_control": {"type": "ephemeral"}}
+    node = QwenCodeInterpreterNode(qwen(server), system_prompt="Be brief.")
+    compiled(node).invoke({"messages": [SystemMessage([marked]), HumanMessage("?")]})
+    assert server.requests[0].body["input"]["messages"][0]["content"] == [
+        {"type": "text", "text": "Be brief.\n\n"},
+        marked,
+    ]
+
+
 def test_history_error_mode(server):
     node = QwenCodeInterpreterNode(qwen(server), history="error")
     with pytest.raises(ValueError, match='history="text"'):
