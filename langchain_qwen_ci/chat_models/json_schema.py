@@ -30,7 +30,7 @@ def schema_of(source: type[Any] | TypeAdapter[Any]) -> dict[str, Any]:
     elif issubclass(source, BaseModel):
         schema = source.model_json_schema(schema_generator=_WithoutFieldTitles)
     else:
-        schema = source.schema()  # a class of pydantic 1
+        schema = dict(source.schema())  # pydantic 1 returns the dict that it caches
     return inline_root(schema)
 
 

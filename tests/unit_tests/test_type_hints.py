@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,6 +78,17 @@ def test_functions_of_every_public_module_are_found():
 def test_type_hints_are_resolved(function):
     hints = typing.get_type_hints(function)
     assert hints.keys() == function.__annotations__.keys()
+
+
+def test_import_of_the_package_imports_no_optional_parts():
+    program = (
+        "import sys, langchain_qwen_ci\n"
+        "roots = {name.partition('.')[0] for name in sys.modules}\n"
+        "emulator = [name for name in sys.modules if 'langchain_qwen_ci.emulator' in name]\n"
+        "print(sorted(roots & {'langgraph', 'langchain', 'starlette', 'uvicorn'}), emulator)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[] []"
 
 
 class Result(BaseModel):
