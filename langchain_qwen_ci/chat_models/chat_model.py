@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models.call import Call
 from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
-from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
+from langchain_qwen_ci.chat_models.structured_output import Method, StructuredOutput
 from langchain_qwen_ci.chat_models.tool_binding import ToolBinding
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
@@ -27,7 +37,7 @@ from langchain_qwen_ci.request.options import (
 )
 from langchain_qwen_ci.request.parameters import Parameters
 from langchain_qwen_ci.request.service_rules import check_forced_tool, check_service_rules
-from langchain_qwen_ci.request.tools import ToolSet, redact_secrets, to_openai_tool
+from langchain_qwen_ci.request.tools import Tool, ToolSet, redact_secrets, to_openai_tool
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.tracing.execution_runs import trace_executions
@@ -36,25 +46,16 @@ from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.responses import ResponsesWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     import httpx
     from langchain_core.caches import BaseCache
     from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
-    from langchain_core.language_models import LangSmithParams, LanguageModelInput
     from langchain_core.language_models.model_profile import ModelProfile
-    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.rate_limiters import BaseRateLimiter
-    from langchain_core.runnables import Runnable
-    from langchain_core.tools import BaseTool
-    from pydantic import BaseModel, SecretStr
+    from pydantic import SecretStr
 
-    from langchain_qwen_ci.chat_models.structured_output import Method
     from langchain_qwen_ci.response.observers import EventObserver
     from langchain_qwen_ci.tracing.parent_run import ParentRun
     from langchain_qwen_ci.wire import Wire
-
-    Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 _WIRES: dict[models.Api, Wire] = {
     "dashscope": DashScopeWire(),
@@ -269,7 +270,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
                 service; they turn thinking off unless you have turned it on. "prompt" adds the
                 schema to the prompt and parses JSON from the answer. While the interpreter is on,
                 the service supports "prompt" only, so every method becomes "prompt"; the same holds
-                for "json_schema" and "json_mode" if you have turned thinking on.
+                for "json_schema" and "json_mode" if you have turned thinking on. With
+                `api="responses"` Alibaba's hosts ignore "json_schema" and "json_mode" (measured),
+                so these become "function_calling" there while the interpreter is off.
             include_raw: return `{"raw": message, "parsed": …, "parsing_error": …}` and never raise
                 for an answer that does not fit.
             strict: whether the service should enforce the schema.
@@ -281,7 +284,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             QwenInputError: an unknown method, or `reformat` with a method other than "prompt".
         """
         settings = CallOptions.merge(self, kwargs).parameters
-        output = StructuredOutput(self, settings, schema, strict=strict)
+        output = StructuredOutput(self, settings, self._target, schema, strict=strict)
         return output.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,8 +30,6 @@ from langchain_qwen_ci.emulator.faults import (
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-
     from starlette.requests import Request
 
     from langchain_qwen_ci.emulator.faults import Fault

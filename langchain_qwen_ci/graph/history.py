@@ -7,18 +7,21 @@ in its history. So they are converted to text by default.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
 
 HistoryMode = Literal["text", "drop", "pass", "error"]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from langchain_core.messages import BaseMessage, InvalidToolCall, ToolCall
-
-    HistoryPolicy = HistoryMode | Callable[[Sequence[BaseMessage]], Sequence[BaseMessage]]
+HistoryPolicy = HistoryMode | Callable[[Sequence[BaseMessage]], Sequence[BaseMessage]]
 
 
 def prepare_history(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import RunnableConfig
-from langgraph.runtime import get_runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph.budget import Budget
-from langchain_qwen_ci.graph.history import prepare_history
+from langchain_qwen_ci.graph.history import HistoryPolicy, prepare_history
 from langchain_qwen_ci.graph.node_model import (
+    ChatModel,
+    ModelChoice,
     cache_identity,
     check_model,
     check_model_choice,
@@ -31,16 +34,7 @@ from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.response.text_messages import to_text_message
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from langchain_core.messages import BaseMessage
-    from langgraph.runtime import Runtime
-
-    from langchain_qwen_ci.graph.history import HistoryPolicy
-    from langchain_qwen_ci.graph.node_model import ChatModel, ModelChoice
-
-    ErrorPolicy = Literal["raise", "message"]
+ErrorPolicy = Literal["raise", "message"]
 
 
 class QwenCodeInterpreterNode(Runnable[Any, Any]):

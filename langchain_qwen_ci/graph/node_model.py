@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.language_models import BaseLLM
 from langchain_core.load import dumps
+from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import BaseLLMOutputParser
 from langchain_core.prompts import BasePromptTemplate
 from langchain_core.retrievers import BaseRetriever
@@ -24,18 +26,13 @@ from langchain_core.runnables.configurable import (
 )
 from langchain_core.tools import BaseTool
 from langgraph.pregel.protocol import PregelProtocol
+from langgraph.runtime import Runtime
 
 from langchain_qwen_ci.request.accepted_names import to_list
 from langchain_qwen_ci.request.tools import ToolSet
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from langchain_core.messages import AIMessage
-    from langgraph.runtime import Runtime
-
-    ChatModel = Runnable[Any, AIMessage]
-    ModelChoice = ChatModel | Callable[[Any, Runtime[Any]], ChatModel]
+ChatModel = Runnable[Any, AIMessage]
+ModelChoice = ChatModel | Callable[[Any, Runtime[Any]], ChatModel]
 
 # Runnables whose output is never a message. Any other Runnable may return one, for example a
 # RunnableLambda that calls a model.

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
@@ -32,6 +34,10 @@ _FUNCTION_TYPES = frozenset({"function", "object"})
 _ANTHROPIC_INTERPRETER = re.compile(r"code_execution_\d+")
 # Google's interpreter is a dictionary with this key and no type: `{"code_execution": {}}`.
 _GOOGLE_INTERPRETER = "code_execution"
+
+
+Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
+"""Anything that LangChain accepts as a tool."""
 
 
 class MaskedSecret:

@@ -14,7 +14,7 @@ share no code with the package's decoders or the emulator, so they can find faul
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -30,11 +30,7 @@ from langchain_qwen_ci.emulator.conformance.apis import (
 from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
 from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
 from langchain_qwen_ci.http import hosts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from langchain_qwen_ci.models import NativeEndpoint
+from langchain_qwen_ci.models import NativeEndpoint
 
 __all__ = ["CHECKS", "Check", "CheckResult", "run_checks"]
 

@@ -8,7 +8,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.responders.arithmetic import programs_in
-from langchain_qwen_ci.emulator.responders.responder import Call, ModelRequest, Run, Say, Think
+from langchain_qwen_ci.emulator.responders.responder import (
+    Call,
+    ModelRequest,
+    Result,
+    Run,
+    Say,
+    Step,
+    Steps,
+    Think,
+)
 from langchain_qwen_ci.emulator.responders.schema_values import (
     ExampleValues,
     arguments_for,
@@ -19,8 +28,6 @@ from langchain_qwen_ci.emulator.responders.schema_values import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
-
-    from langchain_qwen_ci.emulator.responders.responder import Result, Step, Steps
 
 _INTRODUCTION = (
     "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
