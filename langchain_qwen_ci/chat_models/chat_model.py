@@ -123,6 +123,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             stop: str | list[str] | None = None,
             instructions: str | None = None,
             previous_response_id: str | None = None,
+            conversation: str | dict[str, Any] | None = None,
             store: bool | None = None,
             session_cache: bool | None = None,
             parse_think_tags: bool | None = None,
@@ -222,7 +223,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             tools: anything that LangChain accepts as a tool; `{"type": "code_interpreter"}`, which
                 turns the interpreter on; or other tools of the service, such as
                 `{"type": "web_search"}` (`api="responses"` only). An empty list binds nothing.
-            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool.
+            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool. With
+                `api="responses"` also `{"type": "allowed_tools", …}`.
             strict: whether the service should enforce the schema of arguments.
             kwargs: bound to every call, such as `enable_code_interpreter=False`.
 
@@ -239,7 +241,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         functions = [to_openai_tool(tool, strict=strict) for tool in tool_set.functions]
         if bound := [*map(mask_secrets, tool_set.server_tools), *functions]:
             kwargs["tools"] = bound
-        if bound and tool_choice is not None:
+        if (bound or tool_set.interpreter) and tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(**kwargs)
 

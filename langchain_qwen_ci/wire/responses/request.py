@@ -24,7 +24,11 @@ def encode_request(prompt: Prompt, options: RequestOptions) -> bytes:
     """
     payload: dict[str, Any] = {
         "model": options.model,
-        "input": [item for message in prompt for item in _input_items(message, options)],
+        "input": [
+            item
+            for position, message in enumerate(prompt)
+            for item in _input_items(message, options, position)
+        ],
         "stream": True,
     }
     if tools := _tools(options):
@@ -34,7 +38,9 @@ def encode_request(prompt: Prompt, options: RequestOptions) -> bytes:
     return json_body({**payload, **_parameters(options.parameters)})
 
 
-def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
+def _input_items(
+    message: PromptMessage, options: RequestOptions, position: int
+) -> Iterator[dict[str, Any]]:
     """Encode a message as input items: reasoning, content, function calls or a call's result."""
     if message.tool_call_id is not None:
         yield {
@@ -45,7 +51,9 @@ def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[di
         return
     if message.reasoning and options.preserve_thinking:
         summary = [{"type": "summary_text", "text": message.reasoning}]
-        yield {"type": "reasoning", "summary": summary}
+        # The id is required (documented). It need not be that of the earlier answer, which may come
+        # from another API or model.
+        yield {"type": "reasoning", "id": f"rs_{position}", "summary": summary}
     if message.parts or not message.calls:
         yield {"role": message.role, "content": encode_content(message, _encode_part)}
     for call in message.calls:

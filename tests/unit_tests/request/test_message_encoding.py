@@ -95,7 +95,11 @@ def test_reasoning_and_calls_are_items_of_responses(mock_service):
     ]
     assert request_body(mock_service, "responses", history, preserve_thinking=True)["input"] == [
         {"role": "user", "content": "What is 1 + 1?"},
-        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "Adding."}],
+        },
         {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
         {"type": "function_call_output", "call_id": "call_a", "output": "2"},
     ]
