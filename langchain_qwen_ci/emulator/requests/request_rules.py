@@ -123,11 +123,26 @@ def check_tools(parsed: ParsedRequest) -> ServiceError | None:
             return invalid("'name' is a required property")
         if not isinstance(function.get("parameters") or {}, dict):
             return invalid("The parameters of a function must be an object.")
+    return None
+
+
+def check_tool_choice(parsed: ParsedRequest) -> ServiceError | None:
     if parsed.tool_choice not in ("auto", "none") and parsed.forced_tool is None:
-        return invalid("tool_choice must be auto, none or a function.")
+        return invalid(f"tool_choice has no value {str(parsed.tool_choice)[:80]}.")
     names = [tool["function"]["name"] for tool in parsed.tools]
     if parsed.forced_tool is not None and parsed.forced_tool not in names:
         return invalid(f"tool_choice names {parsed.forced_tool}, which is none of the tools.")
+    return None
+
+
+def check_forced_tool_choice_without_thinking(parsed: ParsedRequest) -> ServiceError | None:
+    # Reported for the native API and Chat Completions (cloudwego/eino#994, QwenLM/qwen-code#7659).
+    forced = parsed.tool_choice == "required" or isinstance(parsed.tool_choice, dict)
+    if parsed.tools and forced and parsed.thinking_enabled:
+        return invalid(
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        )
     return None
 
 
@@ -204,8 +219,14 @@ RULES_OF_ALL_APIS = (
     check_messages,
     check_media,
     check_tools,
+    check_tool_choice,
     check_tool_messages,
-    check_interpreter_without_functions,
     check_values,
+)
+RULES_OF_DASHSCOPE_AND_CHAT_COMPLETIONS = (
+    check_forced_tool_choice_without_thinking,
+    *RULES_OF_ALL_APIS,
+    check_interpreter_without_functions,
     check_response_format,
+    check_interpreter_streams,
 )
