@@ -108,7 +108,7 @@ def _complete_item(item: Mapping[str, Any]) -> Payload:
 def _page(items: Sequence[Payload], query: Mapping[str, str]) -> Payload | ServiceError:
     """Return a page of a list; the newest item comes first unless the query differs."""
     limit = query.get("limit", str(_DEFAULT_PAGE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _MAX_PAGE):
+    if limit not in map(str, range(1, _MAX_PAGE + 1)):
         return invalid(f"limit must be a number from 1 to {_MAX_PAGE}, not {limit!r}.")
     ordered = list(items) if query.get("order") == "asc" else list(items)[::-1]
     ids = [item["id"] for item in ordered]
