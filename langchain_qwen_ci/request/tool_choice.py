@@ -41,10 +41,9 @@ def to_tool_choice(
         QwenInputError: the choice is not the name of one of the functions, or the API does not have
             it.
     """
-    openai_compatible = not target.alibaba and target.api != "dashscope"
     if isinstance(choice, dict):
         if choice.get("type") == _ALLOWED_TOOLS and not (
-            target.api == "responses" or openai_compatible
+            target.api == "responses" or _is_openai_compatible(target)
         ):
             raise QwenInputError(
                 f"The service has the tool_choice {_ALLOWED_TOOLS!r} on the Responses API only: "
@@ -55,19 +54,36 @@ def to_tool_choice(
         return choice
     names = [function["function"]["name"] for function in functions]
     if choice in ("any", "required", True):
-        if openai_compatible or (target.api == "responses" and tool_count == 1):
-            return "required"
-        if len(names) != 1:
-            warnings.warn(
-                "The service cannot be made to call any one of several tools: "
-                f'tool_choice={choice!r} is sent as "auto".',
-                stacklevel=2,
-            )
-            return "auto"
-        choice = names[0]
+        return _any_tool(choice, names, target, tool_count)
     if choice in names:
-        return {"type": "function", "function": {"name": choice}}
+        return _function(choice)
     raise QwenInputError(f"tool_choice {choice!r} is none of the tools: {', '.join(names)}.")
+
+
+def _any_tool(choice: object, names: Sequence[str], target: Target, tool_count: int) -> object:
+    """Return the choice of an API that forces a call of any tool, or of the only function."""
+    openai_compatible = _is_openai_compatible(target)
+    if target.api == "responses" and (tool_count == 1 or openai_compatible):
+        return "required"
+    if len(names) == 1:
+        return _function(names[0])
+    if openai_compatible:
+        return "required"
+    warnings.warn(
+        "The service cannot be made to call any one of several tools: "
+        f'tool_choice={choice!r} is sent as "auto".',
+        stacklevel=2,
+    )
+    return "auto"
+
+
+def _is_openai_compatible(target: Target) -> bool:
+    """Return whether OpenAI's rules hold, and not those that are known of Alibaba's hosts."""
+    return not target.alibaba and target.api != "dashscope"
+
+
+def _function(name: object) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 def forces_call(choice: object) -> bool:

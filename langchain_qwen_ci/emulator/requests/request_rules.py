@@ -127,7 +127,9 @@ def check_tools(parsed: ParsedRequest) -> ServiceError | None:
 
 
 def check_tool_choice(parsed: ParsedRequest) -> ServiceError | None:
-    if parsed.tool_choice not in ("auto", "none") and parsed.forced_tool is None:
+    # "required" is not documented for the native API and Chat Completions, but the text below names
+    # it.
+    if parsed.tool_choice not in ("auto", "none", "required") and parsed.forced_tool is None:
         return invalid(f"tool_choice has no value {str(parsed.tool_choice)[:80]}.")
     names = [tool["function"]["name"] for tool in parsed.tools]
     if parsed.forced_tool is not None and parsed.forced_tool not in names:

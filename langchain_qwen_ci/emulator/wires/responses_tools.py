@@ -19,8 +19,7 @@ SERVER_TOOLS = frozenset(
 def tools_and_choice(body: Mapping[str, Any]) -> tuple[list[Payload], object]:
     """Return the tools that the request allows, and its choice in the format of Chat Completions.
 
-    "required" chooses the only function. With several tools, what the service does is not known,
-    and it is treated as "auto". A choice that does not exist is returned unchanged.
+    A choice that does not exist is returned unchanged.
     """
     given = body.get("tools")
     # The values have not been checked: a type that is not a string may not be hashable.
@@ -32,16 +31,15 @@ def tools_and_choice(body: Mapping[str, Any]) -> tuple[list[Payload], object]:
     choice = body.get("tool_choice") or "auto"
     details = as_object(choice)
     if details.get("type") == "function":
-        return tools, _function_choice(details.get("name"))
+        return tools, {"type": "function", "function": {"name": details.get("name")}}
     if details.get("type") == "allowed_tools":
         allowed = details.get("tools")
         if details.get("mode") not in ("auto", "required") or not isinstance(allowed, list):
             return tools, choice
         tools = [tool for tool in tools if any(_is_named(tool, entry) for entry in allowed)]
         choice = details["mode"]
-    if choice == "required":
-        only_function = len(tools) == 1 and tools[0]["type"] == "function"
-        choice = _function_choice(tools[0].get("name")) if only_function else "auto"
+    if choice == "required" and len(tools) > 1:
+        choice = "auto"  # tools of the service count, too (see `ParsedRequest.forced_tool`)
     return tools, choice
 
 
@@ -55,7 +53,3 @@ def _is_named(tool: Payload, entry: object) -> bool:
     named = as_object(entry)
     names_equal = tool["type"] != "function" or tool.get("name") == named.get("name")
     return bool(tool["type"] == named.get("type")) and names_equal
-
-
-def _function_choice(name: object) -> Payload:
-    return {"type": "function", "function": {"name": name}}

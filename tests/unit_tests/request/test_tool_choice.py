@@ -71,10 +71,16 @@ def test_any_is_the_only_function_beside_tools_of_the_service(mock_service):
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-@pytest.mark.parametrize("tools", [[add], [add, mul]])
-def test_any_is_required_on_other_hosts(mock_service, api: str, tools):
-    body = sent(mock_service, api, tools, tool_choice="any", base_url=OTHER_HOST)
+def test_any_of_several_tools_is_required_on_other_hosts(mock_service, api: str):
+    body = sent(mock_service, api, [add, mul], tool_choice="any", base_url=OTHER_HOST)
     assert body["tool_choice"] == "required"
+    assert body["enable_thinking"] is False
+
+
+@pytest.mark.parametrize("host", [{}, {"base_url": OTHER_HOST}])
+def test_any_is_the_only_function_of_chat_completions(mock_service, host):
+    body = sent(mock_service, "chat_completions", [add], tool_choice="any", **host)
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "add"}}
 
 
 @pytest.mark.parametrize("choice", ["any", ALLOWED | {"mode": "required"}])

@@ -123,7 +123,9 @@ def test_forced_call_while_thinking_is_rejected(qwen_emulator, api, choice, thin
 
 
 @pytest.mark.parametrize("api", ["dashscope", "chat_completions"])
-@pytest.mark.parametrize(("choice", "thinking"), [(FORCED, False), ("auto", True), ("none", True)])
+@pytest.mark.parametrize(
+    ("choice", "thinking"), [(FORCED, False), ("required", False), ("auto", True), ("none", True)]
+)
 def test_other_choices_are_accepted(qwen_emulator, api, choice, thinking):
     tools = [nested("look_up")]
     response = send(
@@ -135,6 +137,7 @@ def test_other_choices_are_accepted(qwen_emulator, api, choice, thinking):
         enable_thinking=thinking,
     )
     assert response.status_code == 200
+    assert ("look_up" in response.text) is (choice in ("required", FORCED))
 
 
 def test_forced_call_while_thinking_is_accepted_on_responses(qwen_emulator):
