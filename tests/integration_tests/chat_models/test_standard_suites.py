@@ -106,9 +106,9 @@ class IntegrationSuite(Suite):
 
     @pytest.mark.xfail(
         strict=True,
-        reason='The native API has no tool_choice="any" for several functions: the model sends "auto" '
-        'and emits a warning, which is an error in these tests. On the other APIs it sends "required" '
-        'to a host that is not Alibaba\'s, which the emulator treats as "auto".',
+        reason='The native API has no tool_choice="any" for several functions: the model sends '
+        '"auto" and emits a warning, which is an error in these tests. On the other APIs it sends '
+        '"required", because the host is not Alibaba\'s, and the emulator treats it as "auto".',
     )
     def test_tool_choice(self, model: ChatQwenCodeInterpreter) -> None:
         super().test_tool_choice(model)
