@@ -213,6 +213,11 @@ def test_server_tools_raise_on_other_apis(mock_service, api: str):
     assert backend.requests == []
 
 
+def test_web_search_that_the_error_advises_is_sent(mock_service):
+    body = request_body(mock_service, "chat_completions", model_kwargs={"enable_search": True})
+    assert body["enable_search"] is True
+
+
 @pytest.mark.parametrize("api", ANSWERS)
 def test_function_tools_raise_with_the_interpreter(mock_service, api: str):
     backend = mock_service(ANSWERS[api])
