@@ -130,6 +130,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             stop: str | list[str] | None = None,
             instructions: str | None = None,
             previous_response_id: str | None = None,
+            conversation: str | dict[str, Any] | None = None,
             store: bool | None = None,
             session_cache: bool | None = None,
             parse_think_tags: bool | None = None,
@@ -229,7 +230,8 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             tools: anything that LangChain accepts as a tool; `{"type": "code_interpreter"}`, which
                 turns the interpreter on; or other tools of the service, such as
                 `{"type": "web_search"}` (`api="responses"` only). An empty list binds nothing.
-            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool.
+            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool. With
+                `api="responses"` also `{"type": "allowed_tools", …}`.
             strict: whether the service should enforce the schema of arguments.
             kwargs: bound to every call, such as `enable_code_interpreter=False`.
 

@@ -70,10 +70,11 @@ class ToolBinding:
     def _with_tools(
         self, arguments: Mapping[str, Any], bound: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
-        if not bound:
-            return dict(arguments)
-        choice = {} if self.tool_choice is None else {"tool_choice": self.tool_choice}
-        return {**arguments, "tools": bound, **choice}
+        tools = {"tools": bound} if bound else {}
+        # The interpreter counts as a tool that can be chosen, though it is a flag without options.
+        has_choice = self.tool_choice is not None and (bound or self.tools.interpreter_tool)
+        choice = {"tool_choice": self.tool_choice} if has_choice else {}
+        return {**arguments, **tools, **choice}
 
 
 def _is_schema_tool(tool: object) -> TypeGuard[StructuredTool]:

@@ -23,6 +23,7 @@ from langchain_qwen_ci.emulator.wires.chat_completions import ChatCompletions
 from langchain_qwen_ci.emulator.wires.dashscope import DashScope
 from langchain_qwen_ci.emulator.wires.responses import Responses
 from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
+from langchain_qwen_ci.emulator.wires.stored_responses import ResponseStore
 
 _HOST = "127.0.0.1"
 _STOP_TIMEOUT_SECONDS = 10.0
@@ -117,8 +118,9 @@ class EmulatorServer:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
         sandbox = Sandbox(self._limits)
-        wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events))
-        endpoint = Endpoint(self, sandbox, wires)
+        store = ResponseStore()
+        wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events, store))
+        endpoint = Endpoint(self, sandbox, wires, store)
         app = Starlette(routes=[Route("/{path:path}", endpoint.respond, methods=_METHODS)])
         # The application has no code for startup or shutdown. uvicorn must not log into the output
         # of the user's tests.

@@ -18,7 +18,13 @@ from langchain_qwen_ci.request.accepted_names import (
 )
 from langchain_qwen_ci.request.parameters import Parameters
 from langchain_qwen_ci.request.prompt import RequestOptions
-from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool, to_tool_choice
+from langchain_qwen_ci.request.tool_choice import (
+    forces_call,
+    to_tool_choice,
+    warn_parallel_calls_not_limited,
+    warn_tool_choice_not_sent,
+)
+from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +43,11 @@ _SENT_UNCHANGED = (
     "seed",
     "instructions",
     "previous_response_id",
+    "conversation",
     "store",
 )
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-_RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cache")
+_RESPONSES_ONLY = ("instructions", "previous_response_id", "conversation", "store", "session_cache")
 # Arguments of LangChain's calls that are not parameters of the service.
 _NOT_SENT = ("tools", "functions", "stream")
 _TOOL_PARAMETERS = ("tool_choice", "parallel_tool_calls")
@@ -131,13 +138,13 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         tools.reject_functions()
         _reject_response_format(parameters)
     functions = [to_openai_tool(tool) for tool in tools.functions]
-    parameters = _with_tool_choice(parameters, tools, functions)
+    parameters = _with_tool_choice(parameters, tools, functions, target, interpreter=interpreter)
     effort = _reasoning_effort(fields, extra)
     enable_thinking = resolve_thinking(fields, target, interpreter=interpreter, effort=effort)
     if (
         enable_thinking is None
         and effort in (None, "none")
-        and isinstance(parameters.get("tool_choice"), dict)
+        and forces_call(parameters.get("tool_choice"))
     ):
         # The service rejects a forced tool call from a model that is thinking, and newer models
         # think by default (cloudwego/eino#994, QwenLM/qwen-code#7659).
@@ -195,6 +202,10 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
     if fields.thinking_budget is not None and fields.reasoning_effort is not None:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."
+        )
+    if fields.conversation is not None and fields.previous_response_id is not None:
+        raise QwenInputError(
+            "Pass conversation or previous_response_id: the service takes only one."
         )
     ToolSet.from_any(fields.builtin_tools).check_server_tools(target.api)
     if target.alibaba and target.api != "chat_completions":
@@ -316,11 +327,28 @@ def _reject_response_format(parameters: Mapping[str, Any]) -> None:
 
 
 def _with_tool_choice(
-    parameters: dict[str, Any], tools: ToolSet, functions: Sequence[Mapping[str, Any]]
+    parameters: dict[str, Any],
+    tools: ToolSet,
+    functions: Sequence[Mapping[str, Any]],
+    target: models.Target,
+    *,
+    interpreter: bool,
 ) -> dict[str, Any]:
     """Convert `tool_choice`; remove the parameters about tools where there are no tools."""
-    if not functions and not tools.server_tools:
+    tool_count = len(functions) + len(tools.server_tools)
+    if target.api == "responses":
+        tool_count += interpreter  # a flag, and not a tool, on the other APIs
+    choice = parameters.get("tool_choice")
+    if not tool_count:
+        if choice not in (None, "auto", "none"):
+            warn_tool_choice_not_sent(choice, interpreter=interpreter)
         return {name: value for name, value in parameters.items() if name not in _TOOL_PARAMETERS}
-    if "tool_choice" in parameters:
-        parameters["tool_choice"] = to_tool_choice(parameters["tool_choice"], functions)
+    if choice is not None:
+        parameters["tool_choice"] = to_tool_choice(choice, functions, target, tool_count=tool_count)
+    if (
+        parameters.get("parallel_tool_calls") is False
+        and target.alibaba
+        and target.api == "responses"
+    ):
+        warn_parallel_calls_not_limited()
     return parameters

@@ -80,6 +80,10 @@ class Parameters(BaseModel):
     """`request_id` of the answer to continue from. The service stores answers for seven days;
     `api="responses"` only."""
 
+    conversation: str | dict[str, Any] | None = None
+    """The conversation that the service stores the answer in and continues from: its id, or
+    `{"id": …}`. Excludes `previous_response_id`; `api="responses"` only."""
+
     store: bool | None = None
     """Whether the service stores the answer, for `previous_response_id`. None: it does;
     `api="responses"` only."""

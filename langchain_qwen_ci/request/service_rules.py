@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.request.tools import to_tool_choice
+from langchain_qwen_ci.request.tool_choice import forces_call, to_tool_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ def check_forced_tool(
         return
     if choice is None or enable_thinking is not True:
         return
-    if to_tool_choice(choice, functions) not in ("auto", "none"):
+    if forces_call(to_tool_choice(choice, functions, target, tool_count=len(functions))):
         raise QwenInputError(
             "The service takes no forced tool_choice while the model thinks: drop "
             'enable_thinking=True or pass tool_choice="auto"; for structured output, '

@@ -9,7 +9,6 @@ and excludes it on others.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.accepted_names import to_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 # Fields of an MCP server tool that hold its credentials.
 _SECRET_FIELDS = frozenset({"headers", "authorization"})
@@ -137,7 +136,8 @@ class ToolSet:
         if names and api != "responses":
             raise QwenInputError(
                 f"{', '.join(names)}: the service has such tools on the Responses API only. Use "
-                'api="responses"; for a web search on this one, pass enable_search=True.'
+                'api="responses"; for a web search on this one, pass '
+                'model_kwargs={"enable_search": True}.'
             )
         if "web_extractor" in names and "web_search" not in names:
             # Measured: the service answers with `response.failed`.
@@ -214,29 +214,3 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
     """Convert a LangChain tool, function, class or JSON schema to OpenAI's format."""
     # LangChain checks the type at runtime.
     return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
-
-
-def to_tool_choice(choice: object, functions: Sequence[Mapping[str, Any]]) -> object:
-    """Convert LangChain's `tool_choice` to the service's: "auto", "none" or one function by name.
-
-    "any" and "required" choose the only function; with several functions they become "auto", with a
-    warning.
-
-    Raises:
-        QwenInputError: the choice is not the name of one of the functions.
-    """
-    if isinstance(choice, dict) or choice in ("auto", "none"):
-        return choice
-    names = [function["function"]["name"] for function in functions]
-    if choice in ("any", "required", True):
-        if len(names) != 1:
-            warnings.warn(
-                "The service cannot be made to call any one of several tools: "
-                f'tool_choice={choice!r} is sent as "auto".',
-                stacklevel=2,
-            )
-            return "auto"
-        choice = names[0]
-    if choice in names:
-        return {"type": "function", "function": {"name": choice}}
-    raise QwenInputError(f"tool_choice {choice!r} is none of the tools: {', '.join(names)}.")

@@ -25,7 +25,9 @@ from langchain_qwen_ci.emulator.conformance.apis import (
     dashscope_errors,
     responses_errors,
     responses_events,
+    responses_options,
     responses_output,
+    responses_stored,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
 from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
@@ -40,6 +42,8 @@ CHECKS: tuple[Check, ...] = (
     *dashscope_errors.CHECKS.all,
     *responses_events.CHECKS.all,
     *responses_output.CHECKS.all,
+    *responses_stored.CHECKS.all,
+    *responses_options.CHECKS.all,
     *responses_errors.CHECKS.all,
     *chat_completions.CHECKS.all,
 )

@@ -116,7 +116,14 @@ class ParsedRequest:
 
     @property
     def forced_tool(self) -> str | None:
-        """The name of the function that must be called; None if none is forced."""
+        """The name of the function that must be called; None if none is forced.
+
+        "required" forces the only function. With several tools, what the service does is not known,
+        and none is forced.
+        """
+        if self.tool_choice == "required" and len(self.tools) == 1:
+            name = as_object(as_object(self.tools[0]).get("function")).get("name")
+            return name if isinstance(name, str) else None
         name = as_object(as_object(self.tool_choice).get("function")).get("name")
         return name if isinstance(name, str) else None
 

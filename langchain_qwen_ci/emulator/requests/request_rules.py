@@ -129,16 +129,6 @@ def check_user_message(parsed: ParsedRequest) -> ServiceError | None:
     return invalid("The input messages do not contain elements with the role of user")
 
 
-def check_tool_choice_without_thinking(parsed: ParsedRequest) -> ServiceError | None:
-    forced = parsed.tool_choice == "required" or isinstance(parsed.tool_choice, dict)
-    if forced and parsed.tools and parsed.thinking_enabled:
-        return invalid(
-            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
-            "being set to required or object in thinking mode"
-        )
-    return None
-
-
 def _is_tool_call(call: object) -> bool:
     function = as_object(as_object(call).get("function"))
     texts = (as_object(call).get("id"), function.get("name"), function.get("arguments"))
@@ -156,11 +146,28 @@ def check_tools(parsed: ParsedRequest) -> ServiceError | None:
             return invalid("'name' is a required property")
         if not isinstance(function.get("parameters") or {}, dict):
             return invalid("The parameters of a function must be an object.")
-    if parsed.tool_choice not in ("auto", "none") and parsed.forced_tool is None:
-        return invalid("tool_choice must be auto, none or a function.")
+    return None
+
+
+def check_tool_choice(parsed: ParsedRequest) -> ServiceError | None:
+    # "required" is not documented for the native API and Chat Completions, but the text below names
+    # it.
+    if parsed.tool_choice not in ("auto", "none", "required") and parsed.forced_tool is None:
+        return invalid(f"tool_choice has no value {str(parsed.tool_choice)[:80]}.")
     names = [tool["function"]["name"] for tool in parsed.tools]
     if parsed.forced_tool is not None and parsed.forced_tool not in names:
         return invalid(f"tool_choice names {parsed.forced_tool}, which is none of the tools.")
+    return None
+
+
+def check_forced_tool_choice_without_thinking(parsed: ParsedRequest) -> ServiceError | None:
+    # Reported for the native API and Chat Completions (cloudwego/eino#994, QwenLM/qwen-code#7659).
+    forced = parsed.tool_choice == "required" or isinstance(parsed.tool_choice, dict)
+    if parsed.tools and forced and parsed.thinking_enabled:
+        return invalid(
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        )
     return None
 
 
@@ -237,16 +244,17 @@ RULES_OF_ALL_APIS = (
     check_messages,
     check_media,
     check_tools,
+    check_tool_choice,
     check_tool_messages,
-    check_interpreter_without_functions,
     check_values,
-    check_response_format,
 )
-# Reported of the native API and of Chat Completions; nothing is known about Responses.
-RULES_OF_CHAT_APIS = (
-    check_model_exists,
-    check_tool_choice_without_thinking,  # before check_tools, which does not know "required"
+# The reported rules are known of these two APIs; nothing is known about Responses.
+RULES_OF_DASHSCOPE_AND_CHAT_COMPLETIONS = (
+    check_forced_tool_choice_without_thinking,
     *RULES_OF_ALL_APIS,
     check_user_message,
     check_tool_results,
+    check_interpreter_without_functions,
+    check_response_format,
+    check_interpreter_streams,
 )

@@ -57,12 +57,14 @@ class Planner:
         if not model_request.forced_tool and (results := _tool_results(model_request)):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
+        *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
+        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
         if calls := list(_function_calls(model_request)):
+            if programs:  # on Responses, code may run before the functions are called
+                yield from _run_all(programs)
             yield from calls
             return
-        *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
         schema = _schema(model_request)
-        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
         code_results = yield from _run_all(programs)
         if schema is not None or model_request.requires_json:
             output = " ".join(result.output for result in code_results)

@@ -104,6 +104,28 @@ def test_arguments_of_a_call_override_fields(mock_service):
     assert body["max_output_tokens"] == 99
 
 
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+def test_conversation_is_sent_to_responses(mock_service, conversation):
+    fields = {"conversation": conversation}
+    assert request_body(mock_service, "responses", **fields)["conversation"] == conversation
+    assert request_body(mock_service, "responses", call=fields)["conversation"] == conversation
+    # The call drops the field that its own argument excludes.
+    override = {"conversation": conversation, "previous_response_id": None}
+    body = request_body(mock_service, "responses", previous_response_id="resp_1", call=override)
+    assert body["conversation"] == conversation
+    assert "previous_response_id" not in body
+
+
+def test_conversation_excludes_previous_response_id(mock_service):
+    backend = mock_service(b"")
+    both = {"conversation": "conv_1", "previous_response_id": "resp_1"}
+    with pytest.raises(ValueError, match="conversation or previous_response_id"):
+        backend.model(api="responses", **both)
+    with pytest.raises(ValueError, match="conversation or previous_response_id"):
+        backend.model(api="responses", conversation="c").invoke("Hi", previous_response_id="r")
+    assert backend.requests == []
+
+
 def test_session_cache_is_sent_as_a_header(mock_service):
     backend = mock_service(ANSWERS["responses"])
     backend.model(api="responses", session_cache=True).invoke("Hi")
@@ -120,6 +142,7 @@ def test_session_cache_is_sent_as_a_header(mock_service):
     [
         {"instructions": "Be brief."},
         {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
         {"store": True},
         {"session_cache": True},
         {"builtin_tools": ["web_search"]},
@@ -188,6 +211,11 @@ def test_server_tools_raise_on_other_apis(mock_service, api: str):
     with pytest.raises(QwenInputError, match="web_search"):
         backend.model(api=api).bind(tools=[SEARCH]).invoke("Hi")
     assert backend.requests == []
+
+
+def test_web_search_that_the_error_advises_is_sent(mock_service):
+    body = request_body(mock_service, "chat_completions", model_kwargs={"enable_search": True})
+    assert body["enable_search"] is True
 
 
 @pytest.mark.parametrize("api", ANSWERS)

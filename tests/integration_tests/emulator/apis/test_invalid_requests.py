@@ -24,6 +24,7 @@ MESSAGES = [
 ]
 ITEMS = [
     {"role": "user", "content": [{"type": "input_text", "text": "2 + 2"}]},
+    {"type": "reasoning", "id": "rs_1", "summary": []},
     {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c", "output": "4"},
 ]
@@ -50,7 +51,12 @@ FIELDS = {
     "responses": {
         "input": ITEMS,
         "tools": [FUNCTION, {"type": "web_search"}],
-        "tool_choice": {"type": "function", "name": "f"},
+        "tool_choice": {
+            "type": "allowed_tools",
+            "mode": "required",
+            "tools": [{"type": "function", "name": "f"}],
+        },
+        "conversation": {"id": "c"},
         "text": {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA}},
         "reasoning": {"effort": "none"},
         "previous_response_id": None,

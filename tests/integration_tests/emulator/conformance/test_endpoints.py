@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from emulator_recordings import KEY, URL, Recordings, recording_key, replay, run_one
-from violations import RecordedReply, change_payloads, objects_in, only_if, set_field
+from violations.changes import RecordedReply, change_payloads, objects_in, only_if, set_field
 
 from langchain_qwen_ci.emulator.conformance import CHECKS, Check, run_checks
 
@@ -20,7 +20,7 @@ def api_of(reply: RecordedReply) -> str:
     path = reply.request.url.path
     if path.endswith("/chat/completions"):
         return "chat_completions"
-    return "responses" if path.endswith("/responses") else "dashscope"
+    return "responses" if "/responses" in path else "dashscope"
 
 
 def checks_by_field(recordings: Recordings) -> dict[tuple[str, str], list[Check]]:
