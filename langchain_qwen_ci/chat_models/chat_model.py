@@ -28,9 +28,9 @@ from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate, tokenizer
 from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
+from langchain_qwen_ci.request.call_options import CallOptions
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
-    CallOptions,
     check_api_support,
     resolve_options,
     resolve_thinking,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -293,7 +294,13 @@ def test_middleware_fits_the_interpreters_answer_to_the_schema(entry_point, api:
             middleware=[CodeInterpreterMiddleware()],
             response_format=ToolStrategy(Result),
         )
-        with pytest.warns(UserWarning, match="any one of several tools"):
+        # The compatible APIs of other hosts than Alibaba's are sent "required".
+        warning = (
+            pytest.warns(UserWarning, match="any one of several tools")
+            if api == "dashscope"
+            else nullcontext()
+        )
+        with warning:
             state = entry_point(agent, {"messages": [("user", "What is the sum of 2025?")]})
         requests = sent(server)
     assert state["structured_response"] == Result(value=42)
