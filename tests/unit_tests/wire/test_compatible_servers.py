@@ -155,6 +155,34 @@ def test_calls_with_one_call_id_get_different_ids():
     assert len(set(ids)) == 2
 
 
+def test_message_that_is_completed_after_the_call_that_follows_it():
+    """LiteLLM before a provider that has Chat Completions only; its ids hold."""
+    *said, text_done, part_done, message_done = message("msg_1", "Let me add.")
+    called = function_call("fc_call_1", "call_1", "add", '{"a"', ": 1}")
+    thought = reasoning("rs_1", "A tool helps.", kind="reasoning_summary_text")
+    for index, events in enumerate((thought, [*said, text_done, part_done, message_done], called)):
+        for one in events:
+            one["output_index"] = index
+    # The last frame has the reasoning as text of an item of its type.
+    part = {"type": "output_text", "text": "A tool helps.", "annotations": []}
+    final = [
+        {"type": "reasoning", "id": "rs_1", "role": "assistant", "content": [part]},
+        message_done["item"],
+        called[-1]["item"],
+    ]
+    last = event("completed", response=response("completed", output=final, usage=usage(9, 9)))
+    answer = parse(
+        "responses",
+        stream(CREATED, thought, said, called, [text_done, part_done, message_done], last)
+        + b"data: [DONE]\n\n",
+    )
+    assert answer.content == "Let me add."
+    assert answer.additional_kwargs["reasoning_content"] == "A tool helps."
+    (call,) = answer.tool_calls
+    assert (call["id"], call["name"], call["args"]) == ("call_1", "add", {"a": 1})
+    assert answer.response_metadata["finish_reason"] == "tool_calls"
+
+
 @pytest.mark.parametrize(
     ("details", "reason"),
     [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "content_filter")],
