@@ -144,8 +144,9 @@ def test_node_and_the_interpreter_of_a_server_without_one(base_url, api):
     assert message.response_metadata["code_executions"] == []
 
 
-def test_think_tags_are_reasoning(base_url):
-    model = ChatQwenCodeInterpreter(api="chat_completions", base_url=base_url, api_key="")
+@pytest.mark.parametrize("api", API_NAMES)
+def test_think_tags_are_reasoning(base_url, api):
+    model = ChatQwenCodeInterpreter(api=api, base_url=base_url, api_key="")
     assert _content(model.invoke("tags"))[:2] == ("It is 4.", "I add two and two.")
 
 
