@@ -40,7 +40,8 @@ class ConnectionSettings(BaseModel):
     base_url: str | None = None
     """URL of the host. Takes precedence over `region`. It may end in `/api/v1` or
     `/compatible-mode/v1`; for any other OpenAI-compatible server, such as vLLM or SGLang, it ends
-    in `/v1`. Default: the environment variables that `http.hosts.resolve_host` lists."""
+    in `/v1`, or in the path of an API, such as `/api/v1/chat/completions`. Default: the environment
+    variables that `http.hosts.resolve_host` lists."""
 
     allow_plain_http: bool = False
     """Whether `base_url` may use plain http to another machine. The key and all messages can then

@@ -149,10 +149,10 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
     ToolSet.from_any(fields.builtin_tools).check_server_tools(target.api)
     if target.alibaba and target.api != "chat_completions":
         _check_reasoning_effort(fields, target)
-    if fields.parse_think_tags and target.api != "chat_completions":
+    if fields.parse_think_tags and target.api == "dashscope":
         raise QwenInputError(
-            'parse_think_tags is for api="chat_completions": the other APIs send reasoning '
-            "separately."
+            'parse_think_tags is for api="responses" and api="chat_completions": the native API '
+            "sends reasoning separately."
         )
     if target.api == "responses":
         return
@@ -166,7 +166,7 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
 def _parse_think_tags(fields: Parameters, target: models.Target) -> bool:
     if fields.parse_think_tags is not None:
         return fields.parse_think_tags
-    return target.api == "chat_completions" and not target.alibaba
+    return target.api != "dashscope" and not target.alibaba
 
 
 def _check_reasoning_effort(fields: Parameters, target: models.Target) -> None:

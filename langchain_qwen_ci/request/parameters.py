@@ -93,8 +93,8 @@ class Parameters(BaseModel):
 
     parse_think_tags: bool | None = None
     """Whether reasoning that the server sends in `<think>` tags at the beginning of the text is
-    separated from the text; `api="chat_completions"` only. None: on hosts that are not Alibaba's,
-    because servers without a reasoning parser send it there."""
+    separated from the text; not on the native API. None: on hosts that are not Alibaba's, because
+    servers without a reasoning parser send it there."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Other parameters of the service, with the service's names. They are merged into the arguments

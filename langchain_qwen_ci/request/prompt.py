@@ -112,7 +112,7 @@ class RequestOptions:
         functions: function tools in OpenAI's format; empty while the interpreter is on.
         server_tools: other tools of the service, in the format of the Responses API.
         session_cache: whether the service may cache the conversation (Responses only).
-        parse_think_tags: whether text in `<think>` tags is reasoning (Chat Completions only).
+        parse_think_tags: whether text in `<think>` tags is reasoning (not on the native API).
         parameters: sampling and other request parameters, under DashScope's names.
     """
 

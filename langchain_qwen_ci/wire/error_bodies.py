@@ -35,11 +35,11 @@ def parse_error_body(body: bytes) -> dict[str, Any]:
 def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
     """Return the exception for an error object.
 
-    Three shapes are known: `{"code", "message", "request_id"}` of DashScope, OpenAI's
-    `{"error": {"code", "type", "message"}, "request_id"}`, and `{"error": "message"}`, which
-    gateways send.
+    Four shapes are known: `{"code", "message", "request_id"}` of DashScope, OpenAI's
+    `{"error": {"code", "type", "message"}, "request_id"}`, `{"error": "message"}`, which
+    gateways send, and `{"detail": …}` of servers that are written with FastAPI.
     """
-    inner = payload.get("error")
+    inner = payload.get("error") or _fastapi_message(payload.get("detail"))
     error = inner if isinstance(inner, dict) else payload
     code = error.get("code") or (error.get("type") if error is inner else None)
     request_id = payload.get("request_id") or error.get("request_id") or error.get("id")
@@ -48,6 +48,19 @@ def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIEr
         status_code=status_code,
         code=error_field(code),
         request_id=error_field(request_id),
+    )
+
+
+def _fastapi_message(detail: object) -> str | None:
+    """Return the text of FastAPI's `detail`: a message, or a list of invalid fields."""
+    if not isinstance(detail, list):
+        return detail if isinstance(detail, str) else None
+    errors = [error for error in detail if isinstance(error, dict) and error.get("msg")]
+    return "; ".join(
+        f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+        if isinstance(error.get("loc"), list)
+        else str(error["msg"])
+        for error in errors
     )
 
 

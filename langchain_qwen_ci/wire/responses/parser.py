@@ -8,8 +8,15 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.errors import QwenRateLimitError
+from langchain_qwen_ci.wire.chat_completions.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.error_bodies import error_field, error_message, service_error
-from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
+from langchain_qwen_ci.wire.events import (
+    Event,
+    Finished,
+    FinishReason,
+    ResponseStarted,
+    TextDelta,
+)
 from langchain_qwen_ci.wire.json_values import as_object, as_string, parse_json
 from langchain_qwen_ci.wire.responses.calls import (
     Executions,
@@ -39,10 +46,15 @@ _INCOMPLETE_REASONS: dict[object, FinishReason] = {"content_filter": "content_fi
 
 
 class ResponsesParser:
-    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Responses."""
+    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Responses.
 
-    def __init__(self) -> None:
+    Args:
+        parse_think_tags: whether text in `<think>` tags is reasoning.
+    """
+
+    def __init__(self, *, parse_think_tags: bool) -> None:
         self.finished = False
+        self._think_tags = ThinkTagSplitter() if parse_think_tags else None
         self.usage: dict[str, Any] = {}
         self._request_id = ""  # set with the first event that is emitted
         self._response_id: object = None  # from `response.created`
@@ -108,7 +120,14 @@ class ResponsesParser:
         for event in handler(payload):
             if not self._request_id:
                 events.append(self._response_started(payload))
-            events.append(event)
+            events += self._without_think_tags(event)
+
+    def _without_think_tags(self, event: Event) -> list[Event]:
+        if self._think_tags and isinstance(event, TextDelta):
+            return self._think_tags.feed(event.text)
+        if self._think_tags and isinstance(event, Finished):
+            return [*self._think_tags.close(), event]
+        return [event]
 
     def _response_started(self, payload: Payload) -> ResponseStarted:
         """Return the event that precedes the first event of an item.

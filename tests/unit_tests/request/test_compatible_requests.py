@@ -340,3 +340,25 @@ def test_tool_choice_in_the_format_of_responses_is_sent_unchanged(mock_service, 
     fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
     call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
     assert request_body(mock_service, "responses", **fields, call=call)["tool_choice"] == choice
+
+
+@pytest.mark.parametrize(
+    ("base_url", "given", "sent"),
+    [
+        (None, {}, {}),
+        (None, {"container": "cntr_1"}, {"container": "cntr_1"}),
+        # OpenAI's types require a container, and servers that validate against them do too.
+        ("https://gate.example/v1", {}, {"container": {"type": "auto"}}),
+        ("https://gate.example/v1", {"container": "cntr_1"}, {"container": "cntr_1"}),
+    ],
+)
+def test_container_of_the_interpreter(mock_service, base_url, given, sent):
+    tool = {"type": "code_interpreter", **given}
+    for fields in ({"enable_code_interpreter": False}, {"enable_code_interpreter": True}):
+        body = request_body(
+            mock_service, "responses", base_url=base_url, **fields, call={"tools": [tool]}
+        )
+        assert body["tools"] == [{"type": "code_interpreter", **sent}]
+    if not given:
+        body = request_body(mock_service, "responses", base_url=base_url)
+        assert body["tools"] == [{"type": "code_interpreter", **sent}]
