@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
@@ -20,7 +19,7 @@ from langchain_qwen_ci.request.tool_choice import (
 from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_qwen_ci.request.call_options import CallOptions
     from langchain_qwen_ci.request.parameters import Parameters
