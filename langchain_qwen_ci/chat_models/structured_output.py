@@ -93,7 +93,10 @@ class StructuredOutput:
         self._schema = _with_title(schema)
         self._strict = strict
         self._function = _to_function(self._schema, strict=strict)
+        # Measured: Alibaba's Responses API accepts `text.format` and ignores it. Another host may be
+        # a gateway to it, so the schema is in the prompt there as well.
         self._response_format_ignored = target.alibaba and target.api == "responses"
+        self._response_format_may_be_ignored = target.api == "responses"
 
     def chain(
         self,
@@ -152,11 +155,11 @@ class StructuredOutput:
                 [self._tool()], tool_choice=self._function["name"], strict=self._strict, **arguments
             )
         model = self._model.bind(response_format=self._response_format(method), **arguments)
-        return (
-            self._schema_prompt(self._ensure_json_is_named) | model
-            if method == "json_mode"
-            else model
-        )
+        if self._response_format_may_be_ignored:
+            return self._schema_prompt(self._add_schema_prompt) | model
+        if method == "json_mode":
+            return self._schema_prompt(self._ensure_json_is_named) | model
+        return model
 
     def _parser(self, method: Method, *, reformat: bool) -> Runnable[AIMessage, Any]:
         if method == "function_calling":

@@ -390,3 +390,13 @@ def test_reformat_request_has_no_effort(mock_service):
     assert first["reasoning"] == {"effort": "high"}
     assert "reasoning" not in second
     assert second["enable_thinking"] is False
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_other_hosts_receive_text_format_and_the_schema_in_the_prompt(mock_service, method):
+    backend = mock_service(text_answer('{"value": 42}', api="responses"))
+    model = backend.model(api="responses", base_url=OTHER_HOST, enable_code_interpreter=False)
+    assert model.with_structured_output(Result, method=method).invoke("?") == Result(value=42)
+    body = backend.bodies[0]
+    assert body["text"]["format"]["type"] in ("json_schema", "json_object")
+    assert '"value"' in body["input"][0]["content"]
