@@ -93,8 +93,8 @@ class StructuredOutput:
         self._schema = _with_title(schema)
         self._strict = strict
         self._function = _to_function(self._schema, strict=strict)
-        # Measured: Alibaba's Responses API accepts `text.format` and ignores it. Another host may be
-        # a gateway to it, so the schema is in the prompt there as well.
+        # Measured: Alibaba's Responses API accepts `text.format` and ignores it. Another host may
+        # be a gateway to it, so the schema is in the prompt there as well.
         self._response_format_ignored = target.alibaba and target.api == "responses"
         self._response_format_may_be_ignored = target.api == "responses"
 
