@@ -93,6 +93,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     model_config = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
+        use_attribute_docstrings=True,  # the docstring of a field is its description
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,  # a validation error of one field would show the API key
     )

@@ -21,6 +21,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
+from pydantic import ConfigDict
 
 from langchain_qwen_ci.request.accepted_names import reject_model_fields
 from langchain_qwen_ci.response.chunks import chunk_encoder
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 class LangChainHooks(BaseChatModel):
     """A chat model whose hooks run a `Call`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     trace_code_executions: bool = True
     """Whether each code execution becomes a tool run under the model's run, for LangSmith and other

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.utils import secret_from_env
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http import hosts
@@ -22,6 +22,8 @@ _MIB = 1024 * 1024
 
 class ConnectionSettings(BaseModel):
     """The fields of a model that concern its connection to the service."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
