@@ -46,4 +46,4 @@ class Budget:
 def _tokens(message: BaseMessage) -> int:
     provider = getattr(message, "response_metadata", {}).get("model_provider")
     usage = getattr(message, "usage_metadata", None)
-    return usage["total_tokens"] if provider == MODEL_PROVIDER and usage else 0
+    return usage.get("total_tokens", 0) if provider == MODEL_PROVIDER and usage else 0

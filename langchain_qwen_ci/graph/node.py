@@ -196,6 +196,10 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         message = _normalize(cast("AIMessage", run.message), run.model)
         if self._message_name:
             message = message.model_copy(update={"name": self._message_name})
+        if message.id is not None and message.id in {m.id for m in self._messages(run.state)}:
+            # An answer from LangChain's cache has the id of the first time; `add_messages` would
+            # put it in the place of that message.
+            message = message.model_copy(update={"id": f"lc_{uuid4()}"})
         update: Any = (
             [message]
             if isinstance(run.state, list)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache as LanguageModelCache
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
@@ -797,3 +798,20 @@ def test_package_import_does_not_import_langgraph():
         "assert {'QWEN_RETRY_POLICY', 'CodeInterpreterState'} <= set(dir(q))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_cached_answer_is_a_message_of_its_own(server):
+    cached = ChatQwenCodeInterpreter(base_url=server.url, api_key="any", cache=LanguageModelCache())
+    node = QwenCodeInterpreterNode(
+        cached, history=lambda messages: messages[-1:], budget=Budget(tokens=10**6)
+    )
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("interpreter", node)
+    builder.add_edge(START, "interpreter")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(3):
+        state = graph.invoke({"messages": [HumanMessage("What is 6 times 7?")]}, thread)
+    assert len(server.requests) == 1
+    assert [message.type for message in state["messages"]] == ["human", "ai"] * 3
+    assert len({message.id for message in state["messages"]}) == 6
