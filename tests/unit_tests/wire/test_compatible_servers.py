@@ -157,10 +157,12 @@ def test_calls_with_one_call_id_get_different_ids():
 
 def test_message_that_is_completed_after_the_call_that_follows_it():
     """LiteLLM before a provider that has Chat Completions only; its ids hold."""
-    *said, text_done, part_done, message_done = message("msg_1", "Let me add.")
+    *text_item, text_done, part_done, message_done = message("msg_1", "Let me add.")
     called = function_call("fc_call_1", "call_1", "add", '{"a"', ": 1}")
-    thought = reasoning("rs_1", "A tool helps.", kind="reasoning_summary_text")
-    for index, events in enumerate((thought, [*said, text_done, part_done, message_done], called)):
+    reasoning_item = reasoning("rs_1", "A tool helps.", kind="reasoning_summary_text")
+    for index, events in enumerate(
+        (reasoning_item, [*text_item, text_done, part_done, message_done], called)
+    ):
         for one in events:
             one["output_index"] = index
     # The last frame has the reasoning as text of an item of its type.
@@ -173,7 +175,9 @@ def test_message_that_is_completed_after_the_call_that_follows_it():
     last = event("completed", response=response("completed", output=final, usage=usage(9, 9)))
     answer = parse(
         "responses",
-        stream(CREATED, thought, said, called, [text_done, part_done, message_done], last)
+        stream(
+            CREATED, reasoning_item, text_item, called, [text_done, part_done, message_done], last
+        )
         + b"data: [DONE]\n\n",
     )
     assert answer.content == "Let me add."
@@ -396,9 +400,9 @@ def test_think_tags_are_parsed_on_hosts_that_are_not_alibabas(mock_service, api,
 @pytest.mark.parametrize("output_version", [None, "v1"])
 def test_think_tags_of_responses_are_split_with_every_entry_point(mock_service, output_version):
     """LiteLLM before a provider that has Chat Completions only and no reasoning parser."""
-    said = message("msg_1", "<think>I ", "add.</think>\n\n", "4")
+    text_item = message("msg_1", "<think>I ", "add.</think>\n\n", "4")
     called = function_call("fc_1", "call_1", "add", "{}")
-    body = stream(CREATED, said, called, completed_event(usage(9, 9), said, called))
+    body = stream(CREATED, text_item, called, completed_event(usage(9, 9), text_item, called))
     model = mock_service(body).model(
         api="responses", base_url=VLLM, output_version=output_version, enable_code_interpreter=False
     )
@@ -421,8 +425,8 @@ def text_stream(api: str, *pieces: str) -> bytes:
     """An answer that consists of this text, with either of the compatible APIs."""
     if api == "chat_completions":
         return chat_stream(*map(text_chunk, pieces), chunk("stop"))
-    said = message("msg_1", *pieces)
-    return stream(CREATED, said, completed_event(usage(1, 1), said))
+    text_item = message("msg_1", *pieces)
+    return stream(CREATED, text_item, completed_event(usage(1, 1), text_item))
 
 
 def think_tags_message(api: str, *pieces: str) -> Any:

@@ -33,12 +33,12 @@ async def _stored_path(endpoint: Endpoint, request: Request) -> str:
 @CHECKS.must("documented", "GET …/responses/{id} returns a stored response.")
 async def stored_response_is_returned(endpoint: Endpoint) -> None:
     request = plain_request(endpoint)
-    answered = await document_of(endpoint, request)
+    received = await document_of(endpoint, request)
     path = await _stored_path(endpoint, request)
     stored = await document_of(endpoint, Request(path, method="GET"))
     for name in ("id", "object", "status"):
-        must_be(value_at(stored, name), value_at(answered, name), name)
-    must_be(len(list_at(stored, "output")), len(list_at(answered, "output")), "the output")
+        must_be(value_at(stored, name), value_at(received, name), name)
+    must_be(len(list_at(stored, "output")), len(list_at(received, "output")), "the output")
 
 
 @CHECKS.must("documented", "GET …/responses/{id}/input_items lists the items of the input.")
