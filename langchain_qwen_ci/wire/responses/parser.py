@@ -8,7 +8,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.errors import QwenRateLimitError
-from langchain_qwen_ci.wire.chat_completions.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.error_bodies import error_field, error_message, service_error
 from langchain_qwen_ci.wire.events import (
     Event,
@@ -26,6 +25,7 @@ from langchain_qwen_ci.wire.responses.calls import (
 )
 from langchain_qwen_ci.wire.responses.executions import is_execution, to_code_interpreter_call
 from langchain_qwen_ci.wire.responses.texts import Messages, Reasoning
+from langchain_qwen_ci.wire.text.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
@@ -120,14 +120,10 @@ class ResponsesParser:
         for event in handler(payload):
             if not self._request_id:
                 events.append(self._response_started(payload))
-            events += self._without_think_tags(event)
-
-    def _without_think_tags(self, event: Event) -> list[Event]:
-        if self._think_tags and isinstance(event, TextDelta):
-            return self._think_tags.feed(event.text)
-        if self._think_tags and isinstance(event, Finished):
-            return [*self._think_tags.close(), event]
-        return [event]
+            if self._think_tags is None:
+                events.append(event)
+            else:
+                events += _without_think_tags(event, self._think_tags)
 
     def _response_started(self, payload: Payload) -> ResponseStarted:
         """Return the event that precedes the first event of an item.
@@ -213,6 +209,12 @@ class ResponsesParser:
     def _read_usage(self, response: Payload) -> None:
         if usage := response.get("usage"):
             self.usage = as_object(usage)
+
+
+def _without_think_tags(event: Event, splitter: ThinkTagSplitter) -> list[Event]:
+    if isinstance(event, TextDelta):
+        return splitter.feed(event.text)
+    return [*(splitter.close() if isinstance(event, Finished) else ()), event]
 
 
 def _is_error(kind: str, payload: Payload) -> bool:
