@@ -11,10 +11,10 @@ from langchain_core.runnables import Runnable
 from pydantic import (
     BaseModel,
     ConfigDict,
-    ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # older than its export
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
