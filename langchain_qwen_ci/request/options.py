@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from langchain_qwen_ci import models
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.accepted_names import (
@@ -72,7 +74,7 @@ class CallOptions:
             stop: the call's own stop sequences; a string is one of them.
 
         Raises:
-            ValueError: a value is out of range, or two arguments contradict each other.
+            QwenInputError: a value is out of range, or two arguments contradict each other.
         """
         arguments = rename_arguments(drop_unsupported(arguments))
         if stop is not None:
@@ -89,7 +91,19 @@ class CallOptions:
             for name, value in values.items()
             if name not in Parameters.model_fields and value is not None
         }
-        return cls(Parameters.model_validate(values), extra)
+        try:
+            parameters = Parameters.model_validate(values)
+        except ValidationError as error:
+            raise QwenInputError(_describe(error)) from None  # the values may be secrets
+        return cls(parameters, extra)
+
+
+def _describe(error: ValidationError) -> str:
+    """Return the names of the wrong arguments and what is wrong with each, without the values."""
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, details["loc"])), details["msg"]]))
+        for details in error.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 def _override(values: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     check_api_support(fields, target)
     parameters = _service_parameters(fields, extra)
     legacy_functions = [
-        {"type": "function", "function": dict(function)}
+        {"type": "function", "function": function}
         for function in to_list(extra.get("functions") or ())
     ]
     tools = ToolSet.from_any(
