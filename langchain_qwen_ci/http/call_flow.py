@@ -18,6 +18,7 @@ from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
     QwenError,
+    QwenModelNotFoundError,
     QwenStreamError,
     QwenTimeoutError,
 )
@@ -90,11 +91,15 @@ class ResponseHead:
     """Status and headers of a response.
 
     Attributes:
+        url: the URL of the request as it may be shown, without secrets.
+        from_alibaba: whether the host is one of Alibaba's.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
     status_code: int
     headers: Mapping[str, str]
+    url: str
+    from_alibaba: bool
     encoding: str = ""
 
 
@@ -234,4 +239,8 @@ def _raise_error(
     error = wire.error(request, head.status_code, error_body)
     error.request_id = error.request_id or head.headers.get("x-request-id")
     error.retry_after = retry_after_seconds(head.headers)
+    if isinstance(error, QwenModelNotFoundError):
+        error.url = head.url
+    if not head.from_alibaba:
+        error.advice = error.advice_elsewhere or error.advice
     raise error

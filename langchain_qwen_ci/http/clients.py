@@ -37,19 +37,27 @@ _CLOSE_DELAY_SECONDS = 0.1
 
 
 class _Transport(httpx.HTTPTransport):
-    """Removes the reason phrase of responses, which a server chooses and httpx logs unescaped."""
+    """Removes from response heads what httpx cannot handle; see `_remove_unsafe`."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
-        response.extensions.pop("reason_phrase", None)
-        return response
+        return _remove_unsafe(super().handle_request(request))
 
 
 class _AsyncTransport(httpx.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        response.extensions.pop("reason_phrase", None)
-        return response
+        return _remove_unsafe(await super().handle_async_request(request))
+
+
+def _remove_unsafe(response: httpx.Response) -> httpx.Response:
+    # httpx logs the reason phrase, which a server chooses, with terminal escapes in it.
+    response.extensions.pop("reason_phrase", None)
+    try:
+        _ = httpx.URL(response.headers.get("location", "")).host
+    except (httpx.InvalidURL, UnicodeError):
+        # httpx 0.28 parses it although the redirect is not followed, and raises UnicodeError for an
+        # invalid international name.
+        del response.headers["location"]
+    return response
 
 
 class _Certificates:
