@@ -1,6 +1,7 @@
 """The command line: `python -m langchain_qwen_ci "question"` shows reasoning, code and answer.
 
-Exit codes: 0 success, 1 the call failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the call failed or standard output could not be written, 2 wrong usage, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, __version__, code_executions, plugin_counts
 from langchain_qwen_ci.errors import QwenError
-from langchain_qwen_ci.errors.text_safety import escape_unprintable
+from langchain_qwen_ci.errors.text_safety import escape_unencodable, escape_unprintable
 from langchain_qwen_ci.models import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from langchain_core.messages import AIMessage, AIMessageChunk
     from rich.console import Console
@@ -46,38 +48,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        escape_unencodable(stream)
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
         print(_versions())
         return 0
-    question = arguments.question
-    if not question and not sys.stdin.isatty():
-        question = sys.stdin.read().strip()
+    question = arguments.question or _read_question(parser)
     if not question:
         parser.error("no question: pass one, or write it to standard input")
+    if sys.stdout is None:  # it was closed by the parent process, for example with `>&-`
+        parser.error("standard output is closed")
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.showwarning = _show_warning
             model = _model(arguments, stack)
-            display = _JsonDisplay() if arguments.json else _text_display()
+            display = _DisplayWithFallback(_JsonDisplay if arguments.json else _text_display)
             _run_question(model, question, display)
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        _report("\nInterrupted.")
         return _EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has closed it, for example `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
-    except (QwenError, ValueError, ImportError) as error:
-        print(f"{type(error).__name__}: {escape_unprintable(str(error))}", file=sys.stderr)
+    except (QwenError, ValueError, ImportError, OSError) as error:
+        _report(f"{type(error).__name__}: {escape_unprintable(str(error))}")
         return 1
-    return 0
+    return 1 if display.has_failed else 0
+
+
+def _read_question(parser: argparse.ArgumentParser) -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        parser.error(f"standard input is not text in the encoding {sys.stdin.encoding}")
+
+
+def _report(text: str) -> None:
+    """Print a line to standard error; an answer is not lost because this fails."""
+    if sys.stderr is not None:  # None if it was closed; `print` would use standard output
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
+
+
+def _discard_output() -> None:
+    """Discard what standard output still buffers: Python would fail to write it at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning without file name and line, which do not help a user of the command."""
-    print(f"Warning: {escape_unprintable(str(message))}", file=sys.stderr)
+    _report(f"Warning: {escape_unprintable(str(message))}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,7 +149,7 @@ def _model(arguments: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInter
         from langchain_qwen_ci.emulator import EmulatorServer  # noqa: PLC0415  # an extra
 
         server = stack.enter_context(EmulatorServer(pace=0 if arguments.json else _PACE))
-        print("DASHSCOPE_API_KEY is not set: asking the emulator.", file=sys.stderr)
+        _report("DASHSCOPE_API_KEY is not set: asking the emulator.")
         model = ChatQwenCodeInterpreter(
             model=arguments.model, api=arguments.api, base_url=server.url, api_key="emulator"
         )
@@ -141,6 +167,11 @@ def _run_question(model: ChatQwenCodeInterpreter, question: str, display: Displa
         if error.partial is not None:
             display.end(error.partial)
         raise
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
+        if message is not None:
+            display.end(message)
+        raise
     if message is not None:
         display.end(message)
 
@@ -153,6 +184,46 @@ class Display(Protocol):
 
     def end(self, message: AIMessage) -> None:
         """Print what is known only at the end: counts, usage and finish reason."""
+
+
+class _DisplayWithFallback:
+    """Prints to standard error if standard output cannot be written: the answer is paid for.
+
+    Attributes:
+        has_failed: whether standard output could not be written, for example on a full disk.
+    """
+
+    def __init__(self, make_display: Callable[[], Display]) -> None:
+        self._make_display = make_display
+        self._display = make_display()
+        self._message: AIMessageChunk | None = None
+        self.has_failed = False
+
+    def show(self, chunk: AIMessageChunk) -> None:
+        self._message = chunk if self._message is None else self._message + chunk
+        try:
+            self._display.show(chunk)
+        except OSError as error:
+            self._fall_back(error)
+
+    def end(self, message: AIMessage) -> None:
+        try:
+            self._display.end(message)
+        except OSError as error:
+            self._fall_back(error)
+            self._display.end(message)
+
+    def _fall_back(self, error: OSError) -> None:
+        """Print the answer so far to standard error, and from now on the rest of it."""
+        if self.has_failed or isinstance(error, BrokenPipeError):
+            raise error
+        self.has_failed = True
+        _report(f"Standard output cannot be written ({error.strerror}). The answer:")
+        _discard_output()
+        sys.stdout = sys.stderr
+        self._display = self._make_display()
+        if self._message is not None:
+            self._display.show(self._message)
 
 
 class _JsonDisplay:
@@ -173,7 +244,8 @@ class _JsonDisplay:
             "request_id": message.response_metadata.get("request_id"),
         }
         # Control characters can only be inside strings, where JSON allows the same escapes.
-        print(escape_unprintable(json.dumps(document, ensure_ascii=False, indent=2)))
+        text = escape_unprintable(json.dumps(document, ensure_ascii=False, indent=2))
+        print(text, flush=True)
 
 
 def _text_display() -> Display:
@@ -181,7 +253,12 @@ def _text_display() -> Display:
         from rich.console import Console  # noqa: PLC0415  # an extra
     except ModuleNotFoundError:
         return _PlainDisplay()
-    return _RichDisplay(Console(highlight=False))
+
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704  # rich calls it in an except block, and would exit with code 1
+
+    return _RichDisplay(PipeConsole(highlight=False))
 
 
 class _PlainDisplay:

@@ -61,6 +61,20 @@ class InferenceUsage(TypedDict):
     output_tokens: int
 
 
+_EXECUTION_TYPES = {"id": str, "code": str, "status": str}
+_POSITION_TYPES = {
+    "reasoning_offset": int,
+    "text_offset": int,
+    "id": str,
+    "code": str,
+    "name": str,
+    "args": dict,
+    "result_of": str,
+    "status": str,
+    "images": list,
+}
+
+
 def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
     """Return the programs that the service ran for a message, in order.
 
@@ -72,16 +86,46 @@ def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecut
         program ran, or if the API does not return programs (Chat Completions).
     """
     recorded = _metadata(message, "response_metadata").get("code_executions")
-    if recorded is not None:
-        return [cast("CodeExecution", dict(execution)) for execution in recorded]
+    if isinstance(recorded, list):
+        return [
+            cast("CodeExecution", dict(execution))
+            for execution in recorded
+            if _has_types(execution, _EXECUTION_TYPES)
+        ]
     # The records are in the last chunk only. Before it, the positions of blocks hold the code.
-    positions = _metadata(message, "additional_kwargs").get("block_positions") or ()
+    positions = block_positions(message)
     results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
     return [
         _execution_from_positions(entry, results.get(entry["id"]))
         for entry in positions
         if {"id", "code"} <= entry.keys()
     ]
+
+
+def block_positions(message: BaseMessage | Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the positions of executions, results and reasoning that `MessageBuilder` stores."""
+    positions = _metadata(message, "additional_kwargs").get("block_positions")
+    if not isinstance(positions, list):
+        return []
+    return [entry for entry in positions if _is_position(entry)]
+
+
+def _is_position(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    types = {name: expected for name, expected in _POSITION_TYPES.items() if name in entry}
+    has_result = "result_of" not in entry or {"status", "output"} <= entry.keys()
+    return has_result and _has_types(entry, types)
+
+
+def _has_types(value: object, types: Mapping[str, type]) -> bool:
+    """Return whether a value from a message is a dictionary with values of these types.
+
+    Checkpoints of other versions, and messages of other packages, have other data under our names.
+    """
+    return isinstance(value, Mapping) and all(
+        isinstance(value.get(name), expected) for name, expected in types.items()
+    )
 
 
 def _execution_from_positions(
@@ -107,15 +151,22 @@ def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
         are counted. Empty if neither is known.
     """
     plugins = _metadata(message, "response_metadata").get("plugins")
-    if not plugins:
-        executions = code_executions(message)
-        return {CODE_INTERPRETER: len(executions)} if executions else {}
-    return {name: usage["count"] for name, usage in plugins.items() if "count" in usage}
+    counts = {
+        name: usage["count"]
+        for name, usage in (plugins.items() if isinstance(plugins, Mapping) else ())
+        if isinstance(usage, Mapping) and type(usage.get("count")) is int
+    }
+    if counts:
+        return counts
+    executions = code_executions(message)
+    return {CODE_INTERPRETER: len(executions)} if executions else {}
 
 
-def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> dict[str, Any]:
+def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if isinstance(message, Mapping):
         # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
         fields = message.get("data") or message.get("kwargs") or message
-        return fields.get(name) or {}
-    return cast("dict[str, Any]", getattr(message, name))
+        values = fields.get(name) if isinstance(fields, Mapping) else None
+    else:
+        values = getattr(message, name)
+    return values if isinstance(values, Mapping) else {}

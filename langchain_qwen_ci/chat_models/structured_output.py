@@ -292,7 +292,7 @@ def _to_function(schema: dict[str, Any] | type, *, strict: bool | None) -> dict[
     else:
         try:
             function: dict[str, Any] = to_openai_tool(schema, strict=strict)["function"]
-        except (RecursionError, TypeError):
+        except QwenInputError:
             # LangChain converts no TypedDict that is recursive or has NotRequired keys.
             if not is_typeddict(schema):
                 raise

@@ -105,10 +105,14 @@ class QwenAPIError(QwenError):
         code: the service's error code, such as `"InvalidParameter"` or `"Throttling.RateQuota"`.
         request_id: the request's id, which Alibaba Cloud's support asks for.
         retry_after: seconds to wait before the next attempt, if the service named them.
+        url: the URL that was not found, without its query; None for other errors.
     """
 
     advice = ""
     """What the user can do; appended to the message."""
+
+    advice_elsewhere = ""
+    """What the user can do if the host is not Alibaba's; replaces `advice` there if it is set."""
 
     def __init__(
         self,
@@ -124,12 +128,14 @@ class QwenAPIError(QwenError):
         self.code = code
         self.request_id = request_id
         self.retry_after: float | None = None
+        self.url: str | None = None
 
     def __str__(self) -> str:
         details = [
             f"HTTP {self.status_code}" if self.status_code else "",
             self.code or "",
             f"request {self.request_id}" if self.request_id else "",
+            self.url or "",
         ]
         known = ", ".join(filter(None, details))
         text = f"{self.message} ({known})" if known else self.message
@@ -146,18 +152,24 @@ class QwenAuthenticationError(QwenAPIError, ModelAuthenticationError, ValueError
     advice = (
         "Set DASHSCOPE_API_KEY, or pass api_key; keys are bound to a region, so check region too."
     )
+    advice_elsewhere = "Set DASHSCOPE_API_KEY to a key of this server, or pass api_key."
 
 
 class QwenPermissionDeniedError(QwenAPIError, ModelPermissionDeniedError, ValueError):
     """The key has no permission: no access to the model or workspace, or a bill is unpaid."""
 
     advice = "Check the model's and the workspace's permissions and the account's bills."
+    advice_elsewhere = "Check what the key of this server permits."
 
 
 class QwenModelNotFoundError(QwenAPIError, ModelNotFoundError, ValueError):
     """The model does not exist, or not in this region."""
 
     advice = "Check the model's name, and that the region offers it."
+    advice_elsewhere = (
+        "Check the model's name and base_url: the path may be wrong, and not the model. Most "
+        "servers have the API below /v1."
+    )
 
 
 class QwenRateLimitError(QwenAPIError, ModelRateLimitError):
@@ -170,6 +182,7 @@ class QwenServerError(QwenAPIError, ModelAPIError):
     """The service failed."""
 
     advice = "Try again later; Alibaba Cloud's support asks for the request's id."
+    advice_elsewhere = "Try again later, or look into the log of the server."
 
 
 class QwenConnectionError(QwenError, ModelConnectionError):

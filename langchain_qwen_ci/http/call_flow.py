@@ -18,10 +18,10 @@ from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
     QwenError,
+    QwenModelNotFoundError,
     QwenStreamError,
     QwenTimeoutError,
 )
-from langchain_qwen_ci.http.byte_limits import ByteLimits
 from langchain_qwen_ci.http.content_encoding import decompressor
 from langchain_qwen_ci.http.failures import connect_error, redirect_error, stream_error
 from langchain_qwen_ci.http.retries import retry_after_seconds, wait_before_retry
@@ -91,17 +91,53 @@ class ResponseHead:
     """Status and headers of a response.
 
     Attributes:
+        url: the URL of the request as it may be shown, without secrets.
+        from_alibaba: whether the host is one of Alibaba's.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
     status_code: int
     headers: Mapping[str, str]
+    url: str
+    from_alibaba: bool
     encoding: str = ""
 
 
 Command = Send | Read | Drain | Wait
 COMMANDS = frozenset({Send, Read, Drain, Wait})
 _READ, _DRAIN = Read(), Drain()
+
+
+class ByteLimits:
+    """Counts the bytes of an answer, and those without any event.
+
+    An endless line, an endless frame and endless empty frames are all bytes without an event, so
+    this counter limits them all and the decoders need no limits.
+    """
+
+    def __init__(self, *, max_answer_bytes: int, max_frame_bytes: int) -> None:
+        self._max_answer_bytes = max_answer_bytes
+        self._max_frame_bytes = max_frame_bytes
+        self._bytes = 0
+        self._bytes_without_events = 0
+
+    def count(self, size: int, *, has_events: bool) -> None:
+        """Count a piece of an answer.
+
+        Raises:
+            QwenAnswerLimitError: a limit is exceeded.
+        """
+        self._bytes += size
+        self._bytes_without_events = 0 if has_events else self._bytes_without_events + size
+        if self._bytes > self._max_answer_bytes:
+            raise QwenAnswerLimitError(
+                f"The answer has more than max_answer_bytes ({self._max_answer_bytes})."
+            )
+        if self._bytes_without_events > self._max_frame_bytes:
+            raise QwenAnswerLimitError(
+                f"The service sent more than max_frame_bytes ({self._max_frame_bytes}) "
+                "without any event: a frame without an end, or frames without content."
+            )
 
 
 def call_flow(
@@ -203,4 +239,8 @@ def _raise_error(
     error = wire.error(request, head.status_code, error_body)
     error.request_id = error.request_id or head.headers.get("x-request-id")
     error.retry_after = retry_after_seconds(head.headers)
+    if isinstance(error, QwenModelNotFoundError):
+        error.url = head.url
+    if not head.from_alibaba:
+        error.advice = error.advice_elsewhere or error.advice
     raise error

@@ -16,6 +16,8 @@ from weakref import WeakSet
 
 import httpx
 
+from langchain_qwen_ci.http.proxies import proxy_for
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
@@ -33,11 +35,29 @@ _ASYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 # a client is closed after a delay; if the event loop ends earlier, it closes the client.
 _CLOSE_DELAY_SECONDS = 0.1
 
-# Requests to this machine never go through a proxy, which would also see the key.
-_NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(
-    ("all://127.0.0.1", "all://localhost", "all://[::1]")
-)
-_ASYNC_NO_PROXY: dict[str, httpx.AsyncBaseTransport | None] = dict.fromkeys(_NO_PROXY)
+
+class _Transport(httpx.HTTPTransport):
+    """Removes from response heads what httpx cannot handle; see `_remove_unsafe`."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return _remove_unsafe(super().handle_request(request))
+
+
+class _AsyncTransport(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return _remove_unsafe(await super().handle_async_request(request))
+
+
+def _remove_unsafe(response: httpx.Response) -> httpx.Response:
+    # httpx logs the reason phrase, which a server chooses, with terminal escapes in it.
+    response.extensions.pop("reason_phrase", None)
+    try:
+        _ = httpx.URL(response.headers.get("location", "")).host
+    except (httpx.InvalidURL, UnicodeError):
+        # httpx 0.28 parses it although the redirect is not followed, and raises UnicodeError for an
+        # invalid international name.
+        del response.headers["location"]
+    return response
 
 
 class _Certificates:
@@ -70,9 +90,14 @@ _CERTIFICATES = _Certificates()
 
 
 class SyncClient:
-    """Owns one sync client for all threads."""
+    """Owns one sync client for all threads.
 
-    def __init__(self) -> None:
+    Args:
+        url: a URL of the host of all requests, which decides about the proxy.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._reset()
         _OWNERS.add(self)
 
@@ -83,9 +108,10 @@ class SyncClient:
     def get(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(
-                    verify=_CERTIFICATES.read(), limits=_LIMITS, mounts=_NO_PROXY
+                transport = _Transport(
+                    verify=_CERTIFICATES.read(), limits=_LIMITS, proxy=proxy_for(self._url)
                 )
+                self._client = httpx.Client(transport=transport)
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
                 self._finalizer = weakref.finalize(self, self._client.close)
             return self._client
@@ -109,9 +135,13 @@ class AsyncClientPerLoop:
 
     A client is closed when this owner is garbage-collected or closed, and at the latest when its
     loop ends; see `_LoopClients`.
+
+    Args:
+        url: a URL of the host of all requests, which decides about the proxy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._clients: dict[asyncio.AbstractEventLoop, _CachedClient] = {}
         _OWNERS.add(self)
 
@@ -126,9 +156,10 @@ class AsyncClientPerLoop:
         for ended_loop in [known for known in tuple(self._clients) if known.is_closed()]:
             if ended_client := self._clients.pop(ended_loop, None):
                 ended_client.detach_owner()
-        cached = _CachedClient(
-            httpx.AsyncClient(verify=certificates, limits=_ASYNC_LIMITS, mounts=_ASYNC_NO_PROXY)
+        transport = _AsyncTransport(
+            verify=certificates, limits=_ASYNC_LIMITS, proxy=proxy_for(self._url)
         )
+        cached = _CachedClient(httpx.AsyncClient(transport=transport))
         self._clients[loop] = cached
         cached.owner_finalizer = weakref.finalize(self, cached.schedule_close, loop)
         await _LoopClients.of(loop).add(cached)

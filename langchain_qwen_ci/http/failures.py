@@ -19,27 +19,45 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenError
 
 
+def shown_url(request: httpx.Request, *, with_path: bool = True) -> str:
+    """Return the URL of a request for an error message: without query and workspace."""
+    url = request.url
+    host = url.netloc.decode("ascii")
+    if workspace := request.headers.get("x-dashscope-workspace"):
+        host = host.replace(f"{workspace.lower()}.", "***.")
+    path = url.raw_path.partition(b"?")[0].decode("ascii")
+    return f"{url.scheme}://{host}{path if with_path else ''}"
+
+
 def connect_error(failure: httpx.HTTPError) -> QwenConnectionError:
     """Convert a failure before the head of a response."""
+    host = _host(failure)
     if isinstance(failure, httpx.ConnectTimeout):
         return QwenTimeoutError(
-            "The service could not be connected to in time. Check the network, the proxy settings "
+            f"{host} could not be connected to in time. Check the network, the proxy settings "
             "and base_url, or pass a longer connect_timeout."
         )
     if isinstance(failure, httpx.TimeoutException):
         return QwenTimeoutError(
-            f"The service did not answer in time ({type(failure).__name__}). Pass a longer "
+            f"{host} did not answer in time ({type(failure).__name__}). Pass a longer "
             "timeout, or check the network and base_url."
         )
     if _is_certificate_error(failure):
         return QwenCertificateError(
-            f"The service's certificate is not trusted ({failure}), so nothing was sent. Check "
+            f"The certificate of {host} is not trusted ({failure}), so nothing was sent. Check "
             "base_url; a certificate authority of your own goes into SSL_CERT_FILE."
         )
     return QwenConnectionError(
-        f"The service could not be reached ({_describe(failure)}). Check the "
-        "network, the proxy settings and base_url."
+        f"{host} could not be reached ({_describe(failure)}). Check the network, the proxy "
+        "settings and base_url."
     )
+
+
+def _host(failure: httpx.HTTPError) -> str:
+    try:
+        return shown_url(failure.request, with_path=False)
+    except RuntimeError:  # httpx has not connected the failure with a request
+        return "The service"
 
 
 def _is_certificate_error(failure: BaseException | None) -> bool:
@@ -71,8 +89,11 @@ def redirect_error(status_code: int, location: str) -> QwenInvalidRequestError:
     message = "The service redirects, which is not followed: check base_url."
     if url.host:
         target = f"{url.scheme}://{url.netloc.decode()}"  # without the path, which may be secret
-        message = (
-            f"The service redirects to {target}, which is not followed: if that is where your key "
-            "belongs, set base_url to it."
+        # Only https: the constructor refuses plain http to most hosts.
+        advice = (
+            "if that is where your key belongs, set base_url to it"
+            if url.scheme == "https"
+            else "check base_url"
         )
+        message = f"The service redirects to {target}, which is not followed: {advice}."
     return QwenInvalidRequestError(message, status_code=status_code)

@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
+
+import httpx
+
+from langchain_qwen_ci.errors import QwenInputError
 
 REGIONS: dict[str, str | None] = {
     # A key belongs to one region. None: the region has workspace hosts only.
@@ -23,7 +27,10 @@ REGIONS: dict[str, str | None] = {
 DEFAULT_REGION = "cn-beijing"
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_URL = re.compile(r"https?://[^/?#\s\0-\x1f\x7f]+[^?#\s\0-\x1f\x7f]*")
+_URL = re.compile(r"https?://(?P<host>[^/:\[\]]*|\[[^/\[\]]*\])(?P<port>:[^/]*)?(?:/.*)?")
+_PORT = re.compile(r":0*([0-9]{1,5})")
+_MAX_PORT = 65535
+_MAX_URL_LENGTH = 8000  # many servers accept no longer one
 _COMPATIBLE = "/compatible-mode/v1"
 _PREFIXES = ("/api/v1", _COMPATIBLE)
 _COMPATIBLE_PATHS = ("/chat/completions", "/responses")
@@ -31,6 +38,11 @@ _ALIBABA_DOMAINS = ("aliyuncs.com", "maas.qianwenaiapi.com")
 # Services in this domain serve models that users deploy themselves.
 _DEPLOYMENT_DOMAIN = "pai-eas.aliyuncs.com"
 _HOSTNAME = re.compile(r"[a-z0-9._-]+")
+# Python's encoding of host names raises UnicodeError for longer or empty labels.
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_MAX_HOSTNAME_LENGTH = 253
+# Operating systems read a host such as 127.1, 2130706433 or 0x7f.0.0.1 as an IPv4 address.
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ def resolve_host(api: str, base_url: str | None, region: str | None, workspace: 
     the SDKs read.
 
     Raises:
-        ValueError: the URL or region is invalid, or the host does not have the API.
+        QwenInputError: the URL or region is invalid, or the host does not have the API.
     """
     if base_url:
         return _host_of(base_url, api)
@@ -83,7 +95,7 @@ def resolve_host(api: str, base_url: str | None, region: str | None, workspace: 
 def _host_of(base_url: str, api: str, name: str = "base_url") -> Host:
     host = parse_base_url(base_url, name)
     if api == "dashscope" and not host.has_alibaba_paths:
-        raise ValueError(
+        raise QwenInputError(
             f"{name} ends in /v1 or in the path of another API, as on OpenAI-compatible servers, "
             'which do not have the native API: pass api="responses" or api="chat_completions". For '
             "a gateway that has it, leave out /v1 or write /api/v1."
@@ -95,15 +107,15 @@ def region_host(region: str, workspace: str | None) -> str:
     """Return the host of a region, or the workspace's host if a workspace is given.
 
     Raises:
-        ValueError: the region is unknown, or it needs a workspace.
+        QwenInputError: the region is unknown, or it needs a workspace.
     """
     if region not in REGIONS:
-        raise ValueError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
+        raise QwenInputError(f"Unknown region {region!r}; known are {', '.join(REGIONS)}.")
     if workspace is not None:
         return f"https://{workspace}.{region}.maas.aliyuncs.com"
     if shared := REGIONS[region]:
         return shared
-    raise ValueError(
+    raise QwenInputError(
         f"Region {region!r} has no shared host: pass workspace, or set DASHSCOPE_WORKSPACE."
     )
 
@@ -112,11 +124,11 @@ def validate_workspace(workspace: str) -> str:
     """Return a workspace id unchanged. It becomes part of a host name, so its format is checked.
 
     Raises:
-        ValueError: the id is invalid.
+        QwenInputError: the id is invalid.
     """
     if _WORKSPACE.fullmatch(workspace):
         return workspace
-    raise ValueError(
+    raise QwenInputError(
         "A workspace id has 1 to 64 letters, digits, '-' or '_', and begins with a letter or digit."
     )
 
@@ -129,18 +141,14 @@ def parse_base_url(base_url: str, name: str = "base_url") -> Host:
     are where it says, also on servers that have them elsewhere (OpenRouter: `/api/v1`).
 
     Raises:
-        ValueError: it is not an http(s) URL, or it contains a user or password.
+        QwenInputError: it is not an http(s) URL of a host and a path.
     """
     url = base_url.strip().rstrip("/")
-    if not _URL.fullmatch(url):
-        raise ValueError(
-            f"{name} {base_url!r} must be like https://host, https://host/api/v1 or "
-            "https://host/v1."
-            if not {"@", "?"} & set(base_url)  # a URL with these may contain a secret
-            else f"{name} must be like https://host, https://host/api/v1 or https://host/v1."
+    if problem := _problem(url):
+        # The URL is not shown: what does not belong in it may be a key or a password.
+        raise QwenInputError(
+            f"{name} {problem}. It is like https://host, https://host/api/v1 or https://host/v1."
         )
-    if "@" in url:
-        raise ValueError(f"{name} must not hold a user or password: pass them in default_headers.")
     for path in _COMPATIBLE_PATHS:
         if url.endswith(path) and not url.endswith(_COMPATIBLE + path):
             return Host(url.removesuffix(path).rstrip("/"), has_alibaba_paths=False)
@@ -149,6 +157,56 @@ def parse_base_url(base_url: str, name: str = "base_url") -> Host:
         if url.endswith(prefix):
             return Host(url.removesuffix(prefix).rstrip("/"))
     return Host(url, has_alibaba_paths=not url.endswith("/v1"))
+
+
+def _problem(url: str) -> str | None:
+    """Return what is wrong with a base URL; None if it can be used."""
+    if not url.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    if "@" in url:
+        return "must not hold a user or password: pass them in default_headers"
+    if {"?", "#"} & set(url):
+        return "must not have a query or fragment"
+    if len(url) > _MAX_URL_LENGTH or any(map(_is_blank_or_control, url)):
+        return "is too long, or contains white space or control characters"
+    parts = _URL.fullmatch(url)
+    if parts is None or not is_valid_host(parts["host"]):
+        return (
+            "has no valid host: write a name in ASCII (an international one as xn--…), an IPv4 "
+            "address as four decimal numbers, or an IPv6 address in brackets"
+        )
+    if parts["port"] is not None and not is_valid_port(parts["port"]):
+        return f"has a port that is not a number from 1 to {_MAX_PORT}"
+    return None
+
+
+def _is_blank_or_control(character: str) -> bool:
+    return character.isspace() or not character.isprintable()
+
+
+def is_valid_host(host: str) -> bool:
+    """Return whether a host of a URL is a name or an address that every library reads alike.
+
+    Args:
+        host: the host in the form of a URL: an IPv6 address is in brackets.
+    """
+    if host.startswith("["):
+        return ":" in host and _address(host[1:-1]) is not None
+    labels = host.removesuffix(".").split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        return isinstance(_address(host), IPv4Address)
+    if len(host) > _MAX_HOSTNAME_LENGTH or not all(map(_LABEL.fullmatch, labels)):
+        return False
+    try:
+        return bool(httpx.URL(scheme="http", host=host).host)
+    except (httpx.InvalidURL, UnicodeError):  # an invalid international name
+        return False
+
+
+def is_valid_port(port: str) -> bool:
+    """Return whether the port of a URL, with its colon, is a number that a port can have."""
+    number = _PORT.fullmatch(port)
+    return number is not None and 1 <= int(number[1]) <= _MAX_PORT
 
 
 def is_alibaba_host(url_or_host: str) -> bool:
@@ -175,37 +233,58 @@ def require_https(url: str, *, sends_key: bool) -> None:
     Without a key it is allowed to private addresses, such as those of a server in the same network.
 
     Raises:
-        ValueError: the URL uses plain http, and its host is neither this machine nor a private one
-            to which no key is sent.
+        QwenInputError: the URL uses plain http, and its host is neither this machine nor a private
+            one to which no key is sent.
     """
     parts = urlsplit(url)
     hostname = parts.hostname or ""
-    if parts.scheme != "http" or _is_this_machine(hostname):
+    if parts.scheme != "http" or is_this_machine(hostname):
         return
-    if not sends_key and _is_private(hostname):
+    if not sends_key and is_private(hostname):
         return
-    raise ValueError(
+    raise QwenInputError(
         "base_url is plain http to another machine, so that the key and all messages can be "
         "read in transit: use https, or allow_plain_http if that is intended. Plain http to a "
         'private address is allowed without a key: pass api_key="" if the server needs none.'
     )
 
 
-def _is_private(hostname: str) -> bool:
+def is_this_machine(hostname: str) -> bool:
+    """Return whether requests to a host stay on this machine.
+
+    They do for loopback addresses, the unspecified address (0.0.0.0), and `localhost` with all
+    names below it (RFC 6761).
+
+    Args:
+        hostname: a name, or an address without brackets.
+    """
+    if address := _address(hostname):
+        return address.is_loopback or address.is_unspecified
+    name = _lower_name(hostname)
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def is_private(hostname: str) -> bool:
     """Return whether a host is in a private network: its address, or a name without a domain.
 
     The domains are those that RFC 6762 (.local), RFC 8375 (.home.arpa) and ICANN (.internal) have
     reserved for private networks.
     """
+    if address := _address(hostname):
+        return address.is_private or address.is_link_local
+    name = _lower_name(hostname)
+    return "." not in name or name.endswith((".local", ".internal", ".home.arpa"))
+
+
+def _address(hostname: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that a host is; None for a name."""
     try:
         address = ip_address(hostname)
     except ValueError:
-        return "." not in hostname or hostname.endswith((".local", ".internal", ".home.arpa"))
-    return address.is_private or address.is_link_local
+        return None
+    # ::ffff:127.0.0.1 is 127.0.0.1.
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_this_machine(hostname: str) -> bool:
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost" or hostname.endswith(".localhost")
+def _lower_name(hostname: str) -> str:
+    return hostname.lower().removesuffix(".")

@@ -13,6 +13,7 @@ import httpx
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
 from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
+from langchain_qwen_ci.http.failures import shown_url
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class ServiceAddress:
         return ResponseHead(
             response.status_code,
             response.headers,
+            url=shown_url(response.request),
+            from_alibaba=is_alibaba_host(self.host.url),
             # A response built from bytes (a mock transport's) was already decompressed by httpx.
             encoding="" if response.is_stream_consumed else encoding,
         )

@@ -5,8 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+import httpx
 from langchain_core.utils import secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http import hosts
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.wire import WireRequest
 
 _MIB = 1024 * 1024
+# Timers of operating systems have limits, the lowest of 49 days; None waits without limit.
+_MAX_SECONDS = 1e6
 
 
 class ConnectionSettings(BaseModel):
@@ -50,17 +61,17 @@ class ConnectionSettings(BaseModel):
     be read in transit. Plain http to this machine is always allowed, and without a key to private
     addresses, too."""
 
-    connect_timeout: float | None = Field(default=10.0, gt=0)
+    connect_timeout: float | None = Field(default=10.0, gt=0, le=_MAX_SECONDS)
     """Seconds until the connection is established; None waits without limit."""
 
-    timeout: float | None = Field(default=300.0, gt=0)
+    timeout: float | None = Field(default=300.0, gt=0, le=_MAX_SECONDS)
     """Seconds until the first byte of the answer; None waits without limit."""
 
-    stream_chunk_timeout: float | None = Field(default=300.0, gt=0)
+    stream_chunk_timeout: float | None = Field(default=300.0, gt=0, le=_MAX_SECONDS)
     """Seconds between two chunks; None waits without limit. The service sends no chunk while code
     runs."""
 
-    total_timeout: float | None = Field(default=None, gt=0)
+    total_timeout: float | None = Field(default=None, gt=0, le=_MAX_SECONDS)
     """Seconds for the whole call, including retries, waits, and the time that the reader of a
     stream takes; None sets no limit. A sync call can exceed it while the head of a response arrives
     byte by byte, because httpx has no deadline for the head."""
@@ -94,6 +105,16 @@ class ConnectionSettings(BaseModel):
     @classmethod
     def _check_workspace(cls, workspace: str | None) -> str | None:
         return workspace and hosts.validate_workspace(workspace)
+
+    @field_validator("http_client", "http_async_client")
+    @classmethod
+    def _check_client(cls, client: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
+        # The exact class is not required: people wrap clients.
+        other = httpx.AsyncClient if info.field_name == "http_client" else httpx.Client
+        if client is None or (hasattr(client, "build_request") and not isinstance(client, other)):
+            return client
+        expected = "AsyncClient" if other is httpx.Client else "Client"
+        raise ValueError(f"{info.field_name} takes an httpx.{expected}.")
 
     def _check_size(self, request: WireRequest) -> None:
         if len(request.body) > self.max_request_bytes:

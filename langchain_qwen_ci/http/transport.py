@@ -36,8 +36,8 @@ class Transport:
         self._address = address
         self._custom_client = http_client
         self._custom_async_client = http_async_client
-        self._client = SyncClient()
-        self._async_clients = AsyncClientPerLoop()
+        self._client = SyncClient(address.host.url)
+        self._async_clients = AsyncClientPerLoop(address.host.url)
         # Open calls, to interrupt them from `close`. Weak, so that an abandoned one is collected.
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
         _TRANSPORTS.add(self)

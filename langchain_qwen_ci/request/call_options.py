@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.accepted_names import (
     drop_unsupported,
@@ -49,7 +51,7 @@ class CallOptions:
             stop: the call's own stop sequences; a string is one of them.
 
         Raises:
-            ValueError: a value is out of range, or two arguments contradict each other.
+            QwenInputError: a value is out of range, or two arguments contradict each other.
         """
         arguments = rename_arguments(drop_unsupported(arguments))
         if stop is not None:
@@ -66,7 +68,19 @@ class CallOptions:
             for name, value in values.items()
             if name not in Parameters.model_fields and value is not None
         }
-        return cls(Parameters.model_validate(values), extra)
+        try:
+            parameters = Parameters.model_validate(values)
+        except ValidationError as error:
+            raise QwenInputError(_describe(error)) from None  # the values may be secrets
+        return cls(parameters, extra)
+
+
+def _describe(error: ValidationError) -> str:
+    """Return the names of the wrong arguments and what is wrong with each, without the values."""
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, details["loc"])), details["msg"]]))
+        for details in error.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 def _override(values: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

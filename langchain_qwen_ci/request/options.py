@@ -63,7 +63,7 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     check_api_support(fields, target)
     parameters = _service_parameters(fields, extra)
     legacy_functions = [
-        {"type": "function", "function": dict(function)}
+        {"type": "function", "function": function}
         for function in to_list(extra.get("functions") or ())
     ]
     tools = ToolSet.from_any(

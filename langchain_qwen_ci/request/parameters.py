@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import to_json
 
 from langchain_qwen_ci.models import NativeEndpoint  # noqa: TC001  # pydantic reads the annotations
 
@@ -116,6 +117,15 @@ class Parameters(BaseModel):
     @classmethod
     def _accept_one_tool(cls, names: Any) -> Any:  # noqa: ANN401  # any input
         return [names] if isinstance(names, str) else names
+
+    @field_validator("model_kwargs")
+    @classmethod
+    def _check_json(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        # LangChain serializes the model for traces, where a dictionary that contains itself would
+        # raise RecursionError. Values that are no JSON at all are reported by the call, with their
+        # place.
+        to_json(parameters, fallback=repr)
+        return parameters
 
     @model_validator(mode="after")
     def _check_token_limits(self) -> Self:

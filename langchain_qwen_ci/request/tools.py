@@ -206,11 +206,34 @@ def _name(function: object) -> str:
     if isinstance(function, dict):
         inner = function.get("function")
         schema = inner if isinstance(inner, dict) else function
-        return str(schema.get("name") or schema.get("title") or schema.get("type") or "unnamed")
-    return str(getattr(function, "name", None) or getattr(function, "__name__", "unnamed"))
+        names = (schema.get(name) for name in ("name", "title", "type"))
+        return next((name for name in names if isinstance(name, str) and name), "unnamed")
+    name = getattr(function, "name", None) or getattr(function, "__name__", None)
+    return name if isinstance(name, str) else f"of type {type(function).__name__}"
 
 
 def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any]:
-    """Convert a LangChain tool, function, class or JSON schema to OpenAI's format."""
-    # LangChain checks the type at runtime.
-    return convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
+    """Convert a LangChain tool, function, class or JSON schema to OpenAI's format.
+
+    Raises:
+        QwenInputError: LangChain cannot convert it.
+    """
+    try:
+        # LangChain checks the type at runtime.
+        converted = convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
+        # LangChain returns a dictionary that looks converted without a check.
+        if not isinstance(converted["function"]["name"], str):
+            raise TypeError("the name is not a string")  # noqa: TRY301  # reported below
+    except RecursionError:
+        raise QwenInputError(
+            f"The schema of the tool {_name(tool)} contains itself, or is nested too deeply."
+        ) from None
+    except Exception as error:  # noqa: BLE001  # LangChain, pydantic, the tool raise any type
+        # LangChain's error repeats a dictionary, which may contain the credentials of a server.
+        reason = "" if isinstance(tool, dict) else f" ({' '.join(str(error).split())})"
+        raise QwenInputError(
+            f"The tool {_name(tool)} cannot be converted to a JSON schema{reason}. Pass a function "
+            "with annotations and a docstring, a LangChain tool, a pydantic class, or a dictionary "
+            "in OpenAI's format."
+        ) from (None if isinstance(tool, dict) else error)
+    return converted

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
+from langchain_qwen_ci.metadata import (
+    CODE_INTERPRETER,
+    MODEL_PROVIDER,
+    block_positions,
+    code_executions,
+)
 from langchain_qwen_ci.wire.events import ServerToolReturned
 
 if TYPE_CHECKING:
@@ -64,11 +69,10 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     """Return the standard blocks of a message, in the order in which they happened."""
     if not isinstance(message.content, str):
         raise NotImplementedError  # LangChain then returns the content blocks unchanged
-    reasoning = message.additional_kwargs.get("reasoning_content") or ""
+    reasoning = str(message.additional_kwargs.get("reasoning_content") or "")
     text = message.content
-    records = message.response_metadata.get("code_executions") or ()
-    executions = {execution["id"]: execution for execution in records}
-    positions = message.additional_kwargs.get("block_positions") or ()
+    executions = {execution["id"]: execution for execution in code_executions(message)}
+    positions = block_positions(message)
     ordered: list[dict[str, Any]] = []
     reasoning_offset = text_offset = 0
     for position in positions:

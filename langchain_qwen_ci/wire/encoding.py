@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from langchain_qwen_ci.errors import QwenInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from langchain_qwen_ci.request.prompt import Media, PromptMessage, RequestOptions, Text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What the encoder writes for floats that JSON does not have. It also matches text.
+_NOT_FINITE = re.compile(rb"NaN|Infinity")
 
 
 def json_body(payload: dict[str, Any]) -> bytes:
     """Serialise a request as JSON.
 
     Raises:
-        QwenInputError: a value cannot be written as JSON, such as half of a surrogate pair.
+        QwenInputError: a value cannot be written as JSON, such as half of a surrogate pair or NaN.
     """
     try:
-        return to_json(payload)
+        body = to_json(payload)
     except (PydanticSerializationError, ValueError) as error:
-        surrogates = ", ".join(_lone_surrogates(payload, "request"))
+        surrogates = _places(payload, _has_lone_surrogate)
         advice = (
             f"{surrogates} contains a lone surrogate, which is not a character: replace it, for "
             'instance with text.encode("utf-8", "replace").decode().'
@@ -34,22 +37,45 @@ def json_body(payload: dict[str, Any]) -> bytes:
         raise QwenInputError(
             f"The request cannot be written as JSON: {advice if surrogates else error}"
         ) from error
+    if _NOT_FINITE.search(body):
+        try:
+            from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            place = _places(payload, _is_not_finite) or "A value"
+            raise QwenInputError(
+                f"{place} is NaN or infinite, and JSON has no such numbers: leave it out, or pass "
+                "None."
+            ) from error
+    return body
 
 
-def _lone_surrogates(value: object, place: str) -> Iterator[str]:
-    """Yield the places of strings with lone surrogates, such as "request.messages[0].content".
+def _has_lone_surrogate(value: object) -> bool:
+    return isinstance(value, str) and _SURROGATE.search(value) is not None
 
-    They are left over when a UTF-16 text is cut in the middle of a character.
-    """
-    match value:
-        case str() if _SURROGATE.search(value):
-            yield place
-        case dict():
-            for name, item in value.items():
-                yield from _lone_surrogates(item, f"{place}.{name}")
-        case list() | tuple():
-            for index, item in enumerate(value):
-                yield from _lone_surrogates(item, f"{place}[{index}]")
+
+def _is_not_finite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _places(payload: dict[str, Any], is_wrong: Callable[[object], bool]) -> str:
+    """Return the places of wrong values, such as "request.messages[0].content"."""
+    found: list[str] = []
+    # A stack and not recursion, because the payload may contain itself or be nested deeply.
+    remaining: list[tuple[str, object]] = [("request", payload)]
+    seen: set[int] = set()
+    while remaining:
+        place, value = remaining.pop()
+        if is_wrong(value):
+            found.append(place)
+        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            found += [f"a key of {place}" for name in value if is_wrong(name)]
+            remaining += [(f"{place}.{name}", item) for name, item in value.items()]
+        else:
+            remaining += [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+    return ", ".join(sorted(found))
 
 
 def encode_chat_message(

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 EXCERPT_BYTES = 200
 
+# Names under which servers give the reason of an error; the first one that is set counts.
+_REASONS = ("message", "msg", "detail", "error_description", "error_msg", "errors", "reason")
+# Names that are no reason.
+_NO_REASONS = frozenset(
+    {"code", "error", "id", "object", "param", "request_id", "status", "success", "type"}
+)
+
 
 def parse_error_body(body: bytes) -> dict[str, Any]:
     """Return the JSON object in the body of an HTTP error.
@@ -27,41 +34,61 @@ def parse_error_body(body: bytes) -> dict[str, Any]:
             payload = parse_json(frame.data)
         except ValueError:
             continue
-        if isinstance(payload, dict):
-            return payload
+        if not isinstance(payload, dict):
+            continue
+        error = payload.get("error")
+        fields = {**payload, **error} if isinstance(error, dict) else payload
+        is_explained = any(value for name, value in fields.items() if name not in _NO_REASONS)
+        if is_explained and _reason(payload) is None:
+            return {**payload, "message": f"The service answered: {excerpt(frame.data)}"}
+        return payload
     return {"message": f"The service answered: {excerpt(body)}"} if body.strip() else {}
 
 
 def service_error(payload: dict[str, Any], status_code: int | None) -> QwenAPIError:
     """Return the exception for an error object.
 
-    Four shapes are known: `{"code", "message", "request_id"}` of DashScope, OpenAI's
-    `{"error": {"code", "type", "message"}, "request_id"}`, `{"error": "message"}`, which
-    gateways send, and `{"detail": …}` of servers that are written with FastAPI.
+    Known shapes are `{"code", "message", "request_id"}` of DashScope, OpenAI's `{"error": {"code",
+    "type", "message"}, "request_id"}`, the `{"error": "message"}` of gateways, FastAPI's
+    `{"detail": …}`, and the problem documents of RFC 9457.
     """
-    inner = payload.get("error") or _fastapi_message(payload.get("detail"))
+    inner = payload.get("error")
     error = inner if isinstance(inner, dict) else payload
     code = error.get("code") or (error.get("type") if error is inner else None)
     request_id = payload.get("request_id") or error.get("request_id") or error.get("id")
     return api_error(
-        error_message(error.get("message") or (inner if isinstance(inner, str) else None)),
+        error_message(_reason(payload)),
         status_code=status_code,
         code=error_field(code),
         request_id=error_field(request_id),
     )
 
 
-def _fastapi_message(detail: object) -> str | None:
-    """Return the text of FastAPI's `detail`: a message, or a list of invalid fields."""
-    if not isinstance(detail, list):
-        return detail if isinstance(detail, str) else None
-    errors = [error for error in detail if isinstance(error, dict) and error.get("msg")]
-    return "; ".join(
-        f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-        if isinstance(error.get("loc"), list)
-        else str(error["msg"])
-        for error in errors
-    )
+def _reason(payload: dict[str, Any]) -> str | None:
+    """Return the reason that an error object gives; None if there is none."""
+    inner = payload.get("error")
+    for source in (inner, payload):
+        if not isinstance(source, dict):
+            continue
+        texts = (_text(source.get(name)) for name in _REASONS)
+        text, title = next(filter(None, texts), ""), _text(source.get("title"))
+        if text or title:
+            return ": ".join(filter(None, dict.fromkeys([title, text])))
+    return None if isinstance(inner, dict) else _text(inner) or None
+
+
+def _text(value: object) -> str:
+    """Return a reason as text. FastAPI lists one for each invalid field, with its place."""
+    if not value:
+        return ""
+    match value:
+        case {"msg": str(message), "loc": [*place]}:  # "input" may repeat the whole request
+            return f"{'.'.join(map(str, place))}: {message}"
+        case {"message": str(message)} | {"msg": str(message)} | {"reason": str(message)}:
+            return message
+        case list():
+            return "; ".join(filter(None, map(_text, value)))
+    return str(value).strip()
 
 
 def error_message(message: object) -> str:

@@ -126,11 +126,27 @@ def _parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} is {limit}: the Responses API takes {_MIN_OUTPUT_TOKENS} or more."
             )
     if (effort := sent.pop("reasoning_effort", None)) is not None:
-        sent["reasoning"] = {**sent.get("reasoning", {}), "effort": effort}
-    if (response_format := sent.pop("response_format", None)) is not None:
+        sent["reasoning"] = {**_object(sent, "reasoning"), "effort": effort}
+    if "response_format" in sent:
         # Chat Completions nests a schema under "json_schema"; Responses does not.
-        flat = {"type": response_format["type"], **response_format.get("json_schema", {})}
-        sent["text"] = {**sent.get("text", {}), "format": flat}
+        response_format = _object(sent, "response_format")
+        flat = {"type": response_format.get("type"), **_object(response_format, "json_schema")}
+        del sent["response_format"]
+        sent["text"] = {**_object(sent, "text"), "format": flat}
     if isinstance(choice := sent.get("tool_choice"), dict) and "function" in choice:
-        sent["tool_choice"] = {"type": "function", **choice["function"]}
+        sent["tool_choice"] = {"type": "function", **_object(choice, "function")}
     return sent
+
+
+def _object(parameters: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a parameter that is an object; an empty one if it is not given.
+
+    Raises:
+        QwenInputError: it is of another type.
+    """
+    value = parameters.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise QwenInputError(f"{name} takes a dictionary, not {type(value).__name__}.")
+    return value

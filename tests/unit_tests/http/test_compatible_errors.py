@@ -105,7 +105,7 @@ def test_request_id_in_the_older_format(mock_service):
         ({"error": {"code": "Strange"}}, "The service gives no reason.", "Strange"),
         ({"error": {"type": "strange"}}, "The service gives no reason.", "strange"),
         ({"error": ["?"], "message": "No."}, "No.", None),
-        ({"error": ["?"]}, "The service gives no reason.", None),
+        ({"error": ["?"]}, "?", None),
         ({"type": "error", "message": "No."}, "No.", None),
         ({"code": 17, "message": {"a": 1}}, "{'a': 1}", "17"),
         # Servers written with FastAPI, such as `transformers serve`.
@@ -119,8 +119,8 @@ def test_request_id_in_the_older_format(mock_service):
             "body.tools.0: Field required; No.",
             None,
         ),
-        ({"detail": {"a": 1}}, "The service gives no reason.", None),
-        ({"detail": ["?", {"loc": 1}]}, "The service gives no reason.", None),
+        ({"detail": {"a": 1}}, "{'a': 1}", None),
+        ({"detail": ["?", {"loc": 1}]}, "?; {'loc': 1}", None),
     ],
 )
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])

@@ -158,6 +158,88 @@ def test_invalid_base_url_raises(url):
     assert "\x1b" not in str(caught.value)
 
 
+SECRET = "sk-secret"
+
+
+@pytest.mark.parametrize(
+    ("url", "error_text"),
+    [
+        (f"https://host:{SECRET}", "port"),
+        (f"https://host/#{SECRET}", "fragment"),
+        (f"https://host/?key={SECRET}", "query"),
+        (f"https://{SECRET}@host", "user or password.*default_headers"),
+        (f"https://me:{SECRET}@host/v1", "user or password"),
+        (SECRET, "http://"),
+        (f"https://host {SECRET}", "white space"),
+        (f"https://host/{SECRET * 1000}", "too long"),
+        (f"https://{SECRET}:port", "port"),
+        (f"https://{SECRET}:0x50", "port"),
+        (f"https://{SECRET}:99999", "from 1 to 65535"),
+        (f"https://{SECRET}:0", "port"),
+        (f"https://{SECRET}:", "port"),
+        (f"https://{SECRET}:-1", "port"),
+        (f"https://{SECRET}:\u0663", "port"),  # a digit, but not of ASCII
+        (f"https://{SECRET}..example", "host"),
+        (f"https://{SECRET * 8}", "host"),  # a label of more than 63 characters
+        (f"https://{SECRET}.\u00fc.example", "xn--"),
+        (f"https://{SECRET}\\.example", "host"),
+        (f"https://{SECRET}%2e.example", "host"),
+        ("https://xn--a.example", "host"),
+        ("https://\uff4cocalhost", "ASCII"),
+        ("https://\uff11\uff12\uff17.0.0.1", "ASCII"),
+        ("https://127.1", "four decimal numbers"),
+        ("https://2130706433", "four decimal numbers"),
+        ("https://0x7f.0.0.1", "four decimal numbers"),
+        ("https://127.0.0.0x1", "four decimal numbers"),
+        ("https://127.0.0.01", "four decimal numbers"),
+        ("https://127.0.0.256", "four decimal numbers"),
+        ("https://127.0.0.1.", "four decimal numbers"),
+        ("https://[::1", "host"),
+        ("https://[127.0.0.1]", "host"),
+        ("https://[host]", "host"),
+        ("https://::1", "host"),
+        ("https://:443", "host"),
+        ("https:///v1", "host"),
+    ],
+)
+@pytest.mark.parametrize("variable", [None, "DASHSCOPE_BASE_URL"])
+def test_base_url_with_what_does_not_belong_in_it_is_not_shown(
+    monkeypatch, url, error_text, variable
+):
+    if variable:
+        monkeypatch.setenv(variable, url)
+    with pytest.raises(ValueError, match=f"(?s){variable or 'base_url'}.*{error_text}") as caught:
+        ChatQwenCodeInterpreter(base_url=None if variable else url, api_key="k")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host.:443/v1",
+        "https://xn--bcher-kva.example",
+        "https://a_b.example:00443",
+        "https://1password.example",
+        "https://[fe80::1%eth0]:8000/v1",
+        "https://[2001:db8::1]",
+        "https://host/a/\u00fc/v1",
+    ],
+)
+def test_unusual_base_url_is_accepted(mock_service, url):
+    backend = mock_service(ANSWER)
+    with suppress(QwenError):  # ANSWER is a native stream
+        backend.model(base_url=url, api="responses").invoke("Hi")
+    assert len(backend.requests) == 1
+
+
+def test_base_url_that_is_set_later_is_checked_by_the_call(mock_service):
+    model = mock_service(ANSWER).model()
+    model.base_url = f"https://host:{SECRET}"
+    with pytest.raises(QwenInputError, match="port") as caught:
+        model.invoke("Hi")
+    assert SECRET not in str(caught.value)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=4),
     lambda values: (

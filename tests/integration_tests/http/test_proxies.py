@@ -1,0 +1,95 @@
+"""Requests with a proxy in the environment, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socketserver
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter
+from langchain_qwen_ci.emulator import EmulatorServer
+from langchain_qwen_ci.errors import QwenError, QwenInputError
+
+LOOPBACK = [
+    "127.0.0.1",
+    "127.0.0.2",
+    "127.1.1.1",
+    "0.0.0.0",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:7f00:1",
+]
+pytestmark = pytest.mark.allow_hosts(LOOPBACK)
+SECRET = "sk-secret-of-this-test"  # not a real one
+
+
+class RecordingProxy(socketserver.ThreadingTCPServer):
+    """Records the first bytes of each connection and closes it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        self.received: list[bytes] = []
+
+    def finish_request(self, request, client_address) -> None:
+        self.received.append(request.recv(65536))
+
+
+@pytest.fixture
+def proxy(monkeypatch) -> Iterator[RecordingProxy]:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    with RecordingProxy() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, url)
+        yield server
+        server.shutdown()
+
+
+def ask(base_url: str, **fields: object) -> None:
+    fields = {"api_key": SECRET, "max_retries": 0, **fields}
+    with ChatQwenCodeInterpreter(base_url=base_url, **fields) as model:
+        model.invoke("What is 6 * 7?")
+        asyncio.run(model.ainvoke("What is 6 * 7?"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])
+def test_this_machine_answers_without_the_proxy(proxy, host):
+    with EmulatorServer() as server:
+        ask(server.url.replace("127.0.0.1", host))
+    assert proxy.received == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.1.1.1", "x.localhost", "[0:0:0:0:0:0:0:1]"])
+def test_no_spelling_of_this_machine_leads_to_the_proxy(proxy, host):
+    with pytest.raises(QwenError, match="could not be reached"):
+        ask(f"http://{host}:9")
+    assert proxy.received == []
+
+
+def test_other_hosts_are_reached_through_the_proxy(proxy):
+    with pytest.raises(QwenError, match="could not be reached"):
+        ask("https://gate.example")
+    with pytest.raises(QwenError, match="could not be reached"):
+        ask("http://gate.example", api_key="", allow_plain_http=True, api="responses")
+    first, second = proxy.received
+    assert first.startswith(b"CONNECT gate.example:443 ")
+    assert SECRET.encode() not in first
+    assert second.startswith(b"POST http://gate.example/")
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_unusable_proxy_is_an_error_of_the_call(proxy, monkeypatch, name):
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setenv(name, f"ftp://user:{SECRET}@proxy.example")
+    with pytest.raises(QwenInputError, match=f"{name} is not the URL of a proxy") as caught:
+        ask("https://gate.example")
+    assert SECRET not in str(caught.value)

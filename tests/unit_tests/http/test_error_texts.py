@@ -1,0 +1,177 @@
+"""Errors say where and why: the host, the URL that was not found, and the server's own reason."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+from dashscope_streams import STREAMS
+
+from langchain_qwen_ci import ChatQwenCodeInterpreter
+from langchain_qwen_ci.errors import (
+    QwenAPIError,
+    QwenConnectionError,
+    QwenInvalidRequestError,
+    QwenModelNotFoundError,
+)
+
+pytestmark = [
+    pytest.mark.usefixtures("recorded_waits"),
+    pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
+]
+APIS = pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
+FIELD_MISSING = {
+    "type": "missing",
+    "loc": ["body", "messages", 0, "content"],
+    "msg": "Field required",
+    "input": {"role": "user", "content": "sk-secret"},
+}
+PROBLEM = {
+    "type": "https://gate.example/problems/credit",
+    "title": "No credit left.",
+    "status": 403,
+    "detail": "The balance is 30, the cost 50.",
+    "instance": "/accounts/12345",
+}
+
+
+def refusing(mock_service: Any, status: int, body: object) -> Any:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return mock_service(lambda: httpx.Response(status, content=content))
+
+
+def error_of(model: ChatQwenCodeInterpreter) -> QwenAPIError:
+    with pytest.raises(QwenAPIError) as caught:
+        model.invoke("Hi")
+    return caught.value
+
+
+@APIS
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"detail": [FIELD_MISSING]}, "body.messages.0.content: Field required"),
+        (
+            {"detail": [FIELD_MISSING, {"loc": ["query"], "msg": "Too long"}]},
+            "body.messages.0.content: Field required; query: Too long",
+        ),
+        ({"detail": "Not Found"}, "Not Found"),
+        ({"message": "No such route."}, "No such route."),
+        ({"msg": "busy"}, "busy"),
+        ({"error": "text"}, "text"),
+        ({"error": {"detail": "inner"}}, "inner"),
+        ({"error": {"message": "", "code": "x"}, "detail": "outer"}, "outer"),
+        ({"error": "invalid_token", "error_description": "It is expired."}, "It is expired."),
+        ({"errors": [{"code": 10000, "message": "Wrong."}, {"message": "Bad."}]}, "Wrong.; Bad."),
+        ({"errors": ["Wrong.", "Bad."]}, "Wrong.; Bad."),
+        (PROBLEM, "No credit left.: The balance is 30, the cost 50."),
+        ({"title": "Gone", "status": 400}, "Gone"),
+        ({"timestamp": 1, "status": 400, "error": "Bad Request", "path": "/v1"}, "Bad Request"),
+        ({"reason": "quota", "hint": "pay"}, "quota"),
+        ({"info": "quota"}, 'The service answered: {"info": "quota"}'),
+        ({"error": {"info": "quota"}}, 'The service answered: {"error": {"info": "quota"}}'),
+        (b"upstream is down\x1b[31m", "The service answered: upstream is down\\u001b[31m"),
+        (b'"a string"', 'The service answered: "a string"'),
+        ({}, "The service gives no reason."),
+        ({"detail": None, "code": "x", "status": 400}, "The service gives no reason."),
+        ({"status": 400, "success": False}, "The service gives no reason."),
+        (b"", "The service gives no reason."),
+    ],
+)
+def test_reason_is_shown_whatever_its_shape(mock_service, api, body, message):
+    backend = refusing(mock_service, 400, body)
+    error = error_of(backend.model(api=api))
+    assert isinstance(error, QwenInvalidRequestError)
+    assert error.message.startswith(message)
+    assert "sk-secret" not in str(error)
+
+
+def test_not_found_on_another_host_names_the_url_and_the_path(mock_service):
+    backend = refusing(mock_service, 404, {"detail": "Not Found"})
+    model = backend.model(
+        api="responses", base_url="https://gate.example:8443/qwen", api_key="sk-1"
+    )
+    error = error_of(model)
+    assert isinstance(error, QwenModelNotFoundError)
+    assert str(error) == (
+        "Not Found (HTTP 404, https://gate.example:8443/qwen/compatible-mode/v1/responses) Check "
+        "the model's name and base_url: the path may be wrong, and not the model. Most servers "
+        "have the API below /v1."
+    )
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_not_found_at_alibaba_names_the_url_and_the_model(mock_service):
+    backend = refusing(mock_service, 404, {"code": "ModelNotFound", "message": "No."})
+    error = error_of(backend.model())
+    assert "https://dashscope.aliyuncs.com/api/v1/services/aigc/" in str(error)
+    assert str(error).endswith("Check the model's name, and that the region offers it.")
+
+
+def test_workspace_is_masked_in_hosts(mock_service):
+    backend = refusing(mock_service, 404, {})
+    fields = {"base_url": None, "region": "eu-central-1", "workspace": "WS-secret"}
+    error = error_of(backend.model(**fields))
+    assert "https://***.eu-central-1.maas.aliyuncs.com/api/v1" in str(error)
+    assert "secret" not in str(error).lower()
+    model = mock_service(httpx.ConnectError("refused")).model(**fields)
+    with pytest.raises(QwenConnectionError, match=r"https://\*\*\*\.eu-central-1") as caught:
+        model.invoke("Hi")
+    assert "secret" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "Set DASHSCOPE_API_KEY to a key of this server, or pass api_key."),
+        (403, "Check what the key of this server permits."),
+        (500, "Try again later, or look into the log of the server."),
+    ],
+)
+def test_advice_on_another_host_is_not_about_alibaba(mock_service, status, advice):
+    backend = refusing(mock_service, status, {"message": "No."})
+    model = backend.model(base_url="https://gate.example", max_retries=0)
+    assert str(error_of(model)).endswith(advice)
+    assert not str(error_of(backend.model(max_retries=0))).endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        (
+            httpx.ConnectError("[Errno 111] Connection refused"),
+            r"could not be reached \(.*refused\)",
+        ),
+        (httpx.ConnectError("[Errno -2] Name or service not known"), "could not be reached"),
+        (httpx.ConnectTimeout(""), "could not be connected to in time"),
+        (httpx.ReadTimeout(""), "did not answer in time"),
+    ],
+)
+def test_host_that_does_not_answer_is_named(mock_service, failure, text):
+    model = mock_service(failure).model(base_url="https://gate.example:8443/secret", max_retries=0)
+    with pytest.raises(QwenConnectionError, match=f"^https://gate.example:8443 {text}") as caught:
+        model.invoke("Hi")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["http://other.example/x", "http://other.example:8080"])
+def test_redirect_to_plain_http_is_not_advised(mock_service, location):
+    backend = mock_service(lambda: httpx.Response(302, headers={"location": location}))
+    error = error_of(backend.model())
+    assert "redirects to http://other.example" in str(error)
+    assert "check base_url" in str(error)
+    assert "set base_url to it" not in str(error)
+    with pytest.raises(ValueError, match="plain http"):
+        ChatQwenCodeInterpreter(base_url=location, api_key="k")
+
+
+def test_redirect_that_is_advised_is_accepted(mock_service):
+    location = "https://other.example/x"
+    backend = mock_service(
+        lambda: httpx.Response(302, headers={"location": location}), STREAMS["one run"].body
+    )
+    assert "set base_url to it" in str(error_of(backend.model()))
+    backend.model(base_url="https://other.example").invoke("Hi")
