@@ -24,9 +24,10 @@ class CodeExecution(TypedDict):
     code: str
     """The Python source code, as the model wrote it."""
 
-    status: Literal["in_progress", "completed", "failed"]
+    status: Literal["in_progress", "completed", "failed", "incomplete"]
     """"in_progress" appears in partial messages only. "failed" means that the output holds a
-    traceback, so only the Responses API can report it."""
+    traceback, so only the Responses API can report it. "incomplete" appears in custom stream events
+    of a graph only: the answer ended before the execution did."""
 
     output: NotRequired[str]
     """What the program printed. Absent on the APIs that return no outputs: only the Responses API

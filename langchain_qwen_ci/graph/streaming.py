@@ -8,7 +8,7 @@ to 1.2.24). With it the stream is an attribute of the run; otherwise it would be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from langgraph.config import get_stream_writer
@@ -44,20 +44,38 @@ class CodeExecutionEvent(TypedDict):
 
 
 class ExecutionEventEmitter(EventObserver):
-    """Writes a custom stream event when a program starts and when it ends."""
+    """Writes a custom stream event when a program of a call starts and when it ends."""
 
     def __init__(self, node: str, write: Callable[[CodeExecutionEvent], None]) -> None:
         self._node = node
         self._write = write
-        self._started: set[str] = set()
+        self._open: dict[str, MessageBuilder] = {}  # by call id, in the order of their start
+        self._closed = False
 
     def on_event(self, event: Event, builder: MessageBuilder) -> None:
         match event:
-            case CodeDelta(call_id) if call_id not in self._started:
-                self._started.add(call_id)
+            case CodeDelta(call_id) if call_id not in self._open and not self._closed:
+                self._open[call_id] = builder
                 self._emit("started", builder.execution(call_id))
-            case CodeFinished(call_id):
+            case CodeFinished(call_id) if self._open.pop(call_id, None):
                 self._emit("ended", builder.execution(call_id))
+
+    def on_error(self, error: BaseException) -> None:
+        del error
+        self._end_open()
+
+    def close(self) -> None:
+        """End the programs of a call that was abandoned, and emit nothing more."""
+        self._closed = True
+        self._end_open()
+
+    def _end_open(self) -> None:
+        while self._open:
+            call_id, builder = next(iter(self._open.items()))
+            del self._open[call_id]
+            execution = builder.execution(call_id)
+            execution["status"] = "incomplete"
+            self._emit("ended", execution)
 
     def _emit(self, event: Literal["started", "ended"], execution: CodeExecution) -> None:
         self._write(
@@ -77,8 +95,23 @@ def in_graph_run(getter: Callable[..., T]) -> T | None:
 def stream_code_executions(node: str, *, enabled: bool = True) -> Iterator[None]:
     """Write custom stream events for the calls made inside the block, if a graph is running."""
     write = in_graph_run(get_stream_writer) if enabled else None
-    with observe(ExecutionEventEmitter(node, write)) if write else nullcontext():
+    if write is None:
         yield
+        return
+    emitters: list[ExecutionEventEmitter] = []
+
+    def new_emitter() -> ExecutionEventEmitter:
+        emitters.append(ExecutionEventEmitter(node, write))
+        return emitters[-1]
+
+    try:
+        with observe(new_emitter):
+            yield
+    finally:
+        # A cancelled reader leaves its async generator to the event loop, which closes it later:
+        # after the error has reached the caller of the graph.
+        for emitter in emitters:
+            emitter.close()
 
 
 class CodeExecutionsTransformer(StreamTransformer):
