@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
-from langchain_qwen_ci.metadata import CodeExecution, PluginUsage, code_executions, plugin_counts
+from langchain_qwen_ci.metadata import (
+    CodeExecution,
+    PluginUsage,
+    code_delta,
+    code_executions,
+    plugin_counts,
+)
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.graph import (
@@ -30,6 +36,7 @@ __all__ = [
     "PluginUsage",
     "QwenCodeInterpreterNode",
     "__version__",
+    "code_delta",
     "code_executions",
     "plugin_counts",
 ]
