@@ -1,4 +1,4 @@
-"""A chain of prompt, model and parser, streamed; and a message with the code that ran.
+"""A chain of prompt, model and parser, streamed; the code, streamed; a message with all of it.
 
 Uses the service if DASHSCOPE_API_KEY is set, otherwise the emulator.
 """
@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+from langchain_qwen_ci import ChatQwenCodeInterpreter, code_delta, code_executions, plugin_counts
 from langchain_qwen_ci.emulator import EmulatorServer
 
 with ExitStack() as stack:
@@ -26,6 +26,16 @@ with ExitStack() as stack:
     chain = prompt | model | StrOutputParser()
     for piece in chain.stream({"base": 123, "n": 21}):
         print(piece, end="", flush=True)
+    print()
+
+    # Reasoning, code and text, each as soon as it is received.
+    printed = None
+    for chunk in (prompt | model).stream({"base": 6, "n": 3}):
+        for block in chunk.content_blocks:
+            part = block.get("id") or block["type"]
+            print("" if part == printed else "\n", end="")
+            print(block.get("reasoning") or block.get("text") or code_delta(block), end="")
+            printed = part
     print()
 
     message = (prompt | model).invoke({"base": 7, "n": 5})

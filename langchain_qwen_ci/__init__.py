@@ -31,7 +31,13 @@ from langchain_qwen_ci.errors import (
     QwenTimeoutError,
     ToolsNotAllowedError,
 )
-from langchain_qwen_ci.metadata import CodeExecution, PluginUsage, code_executions, plugin_counts
+from langchain_qwen_ci.metadata import (
+    CodeExecution,
+    PluginUsage,
+    code_delta,
+    code_executions,
+    plugin_counts,
+)
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.graph import (
@@ -64,6 +70,7 @@ __all__ = [
     "QwenTimeoutError",
     "ToolsNotAllowedError",
     "__version__",
+    "code_delta",
     "code_executions",
     "plugin_counts",
 ]

@@ -17,7 +17,13 @@ from contextlib import ExitStack, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter, __version__, code_executions, plugin_counts
+from langchain_qwen_ci import (
+    ChatQwenCodeInterpreter,
+    __version__,
+    code_delta,
+    code_executions,
+    plugin_counts,
+)
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.errors.text_safety import escape_unencodable, escape_unprintable
 from langchain_qwen_ci.models import Api
@@ -265,16 +271,16 @@ class _PlainDisplay:
     """Prints text without colours."""
 
     def __init__(self) -> None:
-        self._block_type = ""
+        self._part = ""  # the id of the program, or the type of other blocks, printed last
 
     def show(self, chunk: AIMessageChunk) -> None:
-        for block in chunk.content_blocks:
-            block_type = str(block["type"])
-            if block_type != self._block_type and self._block_type:
-                # Code ends with a line break; text and reasoning end in the middle of a line.
-                self._write("\n" if self._block_type.startswith("server") else "\n\n")
-            self._block_type = block_type
-            self._show_block(dict(block))
+        for block in map(dict, chunk.content_blocks):
+            part = str(block.get("id") or block["type"])
+            if part != self._part and self._part:
+                # Outputs end with a line break; all other parts end in the middle of a line.
+                self._write("\n" if self._part == "server_tool_result" else "\n\n")
+            self._part = part
+            self._show_block(block)
 
     def end(self, message: AIMessage) -> None:
         self._write("\n\n")
@@ -284,15 +290,16 @@ class _PlainDisplay:
         match block:
             case {"type": "reasoning", "reasoning": text} | {"type": "text", "text": text}:
                 self._write(escape_unprintable(text))
-            case {"type": "server_tool_call", "args": {"code": code}} if code:
-                self._show_code(escape_unprintable(code))
-            case {"type": "server_tool_call_chunk", "args": args}:
-                self._show_code(escape_unprintable(json.loads(f'"{args}"')))
+            case {"type": "server_tool_call", "name": "code_interpreter"}:
+                self._write(">>> ")
+                self._show_code(escape_unprintable(code_delta(block)))
+            case {"type": "server_tool_call_chunk"}:  # more code of the same program
+                self._show_code(escape_unprintable(code_delta(block)))
             case {"type": "server_tool_result", "output": str(output)}:
                 self._show_output(escape_unprintable(output))
 
     def _show_code(self, code: str) -> None:
-        self._write(f">>> {code}\n")
+        self._write(code)
 
     def _show_output(self, output: str) -> None:
         self._write(f"{output}\n")
@@ -319,11 +326,12 @@ class _RichDisplay(_PlainDisplay):
                 super()._show_block(block)
 
     def _show_code(self, code: str) -> None:
-        from rich.panel import Panel  # noqa: PLC0415  # an extra
-        from rich.syntax import Syntax  # noqa: PLC0415
+        from rich.syntax import Syntax  # noqa: PLC0415  # an extra
 
-        source = Syntax(code, "python", theme="ansi_dark", word_wrap=True)
-        self._console.print(Panel(source, title="code_interpreter", title_align="left"))
+        # Not a panel, which could not grow with the code.
+        source = Syntax("", "python", theme="ansi_dark").highlight(code)
+        source.right_crop(len(source) - len(code))  # the lexer appends a line break
+        self._console.print(source, end="", soft_wrap=True)
 
     def _show_output(self, output: str) -> None:
         from rich.panel import Panel  # noqa: PLC0415  # an extra

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, cast
 
@@ -15,6 +17,9 @@ CODE_INTERPRETER = "code_interpreter"
 """Name of the interpreter among plugins, server tools and tool runs."""
 
 
+_JSON_CODE = re.compile(r'(?:\{"code": ")?([^"\\]*(?:\\.[^"\\]*)*)')
+
+
 class CodeExecution(TypedDict):
     """One program that the model wrote and the service ran."""
 
@@ -24,9 +29,10 @@ class CodeExecution(TypedDict):
     code: str
     """The Python source code, as the model wrote it."""
 
-    status: Literal["in_progress", "completed", "failed"]
+    status: Literal["in_progress", "completed", "failed", "incomplete"]
     """"in_progress" appears in partial messages only. "failed" means that the output holds a
-    traceback, so only the Responses API can report it."""
+    traceback, so only the Responses API can report it. "incomplete" appears in custom stream events
+    of a graph only: the answer ended before the execution did."""
 
     output: NotRequired[str]
     """What the program printed. Absent on the APIs that return no outputs: only the Responses API
@@ -98,7 +104,7 @@ def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecut
     return [
         _execution_from_positions(entry, results.get(entry["id"]))
         for entry in positions
-        if {"id", "code"} <= entry.keys()
+        if {"id", "code", "reasoning_offset"} <= entry.keys()  # not a chunk with more code
     ]
 
 
@@ -138,6 +144,27 @@ def _execution_from_positions(
         if "images" in result:
             execution["images"] = list(result["images"])
     return execution
+
+
+def code_delta(block: Mapping[str, Any]) -> str:
+    """Return the code in a block of a streamed chunk, to print it while it is received.
+
+    A program may be in one block, or be continued by the blocks of later chunks with the same `id`.
+
+    Args:
+        block: a block of `chunk.content_blocks`, of any output version.
+
+    Returns:
+        The code that the block adds to its program; empty for all other blocks.
+    """
+    args = block.get("args")
+    if block.get("type") == "server_tool_call" and block.get("name") == CODE_INTERPRETER:
+        return str(cast("Mapping[str, Any]", args)["code"])
+    if block.get("type") != "server_tool_call_chunk":
+        return ""
+    # A part of the JSON text {"code": "…"}. With the default output version it is a part of the
+    # string; else the first block has what precedes the string, and the last one what follows it.
+    return str(json.loads(f'"{_JSON_CODE.match(str(args))[1]}"'))  # type: ignore[index]
 
 
 def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:

@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from langchain_qwen_ci.response.observers import current_observers
+from langchain_qwen_ci.errors import QwenStreamError
+from langchain_qwen_ci.response.observers import new_observers
+from langchain_qwen_ci.wire.events import ResponseStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.response.observers import EventObserver
     from langchain_qwen_ci.wire import Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
+
+# The error of an interrupted answer whose request was repeated, for observers.
+_REQUEST_REPEATED = QwenStreamError("The answer was interrupted, and the request was repeated.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Call:
         Raises:
             QwenError: the call failed; `partial` is the message received before the error.
         """
-        observers = (*self.observers, *current_observers())
+        observers = self._all_observers()
         events = self.transport.events(self.wire, self.request, self.policy)
         with self.builder.attach_partial_to_errors(), closing(events):
             try:
@@ -61,12 +66,23 @@ class Call:
 
     def aevents(self) -> _AsyncEventStream:
         """Asynchronous form of `events`."""
-        return _AsyncEventStream(self, (*self.observers, *current_observers()))
+        return _AsyncEventStream(self, self._all_observers())
+
+    def _all_observers(self) -> tuple[EventObserver, ...]:
+        # The limits are among the call's own observers, and end the answer. The others come first,
+        # so that they have the program that exceeds a limit.
+        return (*new_observers(), *self.observers)
 
     def _notify(
         self, events: Generator[Event], observers: tuple[EventObserver, ...]
     ) -> Generator[Event]:
+        started = False
         for event in events:
+            if isinstance(event, ResponseStarted):
+                if started:
+                    for observer in observers:
+                        observer.on_error(_REQUEST_REPEATED)
+                started = True
             yield event  # the reader adds it to the builder before it requests the next event
             for observer in observers:
                 observer.on_event(event, self.builder)
@@ -106,7 +122,12 @@ class _AsyncEventStream:
                 await observer.aon_error(error)
 
     async def _notify(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        started = False
         async for event in events:
+            if isinstance(event, ResponseStarted):
+                if started:
+                    await self._notify_error(None, _REQUEST_REPEATED, None)
+                started = True
             yield event
             for observer in self._observers:
                 await observer.aon_event(event, self._call.builder)

@@ -328,11 +328,11 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         )
 
     def _observers(self, parameters: Parameters, run: ParentRun | None) -> Iterator[EventObserver]:
+        if self.trace_code_executions and (tracer := trace_executions(run)):
+            yield tracer
         limits = RequestLimits(parameters.max_request_tokens, parameters.max_code_executions)
         if limits != RequestLimits():
             yield limits
-        if self.trace_code_executions and (tracer := trace_executions(run)):
-            yield tracer
 
     @property
     def _target(self) -> models.Target:

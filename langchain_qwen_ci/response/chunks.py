@@ -152,7 +152,7 @@ class BlockChunks:
         call_id, escaped = event.call_id, escape_code(event.code)
         if call_id in self._call_indexes:
             index = self._call_indexes[call_id]
-            return _block(type="server_tool_call_chunk", args=escaped, index=index)
+            return _block(type="server_tool_call_chunk", id=call_id, args=escaped, index=index)
         self._call_indexes[call_id] = index = self._block_index(object())
         # LangChain concatenates the args of chunks and parses them as JSON: {"code": "…"}.
         return _block(
@@ -165,7 +165,7 @@ class BlockChunks:
 
     def _on_code_finished(self, event: CodeFinished) -> AIMessageChunk:
         index = self._call_indexes[event.call_id]
-        chunk = _block(type="server_tool_call_chunk", args='"}', index=index)
+        chunk = _block(type="server_tool_call_chunk", id=event.call_id, args='"}', index=index)
         if result := result_block_for(event):
             chunk.content.append({**result, "index": self._block_index(object())})  # type: ignore[union-attr]
         return chunk

@@ -83,7 +83,8 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
         ordered += _text_blocks(
             reasoning[reasoning_offset:reasoning_end], text[text_offset:text_end]
         )
-        ordered += _blocks_at(position, executions)
+        is_streaming = isinstance(message, AIMessageChunk) and message.chunk_position != "last"
+        ordered += _blocks_at(position, executions, is_streaming=is_streaming)
         reasoning_offset, text_offset = reasoning_end, text_end
     ordered += _text_blocks(reasoning[reasoning_offset:], text[text_offset:])
     _add_citations(ordered, [position for position in positions if "citation" in position])
@@ -111,21 +112,25 @@ def _add_citations(ordered: list[dict[str, Any]], positions: Sequence[dict[str, 
 
 
 def _blocks_at(
-    position: dict[str, Any], executions: dict[str, CodeExecution]
+    position: dict[str, Any], executions: dict[str, CodeExecution], *, is_streaming: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the block of a position; none if the position only marks continued reasoning."""
+    """Yield the block of a position; none if the position only marks continued reasoning.
+
+    While a message is streaming, the blocks of a call have the index of their position.
+    """
+    index = {"index": position["index"]} if is_streaming else {}
     match position:
         case {"result_of": call_id, "status": status, "output": output}:
             yield server_tool_result_block(call_id, status, output, position.get("images", ()))
         case {"id": call_id, "name": name, "args": args}:
-            yield server_tool_call_block(call_id, name, args)
-        case {"id": call_id, "code": code}:
+            yield {**server_tool_call_block(call_id, name, args), **index}
+        case {"id": call_id, "code": code, "reasoning_offset": _}:
             record = executions.get(call_id)
-            yield server_tool_call_block(
-                call_id, CODE_INTERPRETER, {"code": record["code"] if record else code}
-            )
-        case {"code": code, "index": index}:  # a chunk with more code of an earlier execution
-            yield {"type": "server_tool_call_chunk", "args": escape_code(code), "index": index}
+            args = {"code": record["code"] if record else code}
+            yield {**server_tool_call_block(call_id, CODE_INTERPRETER, args), **index}
+        case {"id": call_id, "code": code}:  # a chunk with more code of an earlier execution
+            args = escape_code(code)
+            yield {"type": "server_tool_call_chunk", "id": call_id, "args": args, **index}
 
 
 def _function_call_blocks(message: AIMessage) -> Iterator[dict[str, Any]]:

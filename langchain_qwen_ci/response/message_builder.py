@@ -118,7 +118,8 @@ class MessageBuilder:
             The block position that the event adds or extends, for a chunk; None if there is none.
         """
         self._has_events = True
-        return self._HANDLERS[type(event)](self, event)
+        handler = self._HANDLERS.get(type(event))
+        return handler(self, event) if handler else None
 
     def _on_reasoning(self, event: ReasoningDelta) -> dict[str, Any] | None:
         position = self._add_position({}) if self._text_since_position else None
@@ -148,8 +149,9 @@ class MessageBuilder:
             self._programs[event.call_id] = _Program(record, self._positions[-1])
             return position
         program.deltas.append(event.code)
-        # LangChain merges the entries of two chunks by their index and concatenates their strings.
-        return {"index": program.position["index"], "code": event.code}
+        # LangChain merges the entries of two chunks by their index and concatenates their strings,
+        # except equal ids.
+        return {"index": program.position["index"], "id": event.call_id, "code": event.code}
 
     def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
         self._text_since_position = False

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from langchain_qwen_ci.response.message_builder import MessageBuilder
     from langchain_qwen_ci.wire.events import Event
@@ -35,30 +35,34 @@ class EventObserver:
         self.on_event(event, builder)
 
     def on_error(self, error: BaseException) -> None:
-        """Handle the early end of the answer: an error, or a reader that stopped reading."""
+        """Handle the early end of an answer: an error, a reader that stopped reading, or a repeated
+        request, whose first event then follows. The builder still holds that answer."""
 
     async def aon_error(self, error: BaseException) -> None:
         """Asynchronous form of `on_error`."""
         self.on_error(error)
 
 
-_OBSERVERS: ContextVar[tuple[EventObserver, ...]] = ContextVar("observers", default=())
+_FACTORIES: ContextVar[tuple[Callable[[], EventObserver], ...]] = ContextVar(
+    "observer_factories", default=()
+)
 
 
-def current_observers() -> tuple[EventObserver, ...]:
-    """Return the observers that `observe` has set in this context."""
-    return _OBSERVERS.get()
+def new_observers() -> tuple[EventObserver, ...]:
+    """Return an observer of each factory that `observe` has set in this context."""
+    return tuple(factory() for factory in _FACTORIES.get())
 
 
 @contextmanager
-def observe(observer: EventObserver) -> Iterator[None]:
-    """Let an observer receive the events of all calls made inside the block.
+def observe(factory: Callable[[], EventObserver]) -> Iterator[None]:
+    """Let a new observer receive the events of each call made inside the block.
 
-    A context variable carries it, because nothing can be passed through `model.invoke` without
-    being traced or becoming part of a cache key.
+    Each call has its own, because calls may run at the same time and fail one by one. A context
+    variable carries the factory, because nothing can be passed through `model.invoke` without being
+    traced or becoming part of a cache key.
     """
-    token = _OBSERVERS.set((*_OBSERVERS.get(), observer))
+    token = _FACTORIES.set((*_FACTORIES.get(), factory))
     try:
         yield
     finally:
-        _OBSERVERS.reset(token)
+        _FACTORIES.reset(token)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import LangSmithParams
 
-from langchain_qwen_ci.errors import QwenStreamError
 from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.response.observers import EventObserver
 from langchain_qwen_ci.tracing.parent_run import current_parent_run
-from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished, ResponseStarted
+from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished, Finished
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.metadata import CodeExecution
@@ -39,10 +38,6 @@ class CodeExecutionError(Exception):
         return f"{self}\n\n"
 
 
-# The error of tool runs that belong to an interrupted answer whose request is repeated.
-_REQUEST_REPEATED = QwenStreamError("The answer was interrupted, and the request was repeated.")
-
-
 class ExecutionRunTracer(EventObserver):
     """Starts a tool run when an execution starts, and ends it when the execution ends."""
 
@@ -52,8 +47,6 @@ class ExecutionRunTracer(EventObserver):
         self._runs: dict[str, Any] = {}
 
     def on_event(self, event: Event, builder: MessageBuilder) -> None:
-        if isinstance(event, ResponseStarted):
-            self.on_error(_REQUEST_REPEATED)
         self._add_run_metadata(event, builder)
         if execution := self._started_execution(event, builder):
             self._runs[execution["id"]] = self._child_manager(CallbackManager).on_tool_start(
@@ -67,8 +60,6 @@ class ExecutionRunTracer(EventObserver):
                 run.on_tool_end(_run_output(execution))
 
     async def aon_event(self, event: Event, builder: MessageBuilder) -> None:
-        if isinstance(event, ResponseStarted):
-            await self.aon_error(_REQUEST_REPEATED)
         self._add_run_metadata(event, builder)
         if execution := self._started_execution(event, builder):
             manager = self._child_manager(AsyncCallbackManager)

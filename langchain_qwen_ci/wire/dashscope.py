@@ -31,6 +31,7 @@ from langchain_qwen_ci.wire.encoding import (
 )
 from langchain_qwen_ci.wire.error_bodies import parse_error_body, service_error
 from langchain_qwen_ci.wire.events import (
+    CodeComplete,
     CodeDelta,
     CodeFinished,
     CodeReplaced,
@@ -248,6 +249,8 @@ class _DashScopeParser:
             events.append(CodeDelta(call_id, code[len(previous or "") :]))
         else:
             events.append(CodeReplaced(call_id, code))
+        if is_open and previous is not None:
+            events.append(CodeComplete(call_id))
 
     def _finish_executions(self, events: list[Event]) -> None:
         """End all executions with code: the model continues only after they have ended.

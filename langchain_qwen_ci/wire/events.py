@@ -65,6 +65,17 @@ class CodeReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeComplete:
+    """The service has sent the code of an execution as a whole, after a part of it.
+
+    The native API always sends code as a whole, but may send it again with more code. An execution
+    whose first piece was the whole code may have no such event.
+    """
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CodeFinished:
     """The end of an execution.
 
@@ -158,6 +169,7 @@ Event = (
     | CitationAdded
     | CodeDelta
     | CodeReplaced
+    | CodeComplete
     | CodeFinished
     | ServerToolCalled
     | ServerToolReturned

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from langchain_qwen_ci.wire.events import (
+    CodeComplete,
     CodeDelta,
     CodeFinished,
     CodeReplaced,
@@ -64,7 +65,9 @@ class Executions:
 
     def done(self, payload: Payload) -> list[Event]:
         code = as_string(payload.get("code") or "")
-        return self._update_code(self._tracker.of_complete_part(payload, code), code)
+        item = self._tracker.of_complete_part(payload, code)
+        events = self._update_code(item, code)
+        return [*events, CodeComplete(item.item_id)] if code and item.is_open else events
 
     def close(self, item: Payload, output_index: object) -> Iterable[Event]:
         identity = Identity.of_item(item, output_index, _code(item))

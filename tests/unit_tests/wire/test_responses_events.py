@@ -12,6 +12,7 @@ from stream_corpus import CORPUS, REQUEST_ID
 
 from langchain_qwen_ci.errors import QwenStreamError
 from langchain_qwen_ci.wire.events import (
+    CodeComplete,
     CodeDelta,
     CodeFinished,
     CodeReplaced,
@@ -151,14 +152,19 @@ UNFINISHED: dict[str, tuple[list[Any], list[Event]]] = {
             item_event("code_interpreter_call_code.done", code="1+1"),
             item_event("code_interpreter_call_code.done", code=None),
         ],
-        [CodeDelta("msg_1", ""), CodeDelta("msg_1", "1+1")],
+        [
+            CodeDelta("msg_1", ""),
+            CodeDelta("msg_1", "1+1"),
+            CodeComplete("msg_1"),
+            CodeComplete("msg_1"),
+        ],
     ),
     "complete code after a part of it": (
         [
             added("code_interpreter_call", code="1"),
             item_event("code_interpreter_call_code.done", code="1+1"),
         ],
-        [CodeDelta("msg_1", "1"), CodeDelta("msg_1", "+1")],
+        [CodeDelta("msg_1", "1"), CodeDelta("msg_1", "+1"), CodeComplete("msg_1")],
     ),
     "code in pieces, then replaced": (
         [
@@ -175,7 +181,9 @@ UNFINISHED: dict[str, tuple[list[Any], list[Event]]] = {
             CodeDelta("msg_1", "+"),
             CodeDelta("msg_1", "1"),
             CodeReplaced("msg_1", "2+2"),
+            CodeComplete("msg_1"),
             CodeDelta("msg_1", "+2"),
+            CodeComplete("msg_1"),
         ],
     ),
     "arguments after a delta": (
