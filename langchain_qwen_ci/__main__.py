@@ -9,21 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import sys
 import warnings
 from contextlib import ExitStack, suppress
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from langchain_qwen_ci import (
     ChatQwenCodeInterpreter,
-    __version__,
     code_delta,
     code_executions,
     plugin_counts,
 )
+from langchain_qwen_ci.__about__ import versions
 from langchain_qwen_ci.errors import QwenError
 from langchain_qwen_ci.errors.text_safety import escape_unencodable, escape_unprintable
 from langchain_qwen_ci.models import Api
@@ -36,16 +34,6 @@ if TYPE_CHECKING:
 
 _PACE = 0.015  # seconds between two frames of the emulator, about the speed of the real service
 _EXIT_INTERRUPTED = 130
-# Packages whose versions a bug report needs.
-_REPORTED_PACKAGES = (
-    "langchain-core",
-    "langgraph",
-    "langchain",
-    "httpx",
-    "pydantic",
-    "langsmith",
-    "openai",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
-        print(_versions())
+        print(versions())
         return 0
     question = arguments.question or _read_question(parser)
     if not question:
@@ -132,20 +120,6 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="store_true", help="print the versions that a bug report needs"
     )
     return parser
-
-
-def _versions() -> str:
-    lines = [
-        f"langchain-qwen-ci {__version__}",
-        f"Python {platform.python_version()} ({platform.python_implementation()})",
-        platform.platform(),
-    ]
-    for package in _REPORTED_PACKAGES:
-        try:
-            lines.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            lines.append(f"{package} not installed")
-    return "\n".join(lines)
 
 
 def _model(arguments: argparse.Namespace, stack: ExitStack) -> ChatQwenCodeInterpreter:
