@@ -304,7 +304,8 @@ class _RichDisplay(_PlainDisplay):
 
         # Not a panel, which could not grow with the code.
         source = Syntax("", "python", theme="ansi_dark").highlight(code)
-        source.right_crop(len(source) - len(code))  # the lexer appends a line break
+        if not code.endswith("\n"):
+            source.remove_suffix("\n")  # the lexer appends it
         self._console.print(source, end="", soft_wrap=True)
 
     def _show_output(self, output: str) -> None:

@@ -13,11 +13,30 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from dashscope_streams import frame, stream, tool_info
+from fault_server import FaultServer, head
+from stream_corpus import CORPUS
 
 from langchain_qwen_ci.emulator import Cut, EmulatorServer, Run, Say, Script, Stall, Think
 
 RESULT = "77269364466549865653073473388030061522211723"
 QUESTION = "What is 123 to the power of 21?"
+TWO_GROWING_PROGRAMS = stream(
+    *(
+        frame(tool_info=tool_info(*codes))
+        for codes in (("",), ("1 +",), ("1 + 1",), ("1 + 1", ""), ("1 + 1", "2 + 2"))
+    ),
+    frame(content="4", tool_info=tool_info("1 + 1", "2 + 2"), finish_reason="stop"),
+)
+GROWING_CODE = {
+    "dashscope: two programs that grow": (TWO_GROWING_PROGRAMS, ["1 + 1", "2 + 2"]),
+} | {
+    name: (CORPUS[name].body, CORPUS[name].codes)
+    for name in (
+        "dashscope: code that is empty at first, then grows",
+        "responses: code in pieces",
+    )
+}
 
 
 def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +71,21 @@ def test_responses_api_shows_output():
     assert code < output < done.stdout.index("The code has run") < done.stdout.rindex(RESULT)
     document = json.loads(run("--json", "--api", "responses", QUESTION).stdout)
     assert document["code_executions"][0]["output"] == RESULT
+
+
+@pytest.mark.parametrize("name", GROWING_CODE)
+def test_code_in_pieces_is_shown_as_one_program(name: str):
+    body, codes = GROWING_CODE[name]
+    with FaultServer((head(Content_Type="text/event-stream"), body)) as server:
+        done = run(
+            *("--api", name.partition(":")[0], "?"),
+            DASHSCOPE_BASE_URL=server.url,
+            DASHSCOPE_API_KEY="any",
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(">>> ") == len(codes)
+    for code in codes:
+        assert f"\n\n>>> {code}\n\n" in f"\n\n{done.stdout}"
 
 
 def test_chat_completions_warns_that_code_is_not_returned():
