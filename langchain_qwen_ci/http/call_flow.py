@@ -17,13 +17,20 @@ import httpx
 from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
+    QwenAuthenticationError,
     QwenError,
     QwenModelNotFoundError,
+    QwenPermissionDeniedError,
     QwenStreamError,
     QwenTimeoutError,
 )
 from langchain_qwen_ci.http.content_encoding import decompressor
-from langchain_qwen_ci.http.failures import connect_error, redirect_error, stream_error
+from langchain_qwen_ci.http.failures import (
+    connect_error,
+    redirect_error,
+    stream_error,
+    unpickled_advice,
+)
 from langchain_qwen_ci.http.retries import retry_after_seconds, wait_before_retry
 
 if TYPE_CHECKING:
@@ -93,6 +100,7 @@ class ResponseHead:
     Attributes:
         url: the URL of the request as it may be shown, without secrets.
         from_alibaba: whether the host is one of Alibaba's.
+        lost_in_pickle: see `ServiceAddress`.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
@@ -100,6 +108,7 @@ class ResponseHead:
     headers: Mapping[str, str]
     url: str
     from_alibaba: bool
+    lost_in_pickle: tuple[str, ...] = ()
     encoding: str = ""
 
 
@@ -243,4 +252,8 @@ def _raise_error(
         error.url = head.url
     if not head.from_alibaba:
         error.advice = error.advice_elsewhere or error.advice
+    if head.lost_in_pickle and isinstance(
+        error, QwenAuthenticationError | QwenPermissionDeniedError
+    ):
+        error.advice = unpickled_advice(head.lost_in_pickle)
     raise error

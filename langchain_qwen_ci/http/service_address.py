@@ -13,7 +13,7 @@ import httpx
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
 from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
-from langchain_qwen_ci.http.failures import shown_url
+from langchain_qwen_ci.http.failures import shown_url, unpickled_advice
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ServiceAddress:
         connect_timeout: seconds until the connection is established; None waits without limit.
         timeout: seconds until the first byte of the response; None waits without limit.
         chunk_timeout: seconds between two chunks; None waits without limit.
+        lost_in_pickle: fields of the model that were set before it was pickled, and are not now.
     """
 
     host: Host
@@ -61,6 +62,7 @@ class ServiceAddress:
     connect_timeout: float | None
     timeout: float | None
     chunk_timeout: float | None
+    lost_in_pickle: tuple[str, ...] = ()
 
     def request(
         self,
@@ -98,9 +100,13 @@ class ServiceAddress:
         if not key:
             if not is_alibaba_host(self.host.url):
                 return {}  # servers of one's own often need no key
-            raise QwenAuthenticationError(
+            error = QwenAuthenticationError(
                 "There is no API key: set DASHSCOPE_API_KEY, or pass api_key."
             )
+            if self.lost_in_pickle:
+                error = QwenAuthenticationError("There is no API key.")
+                error.advice = unpickled_advice(self.lost_in_pickle)
+            raise error
         if not _is_header_safe(key):
             raise QwenAuthenticationError("The API key has characters that no key has.")
         if len(key) > _MAX_HEADER_LENGTH:
@@ -135,6 +141,7 @@ class ServiceAddress:
             response.headers,
             url=shown_url(response.request),
             from_alibaba=is_alibaba_host(self.host.url),
+            lost_in_pickle=self.lost_in_pickle,
             # A response built from bytes (a mock transport's) was already decompressed by httpx.
             encoding="" if response.is_stream_consumed else encoding,
         )
