@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -101,6 +101,7 @@ class ResponseHead:
         url: the URL of the request as it may be shown, without secrets.
         from_alibaba: whether the host is one of Alibaba's.
         lost_in_pickle: see `ServiceAddress`.
+        secrets: what the body of an error may repeat, and the exception must not.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
@@ -109,6 +110,7 @@ class ResponseHead:
     url: str
     from_alibaba: bool
     lost_in_pickle: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     encoding: str = ""
 
 
@@ -245,15 +247,22 @@ def _raise_error(
                     error_body += piece
     if head.status_code in _REDIRECTS:
         raise redirect_error(head.status_code, head.headers.get("location", ""))
-    error = wire.error(request, head.status_code, error_body)
+    raise _service_error(wire, request, head, error_body)
+
+
+def _service_error(
+    wire: Wire, request: WireRequest, head: ResponseHead, body: bytes
+) -> QwenAPIError:
+    for secret in head.secrets:  # some gateways repeat the key that they reject
+        body = body.replace(secret.encode(), b"***")
+    error = wire.error(request, head.status_code, body)
     error.request_id = error.request_id or head.headers.get("x-request-id")
     error.retry_after = retry_after_seconds(head.headers)
     if isinstance(error, QwenModelNotFoundError):
         error.url = head.url
     if not head.from_alibaba:
         error.advice = error.advice_elsewhere or error.advice
-    if head.lost_in_pickle and isinstance(
-        error, QwenAuthenticationError | QwenPermissionDeniedError
-    ):
+    is_rejected_key = isinstance(error, QwenAuthenticationError | QwenPermissionDeniedError)
+    if is_rejected_key and head.lost_in_pickle:
         error.advice = unpickled_advice(head.lost_in_pickle)
-    raise error
+    return error

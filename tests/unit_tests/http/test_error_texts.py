@@ -180,6 +180,20 @@ def test_redirect_that_is_advised_is_accepted(mock_service):
     backend.model(base_url="https://other.example").invoke("Hi")
 
 
+@APIS
+@pytest.mark.parametrize("status", [400, 401, 500])
+@pytest.mark.parametrize("text", ["{}", "Received={}, which is no key.", "<html>{}"])
+def test_secret_that_a_server_repeats_is_masked(mock_service, api, status, text):
+    headers = {"Authorization": "Bearer token-12345678", "X-Name": "gate-of-qwen"}
+    repeated = text.format("sk-12345678 token-12345678 gate-of-qwen")
+    for body in ({"error": {"message": repeated, "code": repeated}}, repeated.encode()):
+        backend = refusing(mock_service, status, body)
+        fields = {"api_key": " sk-12345678\n", "default_headers": headers, "max_retries": 0}
+        error = error_of(backend.model(api=api, **fields))
+        assert "12345678" not in f"{error} {error.code}" + repr(error)
+        assert "gate-of-qwen" in str(error)
+
+
 def unpickled(model: ChatQwenCodeInterpreter) -> ChatQwenCodeInterpreter:
     return pickle.loads(pickle.dumps(model))
 
