@@ -145,7 +145,7 @@ def parse_base_url(base_url: str, name: str = "base_url") -> Host:
     if problem := _problem(url):
         # The URL is not shown: what does not belong in it may be a key or a password.
         raise QwenInputError(
-            f"{name} {problem}. It is like https://host, https://host/api/v1 or https://host/v1."
+            f"{name} {problem}. It must be like https://host, https://host/api/v1 or https://host/v1."
         )
     for path in ("/chat/completions", "/responses"):
         url = url.removesuffix(path).rstrip("/")
