@@ -31,6 +31,7 @@ from langchain_qwen_ci.http.failures import (
     stream_error,
     unpickled_advice,
 )
+from langchain_qwen_ci.http.hosts import exposes_messages
 from langchain_qwen_ci.http.retries import retry_after_seconds, wait_before_retry
 
 if TYPE_CHECKING:
@@ -262,6 +263,9 @@ def _service_error(
         error.url = head.url
     if not head.from_alibaba:
         error.advice = error.advice_elsewhere or error.advice
+    if isinstance(error, QwenAuthenticationError) and exposes_messages(head.url):
+        # The constructor accepts no key for such a URL otherwise.
+        error.advice += " Over plain http, a key is accepted only with allow_plain_http=True."
     is_rejected_key = isinstance(error, QwenAuthenticationError | QwenPermissionDeniedError)
     if is_rejected_key and head.lost_in_pickle:
         error.advice = unpickled_advice(head.lost_in_pickle)

@@ -232,17 +232,19 @@ def require_https(url: str, *, sends_key: bool) -> None:
         QwenInputError: the URL uses plain http, and its host is neither this machine nor a private
             one to which no key is sent.
     """
-    parts = urlsplit(url)
-    hostname = parts.hostname or ""
-    if parts.scheme != "http" or is_this_machine(hostname):
-        return
-    if not sends_key and is_private(hostname):
+    if not exposes_messages(url) or (not sends_key and is_private(urlsplit(url).hostname or "")):
         return
     raise QwenInputError(
         "base_url is plain http to another machine, so that the key and all messages can be "
         "read in transit: use https, or allow_plain_http if that is intended. Plain http to a "
         'private address is allowed without a key: pass api_key="" if the server needs none.'
     )
+
+
+def exposes_messages(url: str) -> bool:
+    """Return whether requests to a URL can be read in transit: plain http to another machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_this_machine(parts.hostname or "")
 
 
 def is_this_machine(hostname: str) -> bool:

@@ -171,6 +171,18 @@ def test_redirect_to_plain_http_is_not_advised(mock_service, location):
         ChatQwenCodeInterpreter(base_url=location, api_key="k")
 
 
+def test_advice_to_pass_a_key_is_accepted_over_plain_http(mock_service):
+    backend = refusing(mock_service, 401, {"detail": "Unauthorized"})
+    fields = {"api": "responses", "base_url": "http://10.0.0.7/v1"}
+    assert "allow_plain_http=True" in str(error_of(backend.model(api_key="", **fields)))
+    backend = mock_service(STREAMS["one run"].body)
+    with pytest.raises(ValueError, match="plain http"):
+        backend.model(api_key="sk-1", **fields)
+    backend.model(api_key="sk-1", allow_plain_http=True, **fields)
+    local = refusing(mock_service, 401, {}).model(base_url="http://127.0.0.1:9")
+    assert "plain http" not in str(error_of(local))
+
+
 def test_redirect_that_is_advised_is_accepted(mock_service):
     location = "https://other.example/x"
     backend = mock_service(
