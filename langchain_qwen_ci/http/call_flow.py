@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,13 +17,21 @@ import httpx
 from langchain_qwen_ci.errors import (
     QwenAnswerLimitError,
     QwenAPIError,
+    QwenAuthenticationError,
     QwenError,
     QwenModelNotFoundError,
+    QwenPermissionDeniedError,
     QwenStreamError,
     QwenTimeoutError,
 )
 from langchain_qwen_ci.http.content_encoding import decompressor
-from langchain_qwen_ci.http.failures import connect_error, redirect_error, stream_error
+from langchain_qwen_ci.http.failures import (
+    connect_error,
+    redirect_error,
+    stream_error,
+    unpickled_advice,
+)
+from langchain_qwen_ci.http.hosts import exposes_messages
 from langchain_qwen_ci.http.retries import retry_after_seconds, wait_before_retry
 
 if TYPE_CHECKING:
@@ -93,6 +101,8 @@ class ResponseHead:
     Attributes:
         url: the URL of the request as it may be shown, without secrets.
         from_alibaba: whether the host is one of Alibaba's.
+        lost_in_pickle: see `ServiceAddress`.
+        secrets: what the body of an error may repeat, and the exception must not.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
@@ -100,6 +110,8 @@ class ResponseHead:
     headers: Mapping[str, str]
     url: str
     from_alibaba: bool
+    lost_in_pickle: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     encoding: str = ""
 
 
@@ -236,11 +248,25 @@ def _raise_error(
                     error_body += piece
     if head.status_code in _REDIRECTS:
         raise redirect_error(head.status_code, head.headers.get("location", ""))
-    error = wire.error(request, head.status_code, error_body)
+    raise _service_error(wire, request, head, error_body)
+
+
+def _service_error(
+    wire: Wire, request: WireRequest, head: ResponseHead, body: bytes
+) -> QwenAPIError:
+    for secret in head.secrets:  # some gateways repeat the key that they reject
+        body = body.replace(secret.encode(), b"***")
+    error = wire.error(request, head.status_code, body)
     error.request_id = error.request_id or head.headers.get("x-request-id")
     error.retry_after = retry_after_seconds(head.headers)
     if isinstance(error, QwenModelNotFoundError):
         error.url = head.url
     if not head.from_alibaba:
         error.advice = error.advice_elsewhere or error.advice
-    raise error
+    if isinstance(error, QwenAuthenticationError) and exposes_messages(head.url):
+        # The constructor accepts no key for such a URL otherwise.
+        error.advice += " Over plain http, a key is accepted only with allow_plain_http=True."
+    is_rejected_key = isinstance(error, QwenAuthenticationError | QwenPermissionDeniedError)
+    if is_rejected_key and head.lost_in_pickle:
+        error.advice = unpickled_advice(head.lost_in_pickle)
+    return error

@@ -29,6 +29,15 @@ def shown_url(request: httpx.Request, *, with_path: bool = True) -> str:
     return f"{url.scheme}://{host}{path if with_path else ''}"
 
 
+def unpickled_advice(lost: tuple[str, ...]) -> str:
+    """Return what to do about fields that were lost in a pickle."""
+    return (
+        f"The model was unpickled, and pickles do not contain {', '.join(lost)}: create the model "
+        "in this process, or set DASHSCOPE_API_KEY and DASHSCOPE_WORKSPACE in its environment and "
+        "the other fields on the model."
+    )
+
+
 def connect_error(failure: httpx.HTTPError) -> QwenConnectionError:
     """Convert a failure before the head of a response."""
     host = _host(failure)

@@ -13,7 +13,7 @@ import httpx
 from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
 from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
-from langchain_qwen_ci.http.failures import shown_url
+from langchain_qwen_ci.http.failures import shown_url, unpickled_advice
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.wire import WireRequest
 
+# Names of headers that carry secrets, such as X-Api-Key, Authorization, X-Auth-Token and Cookie.
+_SECRET_HEADER = re.compile("auth|key|token|secret|cookie|workspace", re.IGNORECASE)
+# A shorter text may be part of any message.
+_MIN_SECRET_LENGTH = 8
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Servers accept about 8 KiB of headers. Keys have 35 characters, tokens of gateways up to
 # thousands.
@@ -53,6 +57,7 @@ class ServiceAddress:
         connect_timeout: seconds until the connection is established; None waits without limit.
         timeout: seconds until the first byte of the response; None waits without limit.
         chunk_timeout: seconds between two chunks; None waits without limit.
+        lost_in_pickle: fields of the model that were set before it was pickled, and are not now.
     """
 
     host: Host
@@ -61,6 +66,7 @@ class ServiceAddress:
     connect_timeout: float | None
     timeout: float | None
     chunk_timeout: float | None
+    lost_in_pickle: tuple[str, ...] = ()
 
     def request(
         self,
@@ -98,9 +104,13 @@ class ServiceAddress:
         if not key:
             if not is_alibaba_host(self.host.url):
                 return {}  # servers of one's own often need no key
-            raise QwenAuthenticationError(
+            error = QwenAuthenticationError(
                 "There is no API key: set DASHSCOPE_API_KEY, or pass api_key."
             )
+            if self.lost_in_pickle:
+                error = QwenAuthenticationError("There is no API key.")
+                error.advice = unpickled_advice(self.lost_in_pickle)
+            raise error
         if not _is_header_safe(key):
             raise QwenAuthenticationError("The API key has characters that no key has.")
         if len(key) > _MAX_HEADER_LENGTH:
@@ -117,6 +127,14 @@ class ServiceAddress:
                     f"{_MAX_HEADER_LENGTH} for all headers."
                 )
         return self.headers
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Return the texts that an error of the service must not repeat."""
+        values = [value for name, value in self.headers.items() if _SECRET_HEADER.search(name)]
+        if self.api_key:
+            values.append(self.api_key.get_secret_value())
+        words = [word for value in values for word in value.split()]
+        return tuple(word for word in words if len(word) >= _MIN_SECRET_LENGTH)
 
     def on_response(self, response: httpx.Response, deadline: Deadline) -> ResponseHead:
         """Prepare reading the body after the head of a response was received."""
@@ -135,6 +153,8 @@ class ServiceAddress:
             response.headers,
             url=shown_url(response.request),
             from_alibaba=is_alibaba_host(self.host.url),
+            lost_in_pickle=self.lost_in_pickle,
+            secrets=self._secrets(),
             # A response built from bytes (a mock transport's) was already decompressed by httpx.
             encoding="" if response.is_stream_consumed else encoding,
         )

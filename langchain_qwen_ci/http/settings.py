@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MIB = 1024 * 1024
 # Timers of operating systems have limits, the lowest of 49 days; None waits without limit.
 _MAX_SECONDS = 1e6
+_NOT_PICKLED = ("api_key", "workspace", "default_headers", "http_client", "http_async_client")
 
 
 class ConnectionSettings(BaseModel):
@@ -101,6 +102,9 @@ class ConnectionSettings(BaseModel):
 
     _cached_transport: Transport | None = PrivateAttr(default=None)
 
+    _lost_in_pickle: tuple[str, ...] = PrivateAttr(default=())
+    """Fields that were set when the model was pickled, and are not in the pickle."""
+
     @field_validator("workspace")
     @classmethod
     def _check_workspace(cls, workspace: str | None) -> str | None:
@@ -157,6 +161,9 @@ class ConnectionSettings(BaseModel):
             connect_timeout=self.connect_timeout,
             timeout=self.timeout,
             chunk_timeout=self.stream_chunk_timeout,
+            lost_in_pickle=tuple(
+                name for name in self._lost_in_pickle if not getattr(self, name, None)
+            ),
         )
 
     def close(self) -> None:
@@ -184,10 +191,13 @@ class ConnectionSettings(BaseModel):
     def __getstate__(self) -> dict[Any, Any]:
         """Leave secrets and connections out of pickles, which may leave the machine."""
         state = super().__getstate__()
-        names = ("api_key", "workspace", "http_client", "http_async_client")
-        removed: dict[str, Any] = dict.fromkeys(names)
+        lost = tuple(name for name in _NOT_PICKLED if getattr(self, name))
+        removed: dict[str, Any] = dict.fromkeys(_NOT_PICKLED)
         state["__dict__"] = {**state["__dict__"], **removed, "default_headers": {}}
-        state["__pydantic_private__"] = {"_cached_transport": None}
+        state["__pydantic_private__"] = {
+            "_cached_transport": None,
+            "_lost_in_pickle": tuple(dict.fromkeys((*self._lost_in_pickle, *lost))),
+        }
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

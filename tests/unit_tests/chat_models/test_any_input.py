@@ -118,12 +118,13 @@ VARIABLES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _unknown_hosts(monkeypatch):
-    def unknown_host(*_: Any, **__: Any) -> None:
-        raise socket.gaierror("no network in tests")
+def unknown_hosts() -> Any:
+    """Make all host names unknown.
 
-    monkeypatch.setattr("socket.getaddrinfo", unknown_host)
+    It is not a fixture: pytest-socket restores its own function before fixtures end.
+    """
+    error = socket.gaierror("no network in tests")
+    return mock.patch("socket.getaddrinfo", side_effect=error)
 
 
 def model_for(**fields: Any) -> ChatQwenCodeInterpreter:
@@ -137,7 +138,7 @@ def test_any_argument_of_the_constructor(fields):
         model = model_for(**fields)
     except (ValueError, TypeError):
         return
-    with suppress(QwenError, ValueError):
+    with unknown_hosts(), suppress(QwenError, ValueError):
         model.invoke("Hi")
 
 
@@ -189,7 +190,7 @@ def test_any_environment_variable(api, variables):
             model = ChatQwenCodeInterpreter(api=api, max_retries=0)
         except (ValueError, TypeError):
             return
-        with pytest.raises(QwenError):
+        with unknown_hosts(), pytest.raises(QwenError):
             model.invoke("Hi")
         model.close()
 

@@ -9,10 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from dashscope_streams import STREAMS
+from langchain_core.runnables import ConfigurableField
+from pydantic import SecretStr
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.errors import (
     QwenAPIError,
+    QwenAuthenticationError,
     QwenConnectionError,
     QwenInvalidRequestError,
     QwenModelNotFoundError,
@@ -168,6 +171,18 @@ def test_redirect_to_plain_http_is_not_advised(mock_service, location):
         ChatQwenCodeInterpreter(base_url=location, api_key="k")
 
 
+def test_advice_to_pass_a_key_is_accepted_over_plain_http(mock_service):
+    backend = refusing(mock_service, 401, {"detail": "Unauthorized"})
+    fields = {"api": "responses", "base_url": "http://10.0.0.7/v1"}
+    assert "allow_plain_http=True" in str(error_of(backend.model(api_key="", **fields)))
+    backend = mock_service(STREAMS["one run"].body)
+    with pytest.raises(ValueError, match="plain http"):
+        backend.model(api_key="sk-1", **fields)
+    backend.model(api_key="sk-1", allow_plain_http=True, **fields)
+    local = refusing(mock_service, 401, {}).model(base_url="http://127.0.0.1:9")
+    assert "plain http" not in str(error_of(local))
+
+
 def test_redirect_that_is_advised_is_accepted(mock_service):
     location = "https://other.example/x"
     backend = mock_service(
@@ -175,3 +190,66 @@ def test_redirect_that_is_advised_is_accepted(mock_service):
     )
     assert "set base_url to it" in str(error_of(backend.model()))
     backend.model(base_url="https://other.example").invoke("Hi")
+
+
+@APIS
+@pytest.mark.parametrize("status", [400, 401, 500])
+@pytest.mark.parametrize("text", ["{}", "Received={}, which is no key.", "<html>{}"])
+def test_secret_that_a_server_repeats_is_masked(mock_service, api, status, text):
+    headers = {"Authorization": "Bearer token-12345678", "X-Name": "gate-of-qwen"}
+    repeated = text.format("sk-12345678 token-12345678 gate-of-qwen")
+    for body in ({"error": {"message": repeated, "code": repeated}}, repeated.encode()):
+        backend = refusing(mock_service, status, body)
+        fields = {"api_key": " sk-12345678\n", "default_headers": headers, "max_retries": 0}
+        error = error_of(backend.model(api=api, **fields))
+        assert "12345678" not in f"{error} {error.code}" + repr(error)
+        assert "gate-of-qwen" in str(error)
+
+
+def unpickled(model: ChatQwenCodeInterpreter) -> ChatQwenCodeInterpreter:
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_unpickled_model_without_a_key_says_what_was_lost(mock_service, monkeypatch):
+    backend = mock_service(STREAMS["one run"].body)
+    headers = {"X-Gate": "sk-secret"}
+    model = unpickled(backend.model(workspace="ws", default_headers=headers))
+    clients = {"http_client": backend.model().http_client}
+    with pytest.raises(QwenAuthenticationError, match="The model was unpickled") as caught:
+        model.model_copy(update=clients).invoke("Hi")
+    text = str(caught.value)
+    assert "contain api_key, workspace, default_headers, http_async_client: create" in text
+    assert "DASHSCOPE_API_KEY" in text
+    assert "sk-secret" not in text
+    assert backend.requests == []
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-worker")
+    for worker_model in (unpickled(model), model.model_copy(update={"api_key": SecretStr("k")})):
+        worker_model.model_copy(update=clients).invoke("Hi")
+    keys = [request.headers["authorization"] for request in backend.requests]
+    assert keys == ["Bearer sk-worker", "Bearer k"]
+
+
+def test_rejected_key_of_an_unpickled_model_says_what_was_lost(mock_service, monkeypatch):
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-worker")
+    backend = refusing(mock_service, 401, {"message": "No."})
+    model = unpickled(backend.model(default_headers={"X-Gate": "sk-secret"}))
+    model.http_client = backend.model().http_client
+    error = error_of(model)
+    assert "unpickled, and pickles do not contain default_headers, http_async_client" in str(error)
+    assert "unpickled" not in str(error_of(backend.model()))
+
+
+def test_missing_key_of_a_model_that_was_not_pickled_does_not_mention_pickles(mock_service):
+    with pytest.raises(QwenAuthenticationError, match="set DASHSCOPE_API_KEY") as caught:
+        mock_service(b"").model(api_key=None).invoke("Hi")
+    assert "pickle" not in str(caught.value)
+
+
+def test_key_can_be_given_after_the_model_was_made(mock_service):
+    backend = mock_service(STREAMS["one run"].body)
+    model = backend.model(api_key=None)
+    configurable = model.configurable_fields(api_key=ConfigurableField(id="key"))
+    configurable.invoke("Hi", {"configurable": {"key": "sk-later"}})
+    assert backend.requests[0].headers["authorization"] == "Bearer sk-later"
+    with pytest.raises(QwenAuthenticationError, match="There is no API key"):
+        configurable.invoke("Hi")
