@@ -35,6 +35,10 @@ class Status:
     message: str = _DEFAULT_MESSAGE
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def error(self) -> ServiceError:
+        return ServiceError(self.status, self.code, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:

@@ -192,8 +192,9 @@ async def _paced_frames(
         async with aclosing(payloads):
             yield encoder.frame(first)
             async for payload in payloads:
-                if pace:
-                    await asyncio.sleep(pace)
+                # Also without a pace: the event loop must be able to report a disconnect. Otherwise
+                # every frame is written to the closed socket, and asyncio logs each of them.
+                await asyncio.sleep(pace)
                 yield encoder.frame(payload)
     except Exception as error:  # noqa: BLE001  # any responder's error; 200 has been sent
         yield encoder.error_frame(encoder.written + 1, _internal_error(error))
