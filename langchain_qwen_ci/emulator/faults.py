@@ -19,7 +19,19 @@ from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.wires.interface import ResponseEncoder
 
-_DEFAULT_MESSAGE = "An internal error has occurred, please try again later."
+# The service's code and text for an HTTP status; others have those of 400 or 500.
+_DEFAULT_ERRORS = {
+    400: ("InvalidParameter", "The parameter is invalid."),
+    401: ("InvalidApiKey", "Invalid API-key provided."),
+    403: ("AccessDenied", "Access denied."),
+    404: ("ModelNotFound", "Model not exist."),
+    408: ("RequestTimeOut", "Request timed out, please try again later."),
+    429: ("Throttling", "Requests rate limit exceeded, please try again later."),
+    500: ("InternalError", "An internal error has occurred, please try again later."),
+    503: ("ServiceUnavailable", "The service is unavailable, please try again later."),
+    504: ("GatewayTimeout", "The gateway timed out, please try again later."),
+}
+_DEFAULT_MESSAGE = _DEFAULT_ERRORS[500][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +39,19 @@ class Status:
     """Answer with an HTTP status and an error body, before anything runs.
 
     Attributes:
+        code: the error code; by default the service's code for the status.
+        message: the error text; by default a text for the status.
         headers: further headers of the response, such as "retry-after".
     """
 
     status: int
-    code: str = "InternalError"
-    message: str = _DEFAULT_MESSAGE
+    code: str = ""
+    message: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def error(self) -> ServiceError:
-        return ServiceError(self.status, self.code, self.message)
+        return _error(self.status, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +91,18 @@ class ErrorFrame:
 
     Attributes:
         after: number of frames that are sent before.
+        code: the error code; by default the service's code for the status.
+        message: the error text; by default a text for the status.
     """
 
     after: int
     status: int = 500
-    code: str = "InternalError"
-    message: str = _DEFAULT_MESSAGE
+    code: str = ""
+    message: str = ""
 
     @property
     def error(self) -> ServiceError:
-        return ServiceError(self.status, self.code, self.message)
+        return _error(self.status, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,14 @@ class Garbage:
 
 
 Fault = Status | ErrorBody | FailedResponse | ErrorFrame | Cut | Reset | Stall | Garbage
+
+
+def _error(status: int, code: str, message: str) -> ServiceError:
+    """Return an error with the defaults for its status where code or text are empty."""
+    client_error = 400 <= status < 500  # noqa: PLR2004  # the range of HTTP's client errors
+    by_class = _DEFAULT_ERRORS[400 if client_error else 500]
+    default_code, default_message = _DEFAULT_ERRORS.get(status, by_class)
+    return ServiceError(status, code or default_code, message or default_message)
 
 
 class ConnectionBroken(Exception):  # noqa: N818  # not an error of the emulator

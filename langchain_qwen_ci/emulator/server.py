@@ -66,7 +66,7 @@ class EmulatorServer:
         ```
 
     Raises:
-        TypeError: `allowed_hosts` is a string.
+        TypeError: `responder` has no method `respond`, or `allowed_hosts` is a string.
         ValueError: the value of `reasoning_events` is unknown.
         OSError: the port is in use (raised when the server starts).
     """
@@ -89,6 +89,11 @@ class EmulatorServer:
         if reasoning_events not in get_args(ReasoningEvents):
             names = " or ".join(map(repr, get_args(ReasoningEvents)))
             raise ValueError(f"reasoning_events must be {names}; {reasoning_events!r} is none.")
+        if responder is not None and not callable(getattr(responder, "respond", None)):
+            raise TypeError(
+                "responder must be a Script, a Planner or an object with a method respond; a list "
+                f"of steps belongs into Script([...]). Not {responder!r}."
+            )
         if isinstance(allowed_hosts, str):
             raise TypeError(f"allowed_hosts must be a list of names: [{allowed_hosts!r}].")
         self.requests: list[RecordedRequest] = []

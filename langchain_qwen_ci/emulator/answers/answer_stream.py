@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
-from langchain_qwen_ci.emulator.responders.responder import Extract, Finish, Run, Search, Think
+from langchain_qwen_ci.emulator.responders.responder import (
+    Extract,
+    Finish,
+    Run,
+    Search,
+    Step,
+    Think,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
         ModelRequest,
         Responder,
         Result,
-        Step,
         Steps,
     )
     from langchain_qwen_ci.emulator.sandbox import Sandbox
@@ -104,7 +110,7 @@ class AnswerStream:
                     yield payload
                 result = None
                 if isinstance(step, Run) and not step_encoder.finished:
-                    result = await session.run(step.code)
+                    result = step.stated_result or await session.run(step.code)
                     for payload in self._encoder.result_payloads(result):
                         yield payload
                 step = _next_step(steps, result)
@@ -161,11 +167,14 @@ class _LimitedStepEncoder:
 
 
 def _check_step_is_allowed(step: Step | None, model_request: ModelRequest) -> None:
-    """Check that the request has switched on what a step needs.
+    """Check that a step is one, and that the request has switched on what it needs.
 
     Raises:
-        RuntimeError: it has not.
+        RuntimeError: the request has not switched it on.
+        TypeError: it is no step.
     """
+    if step is not None and not isinstance(step, get_args(Step)):
+        raise TypeError(f"The responder yielded {step!r}, which is no step.")
     if isinstance(step, Run) and not model_request.code_interpreter:
         raise RuntimeError("The responder runs code, but the request's interpreter is off.")
     tool = None if step is None else _SERVER_TOOLS.get(type(step))

@@ -104,11 +104,13 @@ def test_recorded_requests_are_limited_in_bytes():
 
 
 def test_oldest_stored_responses_are_removed():
-    with EmulatorServer(responder=Script(*[[Say("a")]] * 1001)) as server:
-        with httpx.Client(base_url=server.url, headers=HEADERS) as client:
-            body = responses_body(stream=False)
-            ids = [client.post(RESPONSES, json=body).json()["id"] for _ in range(1001)]
-            found = [client.get(f"{RESPONSES}/{ids[at]}").status_code for at in (0, 1, 1000)]
+    with (
+        EmulatorServer(responder=Script(*[[Say("a")]] * 1001)) as server,
+        httpx.Client(base_url=server.url, headers=HEADERS) as client,
+    ):
+        body = responses_body(stream=False)
+        ids = [client.post(RESPONSES, json=body).json()["id"] for _ in range(1001)]
+        found = [client.get(f"{RESPONSES}/{ids[at]}").status_code for at in (0, 1, 1000)]
     assert found == [404, 200, 200]
 
 
