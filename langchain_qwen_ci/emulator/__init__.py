@@ -11,7 +11,7 @@ Needs the extra `emulator`.
 """
 
 try:
-    from langchain_qwen_ci.emulator.server import EmulatorServer
+    from langchain_qwen_ci.emulator.server import EmulatorServer, UnusedFaultWarning
 except ModuleNotFoundError as missing:
     if missing.name not in {"starlette", "uvicorn", "pydantic_monty"}:
         raise
@@ -76,4 +76,5 @@ __all__ = [
     "Status",
     "Step",
     "Think",
+    "UnusedFaultWarning",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
@@ -21,6 +23,7 @@ from langchain_qwen_ci.emulator.faults import (
     ErrorBody,
     ErrorFrame,
     FailedResponse,
+    Stall,
     Status,
     moved_to_first_frame,
     with_fault,
@@ -56,6 +59,7 @@ class Settings(Protocol):
     @property
     def pace(self) -> float: ...
     def record(self, received: RecordedRequest) -> None: ...
+    def on_fault(self, fault: Fault | None) -> None: ...
     def take_fault(self, received: RecordedRequest) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
@@ -102,11 +106,10 @@ class Endpoint:
         self._settings.record(received)
         fault = self._settings.take_fault(received)
         try:
-            _raise_error(
-                fault.error
-                if isinstance(fault, Status)
-                else check_size(size, self._settings.max_request_bytes)
-            )
+            if isinstance(fault, Status):
+                self._settings.on_fault(fault)
+                _raise_error(fault.error)
+            _raise_error(check_size(size, self._settings.max_request_bytes))
             if (document := self._stored_document(http)) is not None:
                 headers = {"x-request-id": request_id}
                 return Response(document, media_type=_JSON, headers=headers)
@@ -173,9 +176,16 @@ class Endpoint:
             RejectedError: the responder failed before anything was sent, or the fault is an HTTP
                 error of an answer that is not streamed.
         """
+        on_fault = partial(self._settings.on_fault, fault)
+        if isinstance(fault, Stall) and fault.after == "request":
+            on_fault()
+            await asyncio.sleep(fault.seconds)
+            fault = None
         streams = request.parsed.streams
         injected = fault.error if isinstance(fault, FailedResponse | ErrorBody) else None
         response_error = injected or request.response_error()
+        if injected:
+            on_fault()
         if response_error and (not streams or isinstance(fault, ErrorBody)):
             document = encoder.failed_document(response_error)
             return Response(document, media_type=_JSON, headers=headers)
@@ -185,6 +195,7 @@ class Endpoint:
         elif streams:
             frames = await answer.frames(self._settings.pace)
         elif isinstance(fault, ErrorFrame):
+            on_fault()
             raise RejectedError(fault.error)
         else:
             document = await answer.document()
@@ -193,7 +204,8 @@ class Endpoint:
             # The document is sent in the way of a stream, because faults break off streams.
             frames, fault = _single_frame(document), moved_to_first_frame(fault)
         media_type = _EVENT_STREAM if streams else _JSON
-        return ClosingStreamingResponse(with_fault(frames, fault, encoder), media_type, headers)
+        faulty_frames = with_fault(frames, fault, encoder, answer.places, on_fault)
+        return ClosingStreamingResponse(faulty_frames, media_type, headers)
 
 
 def _raise_error(error: ServiceError | None) -> None:

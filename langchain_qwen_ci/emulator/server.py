@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection
 from types import TracebackType
@@ -19,6 +20,7 @@ from langchain_qwen_ci.emulator.faults import Fault
 from langchain_qwen_ci.emulator.requests.recorded_requests import RecordedRequest, remove_oldest
 from langchain_qwen_ci.emulator.responders.planner import Planner
 from langchain_qwen_ci.emulator.responders.responder import Responder
+from langchain_qwen_ci.emulator.responders.script import Script, Turn
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 from langchain_qwen_ci.emulator.wires.chat_completions import ChatCompletions
 from langchain_qwen_ci.emulator.wires.dashscope import DashScope
@@ -31,6 +33,10 @@ _MIB = 1024 * 1024
 _STOP_TIMEOUT_SECONDS = 10.0
 # All methods reach the endpoint, so that a wrong one gets an error in the service's format.
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
+
+class UnusedFaultWarning(UserWarning):
+    """An injected fault never took effect, so that a test has not tested it."""
 
 
 class EmulatorServer:
@@ -107,6 +113,7 @@ class EmulatorServer:
         self._pace = pace
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
+        self._pending_faults: list[Fault] = []  # taken by a request, and without effect so far
         self._fault_function = faults if callable(faults) else None
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
@@ -128,6 +135,12 @@ class EmulatorServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if error is None and (unused := self.unused_faults):
+            warnings.warn(
+                f"These injected faults never took effect: {', '.join(map(repr, unused))}",
+                UnusedFaultWarning,
+                stacklevel=2,
+            )
 
     def start(self) -> Self:
         """Start the server in a thread; it accepts connections when this method returns.
@@ -178,14 +191,41 @@ class EmulatorServer:
         self.requests.append(received)
         remove_oldest(self.requests, self._max_recorded_requests, self._max_recorded_bytes)
 
+    @property
+    def unused_faults(self) -> tuple[Fault, ...]:
+        """The injected faults without an effect so far.
+
+        No request has come for them, or the answer ended before the place of the fault. Leaving the
+        server's `with` block warns of them.
+        """
+        return (*self._pending_faults, *(fault for fault in self._faults if fault is not None))
+
+    def on_fault(self, fault: Fault | None) -> None:
+        """Register that the fault of a request took effect."""
+        if fault is not None:
+            self._pending_faults.remove(fault)  # equal faults are interchangeable
+
+    def set_script(self, *turns: Turn) -> None:
+        """Answer the next requests with a new `Script` of these answers.
+
+        Raises:
+            TypeError: an argument is no list of steps.
+        """
+        self._responder = Script(*turns)
+
     def take_fault(self, received: RecordedRequest) -> Fault | None:
         """Return the fault for a request that was just received; None for no fault.
 
         Faults in order come before the function, so that `inject_fault` always has an effect.
         """
+        fault: Fault | None = None
         if self._faults:
-            return self._faults.popleft()
-        return self._fault_function(received) if self._fault_function else None
+            fault = self._faults.popleft()
+        elif self._fault_function:
+            fault = self._fault_function(received)
+        if fault is not None:
+            self._pending_faults.append(fault)
+        return fault
 
     def accepts(self, authorization: str) -> bool:
         """Return whether the key of a request is accepted."""

@@ -15,6 +15,7 @@ from langchain_qwen_ci.emulator.responders.responder import (
     Extract,
     Finish,
     Run,
+    Say,
     Search,
     Step,
     Think,
@@ -23,6 +24,7 @@ from langchain_qwen_ci.emulator.responders.responder import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
 
+    from langchain_qwen_ci.emulator.faults import Place
     from langchain_qwen_ci.emulator.responders.responder import (
         ModelRequest,
         Responder,
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 # The steps that need a tool of the service, which the request must have switched on.
 _SERVER_TOOLS: dict[type[Step], str] = {Search: "web_search", Extract: "web_extractor"}
+
+# The places of faults that a step passes; see `Place`.
+_PLACES: dict[type[Step], Place] = {Think: "reasoning", Run: "code", Say: "text"}
 
 
 class RejectedError(Exception):
@@ -52,6 +57,9 @@ class AnswerStream:
         encoder: encodes the steps of the responder for the API of the request.
         responder: decides the answer.
         sandbox: runs the programs of the answer.
+
+    Attributes:
+        places: the places that the answer has passed so far; see `Place`.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class AnswerStream:
         self._encoder = encoder
         self._responder = responder
         self._sandbox = sandbox
+        self.places: set[Place] = set()
 
     async def document(self) -> bytes:
         """Return the body of an answer that is not streamed.
@@ -98,7 +107,7 @@ class AnswerStream:
 
     async def _payloads(self) -> AsyncGenerator[Payload]:
         """Run the responder, execute its code, and encode its steps."""
-        step_encoder = _LimitedStepEncoder(self._request, self._encoder)
+        step_encoder = _LimitedStepEncoder(self._request, self._encoder, self.places)
         steps = self._responder.respond(step_encoder.model_request)
         session = self._sandbox.session()
         with closing(steps):
@@ -133,11 +142,12 @@ class _LimitedStepEncoder:
         finished: whether a limit or a `Finish` step has ended the answer.
     """
 
-    def __init__(self, request: WireRequest, encoder: ResponseEncoder) -> None:
+    def __init__(self, request: WireRequest, encoder: ResponseEncoder, places: set[Place]) -> None:
         self.model_request = request.parsed.to_model_request()
         self.finished = False
         self._stop_limiter = request.parsed.stop_limiter()
         self._encoder = encoder
+        self._places = places
 
     def start_payloads(self, first: Step | None) -> Iterator[Payload]:
         """Yield the start of the answer, after checking that the first step is allowed.
@@ -161,6 +171,8 @@ class _LimitedStepEncoder:
     def _limited_payloads(self, steps: Iterable[Step]) -> Iterator[Payload]:
         for step in steps:
             yield from self._encoder.step_payloads(step)
+            if place := _PLACES.get(type(step)):
+                self._places.add(place)
             if isinstance(step, Finish):
                 self.finished = True
                 return
