@@ -11,8 +11,7 @@ Needs the extra `emulator`.
 """
 
 try:
-    from langchain_qwen_ci.emulator.endpoint import RecordedRequest
-    from langchain_qwen_ci.emulator.server import EmulatorServer
+    from langchain_qwen_ci.emulator.server import EmulatorServer, UnusedFaultWarning
 except ModuleNotFoundError as missing:
     if missing.name not in {"starlette", "uvicorn", "pydantic_monty"}:
         raise
@@ -31,6 +30,7 @@ from langchain_qwen_ci.emulator.faults import (
     Stall,
     Status,
 )
+from langchain_qwen_ci.emulator.requests.recorded_requests import RecordedRequest
 from langchain_qwen_ci.emulator.responders.planner import Planner
 from langchain_qwen_ci.emulator.responders.responder import (
     Call,
@@ -76,4 +76,5 @@ __all__ = [
     "Status",
     "Step",
     "Think",
+    "UnusedFaultWarning",
 ]

@@ -17,8 +17,20 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--pace", type=float, default=0.02, help="seconds between two frames")
     parser.add_argument("--api-key", help="the only key to accept (default: any)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept requests for this host, besides localhost; can be repeated",
+    )
     arguments = parser.parse_args()
-    server = EmulatorServer(port=arguments.port, pace=arguments.pace, api_key=arguments.api_key)
+    server = EmulatorServer(
+        port=arguments.port,
+        pace=arguments.pace,
+        api_key=arguments.api_key,
+        allowed_hosts=arguments.allow_host,
+    )
     try:
         server.start()
     except OSError as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
 
@@ -23,14 +23,19 @@ from langchain_qwen_ci.emulator.faults import (
     ErrorBody,
     ErrorFrame,
     FailedResponse,
+    Stall,
     Status,
     moved_to_first_frame,
     with_fault,
 )
+from langchain_qwen_ci.emulator.requests.http_limits import check_host, check_size, read_body
+from langchain_qwen_ci.emulator.requests.recorded_requests import RecordedRequest
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 from langchain_qwen_ci.emulator.wires.encoding import compact_json
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from starlette.requests import Request
 
     from langchain_qwen_ci.emulator.faults import Fault
@@ -43,30 +48,18 @@ _JSON = "application/json"
 _EVENT_STREAM = "text/event-stream"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
-    """A request that the emulator received.
-
-    Attributes:
-        path: the URL's path.
-        headers: the headers, with lower-case names; the value of "authorization" is "***".
-        body: the parsed JSON; None if the body is not JSON.
-    """
-
-    path: str
-    headers: Mapping[str, str]
-    body: Any
-
-
 class Settings(Protocol):
     """The settings that the endpoint reads from the server for each request."""
 
-    requests: list[RecordedRequest]
+    allowed_hosts: frozenset[str]
+    max_request_bytes: int
 
     @property
     def responder(self) -> Responder: ...
     @property
     def pace(self) -> float: ...
+    def record(self, received: RecordedRequest) -> None: ...
+    def on_fault(self, fault: Fault | None) -> None: ...
     def take_fault(self, received: RecordedRequest) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
@@ -97,17 +90,26 @@ class Endpoint:
     async def respond(self, http: Request) -> Response:
         """Return the response to a request; this is the handler of all routes."""
         request_id = str(uuid.uuid4())
-        body = _parse_json(await http.body())
+        wire = self._wires.get(http.url.path, self._default_wire)
+        content, size = await read_body(http, self._settings.max_request_bytes)
+        host_error = check_host(http.headers.get("host"), self._settings.allowed_hosts)
+        if host_error:  # neither recorded nor failed: it is none of the requests of the tests
+            error_body = wire.error_body(host_error, request_id)
+            return Response(error_body, host_error.status, media_type=_JSON)
+        body = None if content is None else _parse_json(content)
         # Recorded requests are printed and stored, so they must not contain the key.
         headers = {
             name: "***" if name == "authorization" else value
             for name, value in http.headers.items()
         }
-        received = RecordedRequest(http.url.path, headers, body)
-        self._settings.requests.append(received)
+        received = RecordedRequest(http.url.path, headers, body, size)
+        self._settings.record(received)
         fault = self._settings.take_fault(received)
         try:
-            _raise_status(fault)
+            if isinstance(fault, Status):
+                self._settings.on_fault(fault)
+                _raise_error(fault.error)
+            _raise_error(check_size(size, self._settings.max_request_bytes))
             if (document := self._stored_document(http)) is not None:
                 headers = {"x-request-id": request_id}
                 return Response(document, media_type=_JSON, headers=headers)
@@ -116,7 +118,6 @@ class Endpoint:
             answering = self._respond(request, encoder, fault, {"x-request-id": request_id})
             return await run_while_connected(http, answering)
         except RejectedError as rejected:
-            wire = self._wires.get(http.url.path, self._default_wire)
             fault_headers = fault.headers if isinstance(fault, Status) else {}
             return Response(
                 wire.error_body(rejected.error, request_id),
@@ -175,9 +176,16 @@ class Endpoint:
             RejectedError: the responder failed before anything was sent, or the fault is an HTTP
                 error of an answer that is not streamed.
         """
+        on_fault = partial(self._settings.on_fault, fault)
+        if isinstance(fault, Stall) and fault.after == "request":
+            on_fault()
+            await asyncio.sleep(fault.seconds)
+            fault = None
         streams = request.parsed.streams
         injected = fault.error if isinstance(fault, FailedResponse | ErrorBody) else None
         response_error = injected or request.response_error()
+        if injected:
+            on_fault()
         if response_error and (not streams or isinstance(fault, ErrorBody)):
             document = encoder.failed_document(response_error)
             return Response(document, media_type=_JSON, headers=headers)
@@ -187,6 +195,7 @@ class Endpoint:
         elif streams:
             frames = await answer.frames(self._settings.pace)
         elif isinstance(fault, ErrorFrame):
+            on_fault()
             raise RejectedError(fault.error)
         else:
             document = await answer.document()
@@ -195,17 +204,18 @@ class Endpoint:
             # The document is sent in the way of a stream, because faults break off streams.
             frames, fault = _single_frame(document), moved_to_first_frame(fault)
         media_type = _EVENT_STREAM if streams else _JSON
-        return ClosingStreamingResponse(with_fault(frames, fault, encoder), media_type, headers)
+        faulty_frames = with_fault(frames, fault, encoder, answer.places, on_fault)
+        return ClosingStreamingResponse(faulty_frames, media_type, headers)
 
 
-def _raise_status(fault: Fault | None) -> None:
-    """Raise the error of a fault that is an HTTP status.
+def _raise_error(error: ServiceError | None) -> None:
+    """Raise an error that replaces the answer; None does nothing.
 
     Raises:
-        RejectedError: the fault is one.
+        RejectedError: there is an error.
     """
-    if isinstance(fault, Status):
-        raise RejectedError(ServiceError(fault.status, fault.code, fault.message))
+    if error is not None:
+        raise RejectedError(error)
 
 
 def _parse_json(content: bytes) -> object:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self, get_args
 
@@ -14,10 +15,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from langchain_qwen_ci.emulator.endpoint import Endpoint, RecordedRequest
+from langchain_qwen_ci.emulator.endpoint import Endpoint
 from langchain_qwen_ci.emulator.faults import Fault
+from langchain_qwen_ci.emulator.requests.recorded_requests import RecordedRequest, remove_oldest
 from langchain_qwen_ci.emulator.responders.planner import Planner
 from langchain_qwen_ci.emulator.responders.responder import Responder
+from langchain_qwen_ci.emulator.responders.script import Script, Turn
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 from langchain_qwen_ci.emulator.wires.chat_completions import ChatCompletions
 from langchain_qwen_ci.emulator.wires.dashscope import DashScope
@@ -26,9 +29,14 @@ from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
 from langchain_qwen_ci.emulator.wires.stored_responses import ResponseStore
 
 _HOST = "127.0.0.1"
+_MIB = 1024 * 1024
 _STOP_TIMEOUT_SECONDS = 10.0
 # All methods reach the endpoint, so that a wrong one gets an error in the service's format.
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
+
+class UnusedFaultWarning(UserWarning):
+    """An injected fault never took effect, so that a test has not tested it."""
 
 
 class EmulatorServer:
@@ -45,10 +53,17 @@ class EmulatorServer:
         reasoning_events: the event name of reasoning on Responses: "reasoning_text", or the older
             "reasoning_summary_text".
         port: the port to listen on; 0 chooses a free one.
+        allowed_hosts: names in the `Host` header, without port, that are accepted besides
+            "localhost", "127.0.0.1" and "[::1]". Requests for other hosts are rejected with HTTP
+            421, so that web pages cannot reach the emulator by DNS rebinding.
+        max_request_bytes: maximum size of a request's body; larger ones are rejected with HTTP 413.
+        max_recorded_requests: maximum length of `requests`; the oldest are removed.
+        max_recorded_bytes: maximum size of all bodies in `requests`; the oldest are removed.
 
     Attributes:
         url: `http://127.0.0.1:PORT`; set when the server starts.
-        requests: the received requests, in order.
+        requests: the newest received requests, in order.
+        received: number of requests received, including those that `requests` no longer has.
 
     Example:
         ```python
@@ -57,6 +72,7 @@ class EmulatorServer:
         ```
 
     Raises:
+        TypeError: `responder` has no method `respond`, or `allowed_hosts` is a string.
         ValueError: the value of `reasoning_events` is unknown.
         OSError: the port is in use (raised when the server starts).
     """
@@ -71,16 +87,33 @@ class EmulatorServer:
         limits: Limits | None = None,
         reasoning_events: ReasoningEvents = "reasoning_text",
         port: int = 0,
+        allowed_hosts: Collection[str] = (),
+        max_request_bytes: int = 20 * _MIB,
+        max_recorded_requests: int = 1000,
+        max_recorded_bytes: int = 100 * _MIB,
     ) -> None:
         if reasoning_events not in get_args(ReasoningEvents):
             names = " or ".join(map(repr, get_args(ReasoningEvents)))
             raise ValueError(f"reasoning_events must be {names}; {reasoning_events!r} is none.")
+        if responder is not None and not callable(getattr(responder, "respond", None)):
+            raise TypeError(
+                "responder must be a Script, a Planner or an object with a method respond; a list "
+                f"of steps belongs into Script([...]). Not {responder!r}."
+            )
+        if isinstance(allowed_hosts, str):
+            raise TypeError(f"allowed_hosts must be a list of names: [{allowed_hosts!r}].")
         self.requests: list[RecordedRequest] = []
+        self.received = 0
+        self.allowed_hosts = frozenset(map(str.lower, allowed_hosts))
+        self.max_request_bytes = max_request_bytes
+        self._max_recorded_requests = max_recorded_requests
+        self._max_recorded_bytes = max_recorded_bytes
         self.url = ""
         self._responder = responder or Planner()
         self._pace = pace
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
+        self._pending_faults: list[Fault] = []  # taken by a request, and without effect so far
         self._fault_function = faults if callable(faults) else None
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
@@ -102,6 +135,12 @@ class EmulatorServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if error is None and (unused := self.unused_faults):
+            warnings.warn(
+                f"These injected faults never took effect: {', '.join(map(repr, unused))}",
+                UnusedFaultWarning,
+                stacklevel=2,
+            )
 
     def start(self) -> Self:
         """Start the server in a thread; it accepts connections when this method returns.
@@ -124,7 +163,10 @@ class EmulatorServer:
         app = Starlette(routes=[Route("/{path:path}", endpoint.respond, methods=_METHODS)])
         # The application has no code for startup or shutdown. uvicorn must not log into the output
         # of the user's tests.
-        config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical")
+        # Without `ws="none"` it imports websockets, whose newer versions warn of deprecations.
+        config = uvicorn.Config(
+            app, lifespan="off", ws="none", log_config=None, log_level="critical"
+        )
         self._server = _Uvicorn(config)
         self._thread = threading.Thread(
             target=asyncio.run,
@@ -143,14 +185,47 @@ class EmulatorServer:
         self._thread.join(_STOP_TIMEOUT_SECONDS)
         self._server = self._thread = None
 
+    def record(self, received: RecordedRequest) -> None:
+        """Add a request to `requests`, within the limits."""
+        self.received += 1
+        self.requests.append(received)
+        remove_oldest(self.requests, self._max_recorded_requests, self._max_recorded_bytes)
+
+    @property
+    def unused_faults(self) -> tuple[Fault, ...]:
+        """The injected faults without an effect so far.
+
+        No request has come for them, or the answer ended before the place of the fault. Leaving the
+        server's `with` block warns of them.
+        """
+        return (*self._pending_faults, *(fault for fault in self._faults if fault is not None))
+
+    def on_fault(self, fault: Fault | None) -> None:
+        """Register that the fault of a request took effect."""
+        if fault is not None:
+            self._pending_faults.remove(fault)  # equal faults are interchangeable
+
+    def set_script(self, *turns: Turn) -> None:
+        """Answer the next requests with a new `Script` of these answers.
+
+        Raises:
+            TypeError: an argument is no list of steps.
+        """
+        self._responder = Script(*turns)
+
     def take_fault(self, received: RecordedRequest) -> Fault | None:
         """Return the fault for a request that was just received; None for no fault.
 
         Faults in order come before the function, so that `inject_fault` always has an effect.
         """
+        fault: Fault | None = None
         if self._faults:
-            return self._faults.popleft()
-        return self._fault_function(received) if self._fault_function else None
+            fault = self._faults.popleft()
+        elif self._fault_function:
+            fault = self._fault_function(received)
+        if fault is not None:
+            self._pending_faults.append(fault)
+        return fault
 
     def accepts(self, authorization: str) -> bool:
         """Return whether the key of a request is accepted."""

@@ -32,6 +32,23 @@ def test_python_blocks_of_a_page_run(page: Path, monkeypatch):
             exec(compile("\n" * line + match[1], str(page), "exec"), names)
 
 
+def test_the_tests_of_testing_your_app_pass(tmp_path: Path):
+    page = (ROOT / "docs" / "testing-your-app.md").read_text()
+    fixtures, *tests = BLOCK.findall(page)
+    (tmp_path / "conftest.py").write_text(fixtures)
+    (tmp_path / "test_app.py").write_text("\n".join(tests))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    count = page.count("\ndef test_")
+    assert count >= 10
+    assert f"{count} passed" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_exist(page: Path):
     for link in LINK.findall(page.read_text()):

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
-from langchain_qwen_ci.emulator.responders.responder import Extract, Finish, Run, Search, Think
+from langchain_qwen_ci.emulator.responders.responder import (
+    Extract,
+    Finish,
+    Run,
+    Say,
+    Search,
+    Step,
+    Think,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
 
+    from langchain_qwen_ci.emulator.faults import Place
     from langchain_qwen_ci.emulator.responders.responder import (
         ModelRequest,
         Responder,
         Result,
-        Step,
         Steps,
     )
     from langchain_qwen_ci.emulator.sandbox import Sandbox
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
 
 # The steps that need a tool of the service, which the request must have switched on.
 _SERVER_TOOLS: dict[type[Step], str] = {Search: "web_search", Extract: "web_extractor"}
+
+# The places of faults that a step passes; see `Place`.
+_PLACES: dict[type[Step], Place] = {Think: "reasoning", Run: "code", Say: "text"}
 
 
 class RejectedError(Exception):
@@ -46,6 +57,9 @@ class AnswerStream:
         encoder: encodes the steps of the responder for the API of the request.
         responder: decides the answer.
         sandbox: runs the programs of the answer.
+
+    Attributes:
+        places: the places that the answer has passed so far; see `Place`.
     """
 
     def __init__(
@@ -59,6 +73,7 @@ class AnswerStream:
         self._encoder = encoder
         self._responder = responder
         self._sandbox = sandbox
+        self.places: set[Place] = set()
 
     async def document(self) -> bytes:
         """Return the body of an answer that is not streamed.
@@ -92,7 +107,7 @@ class AnswerStream:
 
     async def _payloads(self) -> AsyncGenerator[Payload]:
         """Run the responder, execute its code, and encode its steps."""
-        step_encoder = _LimitedStepEncoder(self._request, self._encoder)
+        step_encoder = _LimitedStepEncoder(self._request, self._encoder, self.places)
         steps = self._responder.respond(step_encoder.model_request)
         session = self._sandbox.session()
         with closing(steps):
@@ -104,7 +119,7 @@ class AnswerStream:
                     yield payload
                 result = None
                 if isinstance(step, Run) and not step_encoder.finished:
-                    result = await session.run(step.code)
+                    result = step.stated_result or await session.run(step.code)
                     for payload in self._encoder.result_payloads(result):
                         yield payload
                 step = _next_step(steps, result)
@@ -127,11 +142,12 @@ class _LimitedStepEncoder:
         finished: whether a limit or a `Finish` step has ended the answer.
     """
 
-    def __init__(self, request: WireRequest, encoder: ResponseEncoder) -> None:
+    def __init__(self, request: WireRequest, encoder: ResponseEncoder, places: set[Place]) -> None:
         self.model_request = request.parsed.to_model_request()
         self.finished = False
         self._stop_limiter = request.parsed.stop_limiter()
         self._encoder = encoder
+        self._places = places
 
     def start_payloads(self, first: Step | None) -> Iterator[Payload]:
         """Yield the start of the answer, after checking that the first step is allowed.
@@ -155,17 +171,22 @@ class _LimitedStepEncoder:
     def _limited_payloads(self, steps: Iterable[Step]) -> Iterator[Payload]:
         for step in steps:
             yield from self._encoder.step_payloads(step)
+            if place := _PLACES.get(type(step)):
+                self._places.add(place)
             if isinstance(step, Finish):
                 self.finished = True
                 return
 
 
 def _check_step_is_allowed(step: Step | None, model_request: ModelRequest) -> None:
-    """Check that the request has switched on what a step needs.
+    """Check that a step is one, and that the request has switched on what it needs.
 
     Raises:
-        RuntimeError: it has not.
+        RuntimeError: the request has not switched it on.
+        TypeError: it is no step.
     """
+    if step is not None and not isinstance(step, get_args(Step)):
+        raise TypeError(f"The responder yielded {step!r}, which is no step.")
     if isinstance(step, Run) and not model_request.code_interpreter:
         raise RuntimeError("The responder runs code, but the request's interpreter is off.")
     tool = None if step is None else _SERVER_TOOLS.get(type(step))
@@ -192,8 +213,9 @@ async def _paced_frames(
         async with aclosing(payloads):
             yield encoder.frame(first)
             async for payload in payloads:
-                if pace:
-                    await asyncio.sleep(pace)
+                # Also without a pace: the event loop must be able to report a disconnect. Otherwise
+                # every frame is written to the closed socket, and asyncio logs each of them.
+                await asyncio.sleep(pace)
                 yield encoder.frame(payload)
     except Exception as error:  # noqa: BLE001  # any responder's error; 200 has been sent
         yield encoder.error_frame(encoder.written + 1, _internal_error(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.responders.arithmetic import programs_in
@@ -46,6 +47,9 @@ _STOP_WORDS = frozenset(
         "what when where which who why will with you your",
     )
 )
+# All rules are searches through the text, in the event loop: 1 MB of it takes seconds.
+_MAX_CHARACTERS = 32_768
+_MAX_PROGRAMS = 16
 _QUOTED_KEYS = re.compile(r"[\"'`](\w+)[\"'`]")
 
 
@@ -54,11 +58,13 @@ class Planner:
 
     def respond(self, model_request: ModelRequest) -> Steps:
         """Apply the first matching rule: tool results, function calls, JSON, code, media, help."""
+        model_request = _shortened(model_request)
         if not model_request.forced_tool and (results := _tool_results(model_request)):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
         *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
-        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
+        found = programs_in(text, *earlier) if model_request.code_interpreter else ()
+        programs = list(itertools.islice(found, _MAX_PROGRAMS))
         if calls := list(_function_calls(model_request)):
             if programs:  # on Responses, code may run before the functions are called
                 yield from _run_all(programs)
@@ -77,6 +83,26 @@ class Planner:
             yield Say(_INTRODUCTION)
         else:
             yield Say(_INTERPRETER_OFF)
+
+
+def _shortened(model_request: ModelRequest) -> ModelRequest:
+    """Limit the characters of all messages; the last one has precedence, then the system messages.
+
+    The start and the end of a text are kept, because one of them has the question.
+    """
+    messages = list(model_request.messages)
+    newest_first = sorted(
+        range(len(messages)),
+        key=lambda at: (at != len(messages) - 1, messages[at].role != "system", -at),
+    )
+    left = _MAX_CHARACTERS
+    for at in newest_first:
+        text = messages[at].text
+        if len(text) > left:
+            text = f"{text[: left // 2]}\n{text[len(text) - left // 2 :]}"
+            messages[at] = replace(messages[at], text=text)
+        left = max(0, left - len(text))
+    return replace(model_request, messages=tuple(messages))
 
 
 def _user_texts(model_request: ModelRequest) -> list[str]:

@@ -7,7 +7,7 @@ following steps can depend on it.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 
@@ -54,16 +54,46 @@ class ModelRequest:
         return self.messages[-1].text
 
 
+# Types of the values of steps, by their annotation. A string in place of a list would otherwise be
+# taken for a list of characters.
+_VALUE_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "bool": (bool,),
+    "tuple[str, ...]": (tuple, list),
+    "Mapping[str, Any]": (Mapping,),
+}
+_TRACEBACK = "Traceback (most recent call last):\n"
+
+
+class _CheckedStep:
+    """Raises TypeError for a wrong value when a step is made, not when it is sent."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for attribute in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, attribute.name)
+            expected = _VALUE_TYPES[str(attribute.type)]
+            if not isinstance(value, expected):
+                names = " or ".join(kind.__name__ for kind in expected)
+                step = type(self).__name__
+                raise TypeError(f"{step}: {attribute.name} must be {names}, not {value!r}.")
+
+
 @dataclass(frozen=True, slots=True)
-class Think:
+class Think(_CheckedStep):
     """Emit reasoning. It is dropped if the request has turned thinking off."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(_CheckedStep):
     """Run a program in the sandbox; the responder is sent its `Result`.
+
+    With `output` or `error` nothing is run, and these are the result: for libraries that the
+    sandbox does not have, such as pandas.
 
     Attributes:
         code: the Python source code.
@@ -71,15 +101,31 @@ class Run:
             as the service sometimes does on the native API. The other APIs send complete code only.
         images: URLs of plots, because the sandbox cannot plot. Responses links to them in the logs;
             the other APIs return no output.
+        output: the output of the program.
+        error: the traceback or the error of the program, such as "KeyError: 'price'".
     """
 
     code: str
     appears_empty: bool = False
     images: tuple[str, ...] = ()
+    output: str | None = None
+    error: str | None = None
+
+    @property
+    def stated_result(self) -> Result | None:
+        """The result from `output` and `error`; None if the program has to be run."""
+        if self.output is None and self.error is None:
+            return None
+        error = self.error or ""
+        if error and not error.startswith(_TRACEBACK):
+            error = _TRACEBACK + error  # clients recognise a failed program by its traceback
+        output = self.output or ""
+        separator = "\n" if output and error and not output.endswith("\n") else ""
+        return Result(output + separator + error, failed=bool(error))
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class Search(_CheckedStep):
     """Pretend to search the web.
 
     Responses returns it as an item, the native API as sources and a count, Chat Completions not at
@@ -95,7 +141,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
+class Extract(_CheckedStep):
     """Pretend to read web pages. Only Responses has this tool."""
 
     urls: tuple[str, ...]
@@ -104,14 +150,14 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Say(_CheckedStep):
     """Emit text of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(_CheckedStep):
     """Call a function of the caller; several in a row are parallel calls."""
 
     name: str
@@ -120,7 +166,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_CheckedStep):
     """End the answer with a finish reason other than "stop" (or "tool_calls" after calls)."""
 
     reason: str

@@ -25,6 +25,7 @@ OPENAI_PATH = "/v1/responses"  # as on other OpenAI-compatible servers
 _ITEMS = "/input_items"
 _STORED_PATH = re.compile(rf"(?:{PATH}|{OLDER_PATH}|{OPENAI_PATH})/[^/]+(?P<items>{_ITEMS})?")
 _METHODS = {True: ("GET",), False: ("DELETE", "GET")}  # by whether the path is that of the items
+_MAX_STORED = 1000  # responses, and conversations; the service keeps them for 7 days
 _DEFAULT_PAGE, _MAX_PAGE = 20, 100  # items of a page
 
 
@@ -56,6 +57,7 @@ class ResponseStore:
 
     def add(self, stored: StoredResponse) -> None:
         self._responses[stored.document["id"]] = stored
+        _remove_oldest(self._responses)
 
     def earlier_messages(self, response_id: str, conversation_id: str) -> Sequence[Payload]:
         """Return the messages that precede a request; "" for an id that it does not have."""
@@ -65,7 +67,9 @@ class ResponseStore:
         return self._conversations.get(conversation_id, ())
 
     def continue_conversation(self, conversation_id: str, messages: Sequence[Payload]) -> None:
+        self._conversations.pop(conversation_id, None)  # the one that was continued is the newest
         self._conversations[conversation_id] = messages
+        _remove_oldest(self._conversations)
 
     def is_path(self, method: str, path: str) -> bool:
         """Return whether a request is for a stored response."""
@@ -84,6 +88,11 @@ class ResponseStore:
             del self._responses[response_id]
             return {"id": response_id, "object": "response", "deleted": True}
         return stored.document
+
+
+def _remove_oldest(stored: dict[str, Any]) -> None:
+    if len(stored) > _MAX_STORED:
+        del stored[next(iter(stored))]
 
 
 def input_items(given: str | list[Any]) -> list[Payload]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from emulator_requests import QUESTION, RESULT, model_of
+from emulator_requests import APIS, QUESTION, RESULT, model_of
 
 from langchain_qwen_ci import code_executions
 from langchain_qwen_ci.emulator import (
@@ -24,7 +24,10 @@ from langchain_qwen_ci.emulator import (
     Think,
 )
 from langchain_qwen_ci.errors import (
+    QwenAuthenticationError,
     QwenInvalidRequestError,
+    QwenModelNotFoundError,
+    QwenPermissionDeniedError,
     QwenRateLimitError,
     QwenServerError,
     QwenStreamError,
@@ -58,6 +61,31 @@ def test_injected_faults(fault, kind, partial):
             assert caught.value.partial.usage_metadata["input_tokens"] > 0
         assert model.invoke("?").content == "It is 42, I am sure of that."
         model.close()
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("status", "kind", "attempts"),
+    [
+        (400, QwenInvalidRequestError, 1),
+        (401, QwenAuthenticationError, 1),
+        (403, QwenPermissionDeniedError, 1),
+        (404, QwenModelNotFoundError, 1),
+        (422, QwenInvalidRequestError, 1),
+        (429, QwenRateLimitError, 3),
+        (500, QwenServerError, 3),
+        (502, QwenServerError, 3),
+        (503, QwenServerError, 3),
+        (504, QwenServerError, 3),
+    ],
+)
+def test_status_has_the_code_of_the_service(api, status, kind, attempts):
+    fault = Status(status, headers={"retry-after-ms": "1"})
+    with EmulatorServer(faults=[fault] * attempts) as server:
+        with pytest.raises(kind) as caught:
+            model_of(server, api=api, enable_code_interpreter=False).invoke("?")
+        assert len(server.requests) == attempts
+    assert caught.value.status_code == status
 
 
 def test_temporary_fault_is_retried():
