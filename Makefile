@@ -10,6 +10,9 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 EXTRAS := emulator,cli,agents,tokenizer
 QUESTION ?= run the interpreter twice: first 123 to the power of 23, then divide that by 5
 
+# Processes that run tests; auto is the number of cores.
+WORKERS ?= auto
+
 # Seconds for each API.
 FUZZ_SECONDS ?= 600
 
@@ -20,13 +23,13 @@ demo: .venv/demo.installed
 
 # `make test TEST=tests/unit_tests/wire` runs a part of the tests.
 test: .venv/dev.installed postgresql
-	$(BIN)/python -m pytest -n auto $(TEST)
+	$(BIN)/python -m pytest -n $(WORKERS) $(TEST)
 
 unit_tests: .venv/dev.installed
-	$(BIN)/python -m pytest -n auto tests/unit_tests
+	$(BIN)/python -m pytest -n $(WORKERS) tests/unit_tests
 
 integration_tests: .venv/dev.installed postgresql
-	$(BIN)/python -m pytest -n auto tests/integration_tests
+	$(BIN)/python -m pytest -n $(WORKERS) tests/integration_tests
 
 # Some tests start a PostgreSQL server. Without it they are skipped.
 postgresql:
@@ -80,7 +83,7 @@ lock: .venv/lock.installed
 bench: .venv/bench.installed
 	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
 
-# UPDATE_DOCS=1 also writes the table into docs/fault-handling.md.
+# All combinations, of which the tests run a part. UPDATE_DOCS=1 also writes the table into docs/fault-handling.md.
 faults: .venv/dev.installed
 	@$(BIN)/python tests/support/fault_table.py
 

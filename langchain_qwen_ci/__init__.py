@@ -13,6 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
+from langchain_qwen_ci.errors import (
+    QwenAnswerLimitError,
+    QwenAPIError,
+    QwenAuthenticationError,
+    QwenBudgetError,
+    QwenCertificateError,
+    QwenConnectionError,
+    QwenError,
+    QwenInputError,
+    QwenInvalidRequestError,
+    QwenModelNotFoundError,
+    QwenPermissionDeniedError,
+    QwenRateLimitError,
+    QwenServerError,
+    QwenStreamError,
+    QwenTimeoutError,
+    ToolsNotAllowedError,
+)
 from langchain_qwen_ci.metadata import CodeExecution, PluginUsage, code_executions, plugin_counts
 
 if TYPE_CHECKING:
@@ -28,7 +46,23 @@ __all__ = [
     "CodeExecution",
     "CodeInterpreterState",
     "PluginUsage",
+    "QwenAPIError",
+    "QwenAnswerLimitError",
+    "QwenAuthenticationError",
+    "QwenBudgetError",
+    "QwenCertificateError",
     "QwenCodeInterpreterNode",
+    "QwenConnectionError",
+    "QwenError",
+    "QwenInputError",
+    "QwenInvalidRequestError",
+    "QwenModelNotFoundError",
+    "QwenPermissionDeniedError",
+    "QwenRateLimitError",
+    "QwenServerError",
+    "QwenStreamError",
+    "QwenTimeoutError",
+    "ToolsNotAllowedError",
     "__version__",
     "code_executions",
     "plugin_counts",

@@ -7,33 +7,32 @@ turns and the interpreter in others (`CodeInterpreterMiddleware`). Needs the ext
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 try:
-    from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
+    from langchain.agents.middleware import (
+        AgentMiddleware,
+        AgentState,
+        ExtendedModelResponse,
+        ModelRequest,
+        ModelResponse,
+    )
+    from langchain.tools.tool_node import ToolCallRequest
 except ModuleNotFoundError as missing:
     if missing.name != "langchain":
         raise
     raise ImportError("Agents need langchain: pip install 'langchain-qwen-ci[agents]'") from missing
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
-from langchain_qwen_ci.graph.history import prepare_history
+from langchain_qwen_ci.graph.history import HistoryPolicy, prepare_history
 from langchain_qwen_ci.graph.state import CodeInterpreterChannels, channels_from_message
 from langchain_qwen_ci.graph.streaming import stream_code_executions
 from langchain_qwen_ci.response.text_messages import to_text_message
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from langchain.agents.middleware import ModelRequest, ModelResponse
-    from langchain.tools.tool_node import ToolCallRequest
-    from langchain_core.messages import BaseMessage
-
-    from langchain_qwen_ci.graph.history import HistoryPolicy
 
 _DESCRIPTION = (
     "Solves a task by writing Python and running it in a sandbox: arithmetic, statistics, dates, "
@@ -147,7 +146,8 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
 
     By default the model decides: it gets one more tool, `use_code_interpreter`. After it has called
     that tool, the next turn runs with the interpreter and without tools. The answer of such a turn
-    ends the agent's run, because it has no tool calls.
+    ends the agent's run, because it calls none of the agent's tools. If the agent has a
+    `response_format`, a second request fits that answer to the schema.
 
     Args:
         when: a function of the request that decides whether a turn uses the interpreter; the tool
@@ -217,7 +217,6 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             messages=cast("Any", prepare_history(request.messages, self._history, None)),
             tools=[],
             tool_choice=None,
-            response_format=None,
             model_settings={**request.model_settings, "enable_code_interpreter": True},
         )
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
+from typing import Any, Literal, NotRequired, cast
 
+from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
-
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
 
 MODEL_PROVIDER = "qwen"
 """`response_metadata["model_provider"]` of every message."""

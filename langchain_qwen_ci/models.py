@@ -187,6 +187,15 @@ def takes_reasoning_effort(name: str, api: Api) -> bool:
     return api == "responses" or (api == "dashscope" and name.startswith("qwen3.8"))
 
 
+def preserves_thinking(name: str, api: Api) -> bool:
+    """Return whether a model expects the reasoning of its earlier answers by default.
+
+    Documented for these two models on Responses.
+    """
+    family = _SNAPSHOT.sub("", name)
+    return api == "responses" and family in ("qwen3.8-max", "qwen3.8-flash")
+
+
 def model_profile(name: str, api: Api, *, interpreter: bool) -> ModelProfile | None:
     """Return LangChain's profile of a model; None for an unknown model.
 

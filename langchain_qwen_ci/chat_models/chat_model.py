@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler  # older than its export
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
 from langchain_qwen_ci.chat_models.call import Call
 from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
 from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
-from langchain_qwen_ci.chat_models.structured_output import StructuredOutput
+from langchain_qwen_ci.chat_models.structured_output import Method, StructuredOutput
+from langchain_qwen_ci.chat_models.tool_binding import ToolBinding
 from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate, tokenizer
 from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
+from langchain_qwen_ci.request.call_options import CallOptions
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
-    CallOptions,
     check_api_support,
     resolve_options,
     resolve_thinking,
 )
 from langchain_qwen_ci.request.parameters import Parameters
-from langchain_qwen_ci.request.tools import ToolSet, mask_secrets, redact_secrets, to_openai_tool
+from langchain_qwen_ci.request.service_rules import check_forced_tool, check_service_rules
+from langchain_qwen_ci.request.tools import Tool, ToolSet, redact_secrets, to_openai_tool
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.tracing.execution_runs import trace_executions
@@ -34,25 +41,16 @@ from langchain_qwen_ci.wire.dashscope import DashScopeWire
 from langchain_qwen_ci.wire.responses import ResponsesWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     import httpx
     from langchain_core.caches import BaseCache
     from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
-    from langchain_core.language_models import LangSmithParams, LanguageModelInput
     from langchain_core.language_models.model_profile import ModelProfile
-    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.rate_limiters import BaseRateLimiter
-    from langchain_core.runnables import Runnable
-    from langchain_core.tools import BaseTool
-    from pydantic import BaseModel, SecretStr
+    from pydantic import SecretStr
 
-    from langchain_qwen_ci.chat_models.structured_output import Method
     from langchain_qwen_ci.response.observers import EventObserver
     from langchain_qwen_ci.tracing.parent_run import ParentRun
     from langchain_qwen_ci.wire import Wire
-
-    Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 _WIRES: dict[models.Api, Wire] = {
     "dashscope": DashScopeWire(),
@@ -90,6 +88,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     model_config = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
+        use_attribute_docstrings=True,  # the docstring of a field is its description
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,  # a validation error of one field would show the API key
     )
@@ -127,6 +126,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             stop: str | list[str] | None = None,
             instructions: str | None = None,
             previous_response_id: str | None = None,
+            conversation: str | dict[str, Any] | None = None,
             store: bool | None = None,
             session_cache: bool | None = None,
             parse_think_tags: bool | None = None,
@@ -219,30 +219,35 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind function tools (only while the interpreter is off) or tools of the service.
 
+        With the interpreter on, the schema of `create_agent(response_format=…)` costs a second
+        request: see `chat_models.schema_turn`.
+
         Args:
             tools: anything that LangChain accepts as a tool; `{"type": "code_interpreter"}`, which
                 turns the interpreter on; or other tools of the service, such as
                 `{"type": "web_search"}` (`api="responses"` only). An empty list binds nothing.
-            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool.
+            tool_choice: "auto", "none", a tool's name, or "any" if there is only one tool. With
+                `api="responses"` also `{"type": "allowed_tools", …}`.
             strict: whether the service should enforce the schema of arguments.
             kwargs: bound to every call, such as `enable_code_interpreter=False`.
 
         Raises:
             ToolsNotAllowedError: function tools while the interpreter is on.
-            QwenInputError: a tool that this API of the service does not have.
+            QwenInputError: a tool that this API of the service does not have, or, on Alibaba's
+                hosts, a forced tool while thinking is turned on.
         """
         tool_set = ToolSet.from_any(tools)
         tool_set.check_server_tools(self.api)
         if tool_set.interpreter:
             kwargs["enable_code_interpreter"] = True
+        binding = ToolBinding(self, tool_set, tool_choice, strict)
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
-            tool_set.reject_functions()
-        functions = [to_openai_tool(tool, strict=strict) for tool in tool_set.functions]
-        if bound := [*map(mask_secrets, tool_set.server_tools), *functions]:
-            kwargs["tools"] = bound
-        if bound and tool_choice is not None:
-            kwargs["tool_choice"] = tool_choice
-        return self.bind(**kwargs)
+            return binding.with_interpreter(kwargs)
+        if tool_choice is not None:
+            functions = [to_openai_tool(tool) for tool in tool_set.functions]
+            thinking = CallOptions.merge(self, kwargs).parameters.enable_thinking
+            check_forced_tool(tool_choice, functions, self._target, enable_thinking=thinking)
+        return binding.without_interpreter(kwargs)
 
     def with_structured_output(
         self,
@@ -263,7 +268,9 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
                 service; they turn thinking off unless you have turned it on. "prompt" adds the
                 schema to the prompt and parses JSON from the answer. While the interpreter is on,
                 the service supports "prompt" only, so every method becomes "prompt"; the same holds
-                for "json_schema" and "json_mode" if you have turned thinking on.
+                for "json_schema" and "json_mode" if you have turned thinking on. With
+                `api="responses"` Alibaba's hosts ignore "json_schema" and "json_mode" (measured),
+                so these become "function_calling" there while the interpreter is off.
             include_raw: return `{"raw": message, "parsed": …, "parsing_error": …}` and never raise
                 for an answer that does not fit.
             strict: whether the service should enforce the schema.
@@ -275,7 +282,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             QwenInputError: an unknown method, or `reformat` with a method other than "prompt".
         """
         settings = CallOptions.merge(self, kwargs).parameters
-        output = StructuredOutput(self, settings, schema, strict=strict)
+        output = StructuredOutput(self, settings, self._target, schema, strict=strict)
         return output.chain(method, kwargs, include_raw=include_raw, reformat=reformat)
 
     def get_num_tokens(self, text: str) -> int:
@@ -288,7 +295,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         tools: Tool | Sequence[Tool] | None = None,
     ) -> int:
         """Count the tokens of messages and tools; see `request.token_estimate`."""
-        functions = [to_openai_tool(tool) for tool in to_list(tools or ())]
+        functions = [to_openai_tool(tool) for tool in ToolSet.from_any(tools or ()).functions]
         return token_estimate.of_messages(messages, functions, self.get_num_tokens)
 
     # The preparation of a call; `LangChainHooks` calls it.
@@ -307,6 +314,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         self._warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         reject_unsupported_media(prompt, options)
+        check_service_rules(prompt, options, target)
         wire = _WIRES[self.api]
         request = wire.request(prompt, options)
         self._check_size(request)

@@ -11,13 +11,17 @@ Private names of langchain-core that this module overrides: `_generate_with_cach
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
+from pydantic import ConfigDict
 
 from langchain_qwen_ci.request.accepted_names import reject_model_fields
 from langchain_qwen_ci.response.chunks import chunk_encoder
@@ -30,15 +34,10 @@ from langchain_qwen_ci.tracing.parent_run import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from langchain_core.callbacks import (
         AsyncCallbackManagerForLLMRun,
         CallbackManagerForLLMRun,
     )
-    from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-    from langchain_core.runnables import Runnable
     from langchain_protocol.protocol import MessagesData
 
     from langchain_qwen_ci.chat_models.call import Call
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
 
 class LangChainHooks(BaseChatModel):
     """A chat model whose hooks run a `Call`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     trace_code_executions: bool = True
     """Whether each code execution becomes a tool run under the model's run, for LangSmith and other

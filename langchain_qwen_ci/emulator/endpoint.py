@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,16 +28,16 @@ from langchain_qwen_ci.emulator.faults import (
     with_fault,
 )
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
+from langchain_qwen_ci.emulator.wires.encoding import compact_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-
     from starlette.requests import Request
 
     from langchain_qwen_ci.emulator.faults import Fault
     from langchain_qwen_ci.emulator.responders.responder import Responder
     from langchain_qwen_ci.emulator.sandbox import Sandbox
     from langchain_qwen_ci.emulator.wires.interface import ResponseEncoder, Wire, WireRequest
+    from langchain_qwen_ci.emulator.wires.stored_responses import ResponseStore
 
 _JSON = "application/json"
 _EVENT_STREAM = "text/event-stream"
@@ -71,11 +72,25 @@ class Settings(Protocol):
 
 
 class Endpoint:
-    """Answers requests on the paths of all APIs; the first API answers unknown paths."""
+    """Answers requests on the paths of all APIs; the first API answers unknown paths.
 
-    def __init__(self, settings: Settings, sandbox: Sandbox, wires: tuple[Wire, ...]) -> None:
+    Args:
+        settings: the settings of the server.
+        sandbox: runs the programs of all answers.
+        wires: the APIs.
+        store: the stored responses, which have paths of their own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sandbox: Sandbox,
+        wires: tuple[Wire, ...],
+        store: ResponseStore,
+    ) -> None:
         self._settings = settings
         self._sandbox = sandbox
+        self._store = store
         self._default_wire = wires[0]
         self._wires = {path: wire for wire in wires for path in wire.paths}
 
@@ -92,7 +107,11 @@ class Endpoint:
         self._settings.requests.append(received)
         fault = self._settings.take_fault(received)
         try:
-            request = self._check_request(http, body, fault)
+            _raise_status(fault)
+            if (document := self._stored_document(http)) is not None:
+                headers = {"x-request-id": request_id}
+                return Response(document, media_type=_JSON, headers=headers)
+            request = self._check_request(http, body)
             encoder = request.create_encoder(request_id)
             answering = self._respond(request, encoder, fault, {"x-request-id": request_id})
             return await run_while_connected(http, answering)
@@ -106,20 +125,35 @@ class Endpoint:
                 media_type=_JSON,
             )
 
-    def _check_request(self, http: Request, body: object, fault: Fault | None) -> WireRequest:
+    def _stored_document(self, http: Request) -> bytes | None:
+        """Return the answer to a request for a stored response; None for any other request.
+
+        Raises:
+            RejectedError: the key is wrong, or there is no such response.
+        """
+        if not self._store.is_path(http.method, http.url.path):
+            return None
+        self._check_key(http)
+        document = self._store.document(http.method, http.url.path, http.query_params)
+        if isinstance(document, ServiceError):
+            raise RejectedError(document)
+        return compact_json(document)
+
+    def _check_key(self, http: Request) -> None:
+        if not self._settings.accepts(http.headers.get("authorization", "")):
+            raise RejectedError(ServiceError(401, "InvalidApiKey", "Invalid API-key provided."))
+
+    def _check_request(self, http: Request, body: object) -> WireRequest:
         """Return the request in the form of its API.
 
         Raises:
-            RejectedError: the fault is an HTTP error, or the service rejects such a request.
+            RejectedError: the service rejects such a request.
         """
         path = http.url.path
-        if isinstance(fault, Status):
-            raise RejectedError(ServiceError(fault.status, fault.code, fault.message))
         wire = self._wires.get(path)
         if wire is None or http.method != "POST":
             raise RejectedError(ServiceError(404, "NotFound", f"There is no {http.method} {path}."))
-        if not self._settings.accepts(http.headers.get("authorization", "")):
-            raise RejectedError(ServiceError(401, "InvalidApiKey", "Invalid API-key provided."))
+        self._check_key(http)
         if not isinstance(body, dict):
             message = f"The body is not a JSON object: {type(body).__name__}"
             raise RejectedError(ServiceError(400, "BadRequest", message))
@@ -162,6 +196,16 @@ class Endpoint:
             frames, fault = _single_frame(document), moved_to_first_frame(fault)
         media_type = _EVENT_STREAM if streams else _JSON
         return ClosingStreamingResponse(with_fault(frames, fault, encoder), media_type, headers)
+
+
+def _raise_status(fault: Fault | None) -> None:
+    """Raise the error of a fault that is an HTTP status.
+
+    Raises:
+        RejectedError: the fault is one.
+    """
+    if isinstance(fault, Status):
+        raise RejectedError(ServiceError(fault.status, fault.code, fault.message))
 
 
 def _parse_json(content: bytes) -> object:

@@ -9,6 +9,7 @@ native API; the other APIs translate the codes that they know.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,8 +17,6 @@ from typing import TYPE_CHECKING
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-
     from langchain_qwen_ci.emulator.wires.interface import ResponseEncoder
 
 _DEFAULT_MESSAGE = "An internal error has occurred, please try again later."

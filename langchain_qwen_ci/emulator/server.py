@@ -6,26 +6,24 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Self, get_args
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, get_args
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from langchain_qwen_ci.emulator.endpoint import Endpoint, RecordedRequest
+from langchain_qwen_ci.emulator.faults import Fault
 from langchain_qwen_ci.emulator.responders.planner import Planner
+from langchain_qwen_ci.emulator.responders.responder import Responder
 from langchain_qwen_ci.emulator.sandbox import Limits, Sandbox
 from langchain_qwen_ci.emulator.wires.chat_completions import ChatCompletions
 from langchain_qwen_ci.emulator.wires.dashscope import DashScope
 from langchain_qwen_ci.emulator.wires.responses import Responses
 from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from langchain_qwen_ci.emulator.faults import Fault
-    from langchain_qwen_ci.emulator.responders.responder import Responder
+from langchain_qwen_ci.emulator.wires.stored_responses import ResponseStore
 
 _HOST = "127.0.0.1"
 _STOP_TIMEOUT_SECONDS = 10.0
@@ -120,8 +118,9 @@ class EmulatorServer:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
         sandbox = Sandbox(self._limits)
-        wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events))
-        endpoint = Endpoint(self, sandbox, wires)
+        store = ResponseStore()
+        wires = (DashScope(), ChatCompletions(), Responses(self._reasoning_events, store))
+        endpoint = Endpoint(self, sandbox, wires, store)
         app = Starlette(routes=[Route("/{path:path}", endpoint.respond, methods=_METHODS)])
         # The application has no code for startup or shutdown. uvicorn must not log into the output
         # of the user's tests.

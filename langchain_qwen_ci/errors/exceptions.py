@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.exceptions import (
     ModelAPIError,
@@ -15,14 +16,10 @@ from langchain_core.exceptions import (
     ModelRateLimitError,
     ModelTimeoutError,
 )
+from langchain_core.messages import AIMessage
 
 from langchain_qwen_ci.errors.text_safety import escape_unprintable
 from langchain_qwen_ci.metadata import code_executions, plugin_counts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from langchain_core.messages import AIMessage
 
 
 class QwenError(ModelError):

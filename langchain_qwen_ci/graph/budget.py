@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from langchain_core.messages import BaseMessage
 
 from langchain_qwen_ci.errors import QwenBudgetError
 from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER, plugin_counts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from langchain_core.messages import BaseMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +46,4 @@ class Budget:
 def _tokens(message: BaseMessage) -> int:
     provider = getattr(message, "response_metadata", {}).get("model_provider")
     usage = getattr(message, "usage_metadata", None)
-    return usage["total_tokens"] if provider == MODEL_PROVIDER and usage else 0
+    return usage.get("total_tokens", 0) if provider == MODEL_PROVIDER and usage else 0

@@ -7,18 +7,21 @@ in its history. So they are converted to text by default.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
 
 HistoryMode = Literal["text", "drop", "pass", "error"]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from langchain_core.messages import BaseMessage
-
-    HistoryPolicy = HistoryMode | Callable[[Sequence[BaseMessage]], Sequence[BaseMessage]]
+HistoryPolicy = HistoryMode | Callable[[Sequence[BaseMessage]], Sequence[BaseMessage]]
 
 
 def prepare_history(
@@ -49,31 +52,45 @@ def prepare_history(
 def _with_system_prompt(messages: list[BaseMessage], prompt: str) -> list[BaseMessage]:
     # The service accepts one system message only.
     if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{prompt}\n\n{messages[0].text}"), *messages[1:]]
+        return [SystemMessage(_after_text(f"{prompt}\n\n", messages[0])), *messages[1:]]
     return [SystemMessage(prompt), *messages]
+
+
+def _after_text(text: str, message: BaseMessage) -> str | list[str | dict[Any, Any]]:
+    """Return the content of a message with a text before it; media and `cache_control` remain."""
+    if isinstance(message.content, str):
+        return f"{text}{message.content}"
+    return [{"type": "text", "text": text}, *message.content]
+
+
+def _calls(message: AIMessage) -> list[ToolCall | InvalidToolCall]:
+    return [*message.tool_calls, *message.invalid_tool_calls]
+
+
+def _arguments(call: ToolCall | InvalidToolCall) -> str:
+    args = call["args"]
+    # The arguments of an invalid call are text that is not a JSON object.
+    return json.dumps(args, ensure_ascii=False) if isinstance(args, dict) else args or ""
 
 
 def _tool_messages_to_text(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
     names: dict[str | None, str] = {}
     for message in messages:
-        if isinstance(message, AIMessage) and message.tool_calls:
-            names |= {call["id"]: call["name"] for call in message.tool_calls}
-            calls = (
-                f"[I call {call['name']}({json.dumps(call['args'], ensure_ascii=False)})]"
-                for call in message.tool_calls
-            )
+        if isinstance(message, AIMessage) and _calls(message):
+            names |= {call["id"]: call["name"] or "the tool" for call in _calls(message)}
+            calls = (f"[I call {call['name']}({_arguments(call)})]" for call in _calls(message))
             text = str(message.text)
             yield AIMessage("\n".join([text, *calls] if text else calls), id=message.id)
         elif isinstance(message, ToolMessage):
             name = message.name or names.get(message.tool_call_id) or "the tool"
-            yield HumanMessage(f"[{name} returned] {message.text}", id=message.id)
+            yield HumanMessage(_after_text(f"[{name} returned] ", message), id=message.id)
         else:
             yield message
 
 
 def _drop_tool_messages(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
     for message in messages:
-        if isinstance(message, AIMessage) and message.tool_calls:
+        if isinstance(message, AIMessage) and _calls(message):
             if text := str(message.text):
                 yield AIMessage(text, id=message.id)
         elif not isinstance(message, ToolMessage):
@@ -86,7 +103,7 @@ def _keep_tool_messages(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage
 
 def _reject_tool_messages(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
     for message in messages:
-        if isinstance(message, ToolMessage) or getattr(message, "tool_calls", None):
+        if isinstance(message, ToolMessage) or (isinstance(message, AIMessage) and _calls(message)):
             raise ValueError(
                 "The history holds tool calls, and the code interpreter takes no tools. Pass "
                 'history="text" to turn them into text, "drop" to leave them out, or "pass".'

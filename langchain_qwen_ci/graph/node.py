@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 from uuid import uuid4
 
-from langchain_core.load import dumps
-from langchain_core.messages import AIMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import RunnableConfig
-from langgraph.runtime import get_runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from langchain_qwen_ci.errors import QwenBudgetError, QwenError
 from langchain_qwen_ci.graph.budget import Budget
-from langchain_qwen_ci.graph.history import prepare_history
+from langchain_qwen_ci.graph.history import HistoryPolicy, prepare_history
+from langchain_qwen_ci.graph.node_model import (
+    ChatModel,
+    ModelChoice,
+    cache_identity,
+    check_model,
+    check_model_choice,
+    unwrap_models,
+)
 from langchain_qwen_ci.graph.state import NodeInput, channels_from_message
 from langchain_qwen_ci.graph.streaming import in_graph_run, stream_code_executions
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
-from langchain_qwen_ci.request.accepted_names import to_list
 from langchain_qwen_ci.request.messages import to_prompt
-from langchain_qwen_ci.request.tools import ToolSet
 from langchain_qwen_ci.response.text_messages import to_text_message
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from langchain_core.messages import BaseMessage
-    from langgraph.runtime import Runtime
-
-    from langchain_qwen_ci.graph.history import HistoryPolicy
-
-    ChatModel = Runnable[Any, AIMessage]
-    ModelChoice = ChatModel | Callable[[Any, Runtime[Any]], ChatModel]
-    ErrorPolicy = Literal["raise", "message"]
+ErrorPolicy = Literal["raise", "message"]
 
 
 class QwenCodeInterpreterNode(Runnable[Any, Any]):
@@ -49,7 +45,8 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
 
     Args:
         model: a `ChatQwenCodeInterpreter`, or a function of state and runtime that returns one.
-        name: the name of the node.
+        name: the name of the node, by default "code_interpreter". A given name is also the `name`
+            of the node's messages, by which a supervisor tells its workers apart.
         system_prompt: sent before the messages of the state; not written to the state.
         messages_key: the key of the messages in the state.
         history: how tool calls and tool results of other agents are converted before they are sent:
@@ -73,6 +70,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         ```
 
     Raises:
+        TypeError: `model` is neither a model nor a function.
         ToolsNotAllowedError: the model has bound function tools.
         ValueError: the value of `history` or `on_error` is unknown.
     """
@@ -81,7 +79,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         self,
         model: ModelChoice,
         *,
-        name: str = "code_interpreter",
+        name: str | None = None,
         system_prompt: str | None = None,
         messages_key: str = "messages",
         history: HistoryPolicy = "text",
@@ -90,12 +88,14 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         on_error: ErrorPolicy = "raise",
         budget: Budget | None = None,
     ) -> None:
-        if isinstance(model, Runnable):
-            _reject_bound_tools(model)
+        if isinstance(model, QwenCodeInterpreterNode):
+            raise TypeError("A node is no model: pass the ChatQwenCodeInterpreter itself.")
+        check_model_choice(model)
         prepare_history([], history, None)  # raises an error for an unknown value
         if on_error not in ("raise", "message"):
             raise ValueError(f'on_error {on_error!r} is neither "raise" nor "message".')
-        self.name = self._node = name
+        self.name = self._node = name or "code_interpreter"
+        self._message_name = name
         self._model = model
         self._system_prompt = system_prompt
         self._key = messages_key
@@ -162,7 +162,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         """
         messages = prepare_history(self._messages(state), self._history, self._system_prompt)
         prompt = [replace(message, reasoning="") for message in to_prompt(messages)]
-        cache_text = f"{self.name}\n{_cache_identity(self._model)}\n{prompt!r}"
+        cache_text = f"{self._message_name}\n{cache_identity(self._model)}\n{prompt!r}"
         return hashlib.sha256(cache_text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _start_run(self, state: Any) -> _NodeRun:
@@ -181,7 +181,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         """Call the function that returns the model, and check the model's tools."""
         choose = cast("Callable[[Any, Runtime[Any] | None], ChatModel]", self._model)
         model = choose(state, in_graph_run(get_runtime))
-        _reject_bound_tools(model)
+        check_model(model)
         return model
 
     def _messages(self, state: Any) -> list[BaseMessage]:
@@ -194,6 +194,12 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
 
     def _update(self, run: _NodeRun) -> Any:
         message = _normalize(cast("AIMessage", run.message), run.model)
+        if self._message_name:
+            message = message.model_copy(update={"name": self._message_name})
+        if message.id is not None and message.id in {m.id for m in self._messages(run.state)}:
+            # An answer from LangChain's cache has the id of the first time; `add_messages` would
+            # put it in the place of that message.
+            message = message.model_copy(update={"id": f"lc_{uuid4()}"})
         update: Any = (
             [message]
             if isinstance(run.state, list)
@@ -258,43 +264,9 @@ def _normalize(message: AIMessage, model: ChatModel) -> AIMessage:
     """
     has_blocks = any(
         getattr(inner_model, "output_version", None) == "v1"
-        for inner_model, _ in _unwrap_models(model)
+        for inner_model, _ in unwrap_models(model)
     )
     return message if has_blocks else to_text_message(message)
-
-
-def _unwrap_models(model: Any, bound: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
-    """Yield the models inside bindings, retries and fallbacks, with the arguments bound to each."""
-    bound = {**getattr(model, "kwargs", {}), **(bound or {})}
-    if inner := getattr(model, "bound", None):
-        yield from _unwrap_models(inner, bound)
-    elif inner := getattr(model, "runnables", None):  # with fallbacks
-        for fallback in inner:
-            yield from _unwrap_models(fallback, bound)
-    else:
-        yield model, bound
-
-
-def _reject_bound_tools(model: ChatModel) -> None:
-    """Reject a model with bound function tools.
-
-    Raises:
-        ToolsNotAllowedError: the model has bound function tools.
-    """
-    for _, bound in _unwrap_models(model):
-        tools = [
-            *to_list(bound.get("tools") or ()),
-            *to_list(bound.get("functions") or ()),
-        ]
-        ToolSet.from_any(tools).reject_functions()
-
-
-def _cache_identity(model: ModelChoice) -> str:
-    if not isinstance(model, Runnable):
-        return f"{model.__module__}.{model.__qualname__}"
-    return "\n".join(
-        f"{dumps(inner_model)} {bound!r}" for inner_model, bound in _unwrap_models(model)
-    )
 
 
 def _channel(state: Any, key: str) -> Any:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Self, cast
 from uuid import uuid4
 
-from langchain_core.messages import AnyMessage  # noqa: TC002  # LangGraph reads the hints
+from langchain_core.messages import AnyMessage  # LangGraph reads the hints
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.config import get_config
 from langgraph.graph import MessagesState

@@ -7,22 +7,19 @@ to 1.2.24). With it the stream is an attribute of the run; otherwise it would be
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from langgraph.config import get_stream_writer
-from langgraph.stream import StreamChannel, StreamTransformer
+from langgraph.stream import ProtocolEvent, StreamChannel, StreamTransformer
 from typing_extensions import TypedDict
 
+from langchain_qwen_ci.metadata import CodeExecution
 from langchain_qwen_ci.response.observers import EventObserver, observe
 from langchain_qwen_ci.wire.events import CodeDelta, CodeFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from langgraph.stream import ProtocolEvent
-
-    from langchain_qwen_ci.metadata import CodeExecution
     from langchain_qwen_ci.response.message_builder import MessageBuilder
     from langchain_qwen_ci.wire.events import Event
 

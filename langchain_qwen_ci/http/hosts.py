@@ -33,7 +33,8 @@ _PORT = re.compile(r":0*([0-9]{1,5})")
 _MAX_PORT = 65535
 _MAX_URL_LENGTH = 8000  # many servers accept no longer one
 _COMPATIBLE = "/compatible-mode/v1"
-_API_PATHS = ("/api/v1", _COMPATIBLE)
+_PREFIXES = ("/api/v1", _COMPATIBLE)
+_COMPATIBLE_PATHS = ("/chat/completions", "/responses")
 _ALIBABA_DOMAINS = ("aliyuncs.com", "maas.qianwenaiapi.com")
 # Services in this domain serve models that users deploy themselves.
 _DEPLOYMENT_DOMAIN = "pai-eas.aliyuncs.com"
@@ -96,9 +97,9 @@ def _host_of(base_url: str, api: str, name: str = "base_url") -> Host:
     host = parse_base_url(base_url, name)
     if api == "dashscope" and not host.has_alibaba_paths:
         raise QwenInputError(
-            f"{name} ends in /v1, as on OpenAI-compatible servers, which do not have the native "
-            'API: pass api="responses" or api="chat_completions". For a gateway that has it, leave '
-            "out /v1 or write /api/v1."
+            f"{name} ends in /v1 or in the path of another API, as on OpenAI-compatible servers, "
+            'which do not have the native API: pass api="responses" or api="chat_completions". For '
+            "a gateway that has it, leave out /v1 or write /api/v1."
         )
     return host
 
@@ -137,8 +138,9 @@ def validate_workspace(workspace: str) -> str:
 def parse_base_url(base_url: str, name: str = "base_url") -> Host:
     """Return the host of a URL, as people write it for the SDKs or for an OpenAI-compatible server.
 
-    The URL may end in `/api/v1` or `/compatible-mode/v1`, or in the `/v1` of any other server; in
-    the path of an API, such as `/chat/completions`; and in a slash.
+    The URL may end in `/api/v1` or `/compatible-mode/v1`, or in the `/v1` of any other server, and
+    in a slash. If it ends in the path of an API, such as `/chat/completions`, the compatible APIs
+    are where it says, also on servers that have them elsewhere (OpenRouter: `/api/v1`).
 
     Raises:
         QwenInputError: it is not an http(s) URL of a host and a path.
@@ -149,11 +151,13 @@ def parse_base_url(base_url: str, name: str = "base_url") -> Host:
         raise QwenInputError(
             f"{name} {problem}. It must be like https://host, https://host/api/v1 or https://host/v1."
         )
-    for path in ("/chat/completions", "/responses"):
-        url = url.removesuffix(path).rstrip("/")
-    for path in _API_PATHS:
-        if url.endswith(path):
-            return Host(url.removesuffix(path).rstrip("/"))
+    for path in _COMPATIBLE_PATHS:
+        if url.endswith(path) and not url.endswith(_COMPATIBLE + path):
+            return Host(url.removesuffix(path).rstrip("/"), has_alibaba_paths=False)
+        url = url.removesuffix(path)
+    for prefix in _PREFIXES:
+        if url.endswith(prefix):
+            return Host(url.removesuffix(prefix).rstrip("/"))
     return Host(url, has_alibaba_paths=not url.endswith("/v1"))
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 from langchain_core.utils import secret_from_env
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http import hosts
@@ -27,6 +35,8 @@ _NOT_PICKLED = ("api_key", "workspace", "default_headers", "http_client", "http_
 class ConnectionSettings(BaseModel):
     """The fields of a model that concern its connection to the service."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
     )
@@ -44,7 +54,8 @@ class ConnectionSettings(BaseModel):
     base_url: str | None = None
     """URL of the host. Takes precedence over `region`. It may end in `/api/v1` or
     `/compatible-mode/v1`; for any other OpenAI-compatible server, such as vLLM or SGLang, it ends
-    in `/v1`. Default: the environment variables that `http.hosts.resolve_host` lists."""
+    in `/v1`, or in the path of an API, such as `/api/v1/chat/completions`. Default: the environment
+    variables that `http.hosts.resolve_host` lists."""
 
     allow_plain_http: bool = False
     """Whether `base_url` may use plain http to another machine. The key and all messages can then

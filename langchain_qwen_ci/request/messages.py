@@ -1,4 +1,4 @@
-"""Converts LangChain messages to a `Prompt`."""
+"""Converts LangChain messages to a `Prompt`; `content` converts their content."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.request.content import cache_control, content_parts, standard_blocks
 from langchain_qwen_ci.request.prompt import FunctionCall, Media, PromptMessage, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from langchain_qwen_ci.request.prompt import MediaKind, Prompt, RequestOptions, Role
+    from langchain_qwen_ci.request.prompt import Prompt, RequestOptions, Role
 
-_MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video", "audio")
 _CHAT_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -50,31 +51,38 @@ def _to_prompt_message(message: BaseMessage) -> PromptMessage:
             # Executed code is not sent back: the service accepts text, calls and reasoning only.
             return PromptMessage(
                 "assistant",
-                _text_part(message),
+                _text_parts(message),
                 calls=_function_calls(message),
                 reasoning=_reasoning(message),
             )
         case HumanMessage():
             return PromptMessage("user", _user_parts(message))
         case SystemMessage():
-            return PromptMessage("system", _parts(message))
+            return PromptMessage("system", content_parts(message))
         case ToolMessage():
-            return PromptMessage("tool", _parts(message), tool_call_id=message.tool_call_id)
+            return PromptMessage("tool", content_parts(message), tool_call_id=message.tool_call_id)
         case ChatMessage() if message.role in _CHAT_ROLES:
-            return PromptMessage(_CHAT_ROLES[message.role], _parts(message))
+            return PromptMessage(_CHAT_ROLES[message.role], content_parts(message))
     raise QwenInputError(
         f"A {type(message).__name__} cannot be sent. Use system, human, AI and tool messages."
     )
 
 
 def _user_parts(message: HumanMessage) -> tuple[Text | Media, ...]:
-    parts = _parts(message)
+    parts = content_parts(message)
     if any(part.text if isinstance(part, Text) else part.url for part in parts):
         return parts
     raise QwenInputError("The service does not take a human message without text or media.")
 
 
-def _text_part(message: AIMessage) -> tuple[Text, ...]:
+def _text_parts(message: AIMessage) -> tuple[Text, ...]:
+    """Return the text of an answer: in parts only if one of them has `cache_control`."""
+    if isinstance(message.content, list):
+        blocks = [block for block in standard_blocks(message) if block["type"] == "text"]
+        if any(cache_control(block) is not None for block in blocks):
+            return tuple(
+                Text(str(block.get("text") or ""), cache_control(block)) for block in blocks
+            )
     text = str(message.text)
     return (Text(text),) if text else ()
 
@@ -86,7 +94,7 @@ def _function_calls(message: AIMessage) -> tuple[FunctionCall, ...]:
     )
     # Sent as well: the tool message that answers such a call would be rejected without it.
     invalid_calls = (
-        FunctionCall(call["id"] or "", call["name"] or "", call["args"] or "")
+        FunctionCall(call["id"] or "", call["name"] or "", _valid_json(call["args"] or ""))
         for call in message.invalid_tool_calls
     )
     return (*valid_calls, *invalid_calls)
@@ -99,6 +107,22 @@ def _arguments(name: str, args: dict[str, Any]) -> str:
         raise QwenInputError(f"The arguments of the call of {name} are no JSON: {error}") from error
 
 
+def _valid_json(arguments: str) -> str:
+    """Return the arguments of an invalid call as the text of a JSON object.
+
+    Servers parse the arguments of every call in the history and reject the request if they are not
+    a JSON object. Text that is none becomes the value of "invalid_json", so that the model can read
+    its mistake.
+    """
+    if not arguments.strip():
+        return "{}"
+    try:
+        is_object = isinstance(from_json(arguments, allow_inf_nan=False), dict)
+    except ValueError:
+        is_object = False
+    return arguments if is_object else json.dumps({"invalid_json": arguments}, ensure_ascii=False)
+
+
 def _reasoning(message: AIMessage) -> str:
     """Return the reasoning of an answer.
 
@@ -109,72 +133,7 @@ def _reasoning(message: AIMessage) -> str:
         return str(reasoning)
     if isinstance(message.content, str):
         return ""
-    return "".join(str(block.get("reasoning") or "") for block in _blocks(message))
-
-
-def _parts(message: BaseMessage) -> tuple[Text | Media, ...]:
-    if isinstance(message.content, str):
-        return (Text(message.content),)
-    # `content_blocks` converts blocks of OpenAI and Anthropic to standard blocks; it wraps blocks
-    # of unknown types as "non_standard".
-    return tuple(
-        _part(block["value"] if block["type"] == "non_standard" else block)
-        for block in _blocks(message)
-    )
-
-
-def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
-    """Return the content as standard blocks.
-
-    Raises:
-        QwenInputError: the content is malformed. A message with `output_version: "v1"` in its
-            metadata may hold any value, which LangChain does not check.
-    """
-    try:
-        blocks: list[Any] = list(message.content_blocks)
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise QwenInputError(f"Content has a block that LangChain cannot read: {error}") from error
-    for block in blocks:
-        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
-            raise QwenInputError(f"Content has a block without a type: {block!r}.")
-    return blocks
-
-
-def _part(block: Mapping[str, Any]) -> Text | Media:
-    match block:
-        case {"type": "text" | "text-plain" | "input_text", "text": str(text)}:
-            return Text(text)
-        case {"type": "image" | "video" | "audio" as kind, "url": str(url)}:
-            return Media(kind, url)
-        case {"type": "image" | "video" | "audio" as kind, "base64": str(data)}:
-            return Media(kind, _data_url(kind, data, block.get("mime_type")))
-    if media := _foreign_media(block):
-        return media
-    raise QwenInputError(
-        f"A content block of type {block.get('type')!r} cannot be sent. Send text, or images, "
-        "video and audio by url or base64."
-    )
-
-
-def _foreign_media(block: Mapping[str, Any]) -> Media | None:
-    """Convert media blocks of OpenAI and DashScope that LangChain does not convert."""
-    match block:
-        case {"type": "image_url" | "input_image", "image_url": str(url)}:
-            return Media("image", url)
-        case {"type": "video_url", "video_url": {"url": str(url)} | str(url)}:
-            return Media("video", url)
-    for kind in _MEDIA_KINDS:
-        if isinstance(block.get(kind), str):
-            return Media(kind, block[kind])
-    return None
-
-
-def _data_url(kind: str, data: str, mime_type: str | None) -> str:
-    if data.startswith(("http://", "https://", "data:")):  # OpenAI's audio blocks may hold a URL
-        return data
-    if not mime_type:
-        raise QwenInputError(f"A base64 {kind} needs a mime_type, such as image/png.")
-    return f"data:{mime_type};base64,{data}"
+    return "".join(str(block.get("reasoning") or "") for block in standard_blocks(message))
 
 
 def reject_unsupported_media(prompt: Prompt, options: RequestOptions) -> None:

@@ -1,27 +1,28 @@
-"""Merges the model's fields with the arguments of a call, and checks the result against an API."""
+"""Checks the options of a call against an API, and converts them to those of a request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.request.accepted_names import (
-    drop_unsupported,
-    flatten_model_kwargs,
-    rename_arguments,
-    to_list,
-)
-from langchain_qwen_ci.request.parameters import Parameters
+from langchain_qwen_ci.metadata import CODE_INTERPRETER
+from langchain_qwen_ci.request.accepted_names import to_list
 from langchain_qwen_ci.request.prompt import RequestOptions
-from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool, to_tool_choice
+from langchain_qwen_ci.request.tool_choice import (
+    forces_call,
+    to_tool_choice,
+    warn_parallel_calls_not_limited,
+    warn_tool_choice_not_sent,
+)
+from langchain_qwen_ci.request.tools import ToolSet, reveal_secrets, to_openai_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from langchain_qwen_ci.request.call_options import CallOptions
+    from langchain_qwen_ci.request.parameters import Parameters
 
 # Fields that are sent under their own name. A wire file renames those that its API names otherwise.
 _SENT_UNCHANGED = (
@@ -37,81 +38,15 @@ _SENT_UNCHANGED = (
     "seed",
     "instructions",
     "previous_response_id",
+    "conversation",
     "store",
 )
-_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-_RESPONSES_ONLY = ("instructions", "previous_response_id", "store", "session_cache")
+_RESPONSES_ONLY = ("instructions", "previous_response_id", "conversation", "store", "session_cache")
 # Arguments of LangChain's calls that are not parameters of the service.
 _NOT_SENT = ("tools", "functions", "stream")
 _TOOL_PARAMETERS = ("tool_choice", "parallel_tool_calls")
-
-
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """The options of one call: the model's fields, overridden by the call's arguments.
-
-    Attributes:
-        parameters: the fields, validated.
-        extra: arguments of the call that are not fields: tools, and parameters of the service that
-            this package does not declare.
-    """
-
-    parameters: Parameters
-    extra: Mapping[str, Any]
-
-    @classmethod
-    def merge(
-        cls,
-        fields: Parameters,
-        arguments: Mapping[str, Any],
-        stop: str | Sequence[str] | None = None,
-    ) -> CallOptions:
-        """Merge the model's fields with the arguments of a call.
-
-        Args:
-            fields: the chat model.
-            arguments: the keyword arguments of the call.
-            stop: the call's own stop sequences; a string is one of them.
-
-        Raises:
-            QwenInputError: a value is out of range, or two arguments contradict each other.
-        """
-        arguments = rename_arguments(drop_unsupported(arguments))
-        if stop is not None:
-            if arguments.get("stop") is not None:
-                raise QwenInputError("Pass stop or stop_sequences, not both.")
-            arguments["stop"] = to_list(stop)
-        values = {name: getattr(fields, name) for name in Parameters.model_fields}
-        model_kwargs = arguments.get("model_kwargs", fields.model_kwargs)
-        if isinstance(model_kwargs, Mapping):  # another type is an error of the validation below
-            values = _override(values, flatten_model_kwargs(model_kwargs))
-        values = _override(values, arguments)
-        extra = {
-            name: value
-            for name, value in values.items()
-            if name not in Parameters.model_fields and value is not None
-        }
-        try:
-            parameters = Parameters.model_validate(values)
-        except ValidationError as error:
-            raise QwenInputError(_describe(error)) from None  # the values may be secrets
-        return cls(parameters, extra)
-
-
-def _describe(error: ValidationError) -> str:
-    """Return the names of the wrong arguments and what is wrong with each, without the values."""
-    return "; ".join(
-        ": ".join(filter(None, [".".join(map(str, details["loc"])), details["msg"]]))
-        for details in error.errors(include_url=False, include_context=False, include_input=False)
-    )
-
-
-def _override(values: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with those of `arguments` instead, where there are any."""
-    if any(arguments.get(name) is not None for name in _TOKEN_LIMITS):
-        # Each is a limit of the same length, so one replaces the other.
-        values = {**values, **dict.fromkeys(_TOKEN_LIMITS)}
-    return {**values, **arguments}
+# A container with these options only is what the service uses by itself.
+_DEFAULT_CONTAINER = {"type": "auto"}
 
 
 def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
@@ -137,16 +72,17 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
     tools.check_server_tools(target.api)
     interpreter = fields.enable_code_interpreter or tools.interpreter
     if interpreter:
+        _warn_of_unsent_options(tools.interpreter_tool or {}, target.api)
         tools.reject_functions()
         _reject_response_format(parameters)
     functions = [to_openai_tool(tool) for tool in tools.functions]
-    parameters = _with_tool_choice(parameters, tools, functions)
+    parameters = _with_tool_choice(parameters, tools, functions, target, interpreter=interpreter)
     effort = _reasoning_effort(fields, extra)
     enable_thinking = resolve_thinking(fields, target, interpreter=interpreter, effort=effort)
     if (
         enable_thinking is None
         and effort in (None, "none")
-        and isinstance(parameters.get("tool_choice"), dict)
+        and forces_call(parameters.get("tool_choice"))
     ):
         # The service rejects a forced tool call from a model that is thinking, and newer models
         # think by default (cloudwego/eino#994, QwenLM/qwen-code#7659).
@@ -159,14 +95,40 @@ def resolve_options(call: CallOptions, target: models.Target) -> RequestOptions:
         takes_media=endpoint == "multimodal-generation"
         or not (target.alibaba or target.api == "dashscope"),
         enable_code_interpreter=interpreter,
+        interpreter_tool=_interpreter_tool(tools, target),
         enable_thinking=enable_thinking,
-        preserve_thinking=bool(fields.preserve_thinking),
+        preserve_thinking=fields.preserve_thinking,
+        send_reasoning=models.preserves_thinking(fields.model, target.api)
+        if fields.preserve_thinking is None
+        else fields.preserve_thinking,
         functions=functions,
         server_tools=tuple(map(reveal_secrets, tools.server_tools)),
         session_cache=bool(fields.session_cache),
         parse_think_tags=_parse_think_tags(fields, target),
         parameters=parameters,
     )
+
+
+def _interpreter_tool(tools: ToolSet, target: models.Target) -> Mapping[str, Any]:
+    """Return the interpreter as a tool of the Responses API.
+
+    OpenAI's API requires a container, and so do servers that follow it; Alibaba's needs none.
+    """
+    default = {} if target.alibaba else {"container": _DEFAULT_CONTAINER}
+    return {"type": CODE_INTERPRETER, **default, **(tools.interpreter_tool or {})}
+
+
+def _warn_of_unsent_options(interpreter_tool: Mapping[str, Any], api: models.Api) -> None:
+    """Warn of options of the interpreter on an API where it is a flag and not a tool."""
+    names = [name for name in interpreter_tool if name != "type"]
+    if interpreter_tool.get("container") == _DEFAULT_CONTAINER:
+        names.remove("container")
+    if names and api != "responses":
+        warnings.warn(
+            f"{', '.join(names)} of the code interpreter is not sent with api={api!r}, where the "
+            'interpreter has no options: use api="responses".',
+            stacklevel=2,
+        )
 
 
 def check_api_support(fields: Parameters, target: models.Target) -> None:
@@ -179,13 +141,17 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
         raise QwenInputError(
             "Pass thinking_budget or reasoning_effort: the service takes only one."
         )
+    if fields.conversation is not None and fields.previous_response_id is not None:
+        raise QwenInputError(
+            "Pass conversation or previous_response_id: the service takes only one."
+        )
     ToolSet.from_any(fields.builtin_tools).check_server_tools(target.api)
     if target.alibaba and target.api != "chat_completions":
         _check_reasoning_effort(fields, target)
-    if fields.parse_think_tags and target.api != "chat_completions":
+    if fields.parse_think_tags and target.api == "dashscope":
         raise QwenInputError(
-            'parse_think_tags is for api="chat_completions": the other APIs send reasoning '
-            "separately."
+            'parse_think_tags is for api="responses" and api="chat_completions": the native API '
+            "sends reasoning separately."
         )
     if target.api == "responses":
         return
@@ -199,7 +165,7 @@ def check_api_support(fields: Parameters, target: models.Target) -> None:
 def _parse_think_tags(fields: Parameters, target: models.Target) -> bool:
     if fields.parse_think_tags is not None:
         return fields.parse_think_tags
-    return target.api == "chat_completions" and not target.alibaba
+    return target.api != "dashscope" and not target.alibaba
 
 
 def _check_reasoning_effort(fields: Parameters, target: models.Target) -> None:
@@ -299,11 +265,28 @@ def _reject_response_format(parameters: Mapping[str, Any]) -> None:
 
 
 def _with_tool_choice(
-    parameters: dict[str, Any], tools: ToolSet, functions: Sequence[Mapping[str, Any]]
+    parameters: dict[str, Any],
+    tools: ToolSet,
+    functions: Sequence[Mapping[str, Any]],
+    target: models.Target,
+    *,
+    interpreter: bool,
 ) -> dict[str, Any]:
     """Convert `tool_choice`; remove the parameters about tools where there are no tools."""
-    if not functions and not tools.server_tools:
+    tool_count = len(functions) + len(tools.server_tools)
+    if target.api == "responses":
+        tool_count += interpreter  # a flag, and not a tool, on the other APIs
+    choice = parameters.get("tool_choice")
+    if not tool_count:
+        if choice not in (None, "auto", "none"):
+            warn_tool_choice_not_sent(choice, interpreter=interpreter)
         return {name: value for name, value in parameters.items() if name not in _TOOL_PARAMETERS}
-    if "tool_choice" in parameters:
-        parameters["tool_choice"] = to_tool_choice(parameters["tool_choice"], functions)
+    if choice is not None:
+        parameters["tool_choice"] = to_tool_choice(choice, functions, target, tool_count=tool_count)
+    if (
+        parameters.get("parallel_tool_calls") is False
+        and target.alibaba
+        and target.api == "responses"
+    ):
+        warn_parallel_calls_not_limited()
     return parameters

@@ -17,7 +17,7 @@ from langchain_qwen_ci.models import NativeEndpoint  # noqa: TC001  # pydantic r
 class Parameters(BaseModel):
     """The parameters of a request."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), use_attribute_docstrings=True)
 
     model: str = Field(default="qwen3-max", min_length=1)
     """Name of the model. `models.MODELS` lists known models and the APIs that run code for them."""
@@ -49,10 +49,19 @@ class Parameters(BaseModel):
     `thinking_budget`; on `api="chat_completions"` it is sent unchanged."""
 
     temperature: Annotated[float, Field(ge=0, lt=2)] | None = None
+    """Randomness of the answer, from 0 to below 2. None: the default of the model."""
+
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Only the most likely tokens with this total probability are candidates."""
+
     top_k: Annotated[int, Field(ge=0)] | None = None
+    """Number of most likely tokens that are candidates."""
+
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """From -2 to 2; higher values make the model repeat itself less."""
+
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    """Penalty for repeated sequences; 1 is none."""
 
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Maximum length of the answer in tokens; at least 16 with `api="responses"`."""
@@ -72,7 +81,10 @@ class Parameters(BaseModel):
     raised, as above. Without effect on Chat Completions, which does not report executions."""
 
     seed: Annotated[int, Field(ge=0)] | None = None
+    """With the same seed and parameters, the service tries to give the same answer."""
+
     stop: str | list[str] | None = None
+    """The answer ends before the first of these strings; one string is one sequence."""
 
     instructions: str | None = None
     """A system message for this request only; `api="responses"` only."""
@@ -80,6 +92,10 @@ class Parameters(BaseModel):
     previous_response_id: str | None = None
     """`request_id` of the answer to continue from. The service stores answers for seven days;
     `api="responses"` only."""
+
+    conversation: str | dict[str, Any] | None = None
+    """The conversation that the service stores the answer in and continues from: its id, or
+    `{"id": …}`. Excludes `previous_response_id`; `api="responses"` only."""
 
     store: bool | None = None
     """Whether the service stores the answer, for `previous_response_id`. None: it does;
@@ -90,8 +106,8 @@ class Parameters(BaseModel):
 
     parse_think_tags: bool | None = None
     """Whether reasoning that the server sends in `<think>` tags at the beginning of the text is
-    separated from the text; `api="chat_completions"` only. None: on hosts that are not Alibaba's,
-    because servers without a reasoning parser send it there."""
+    separated from the text; not on the native API. None: on hosts that are not Alibaba's, because
+    servers without a reasoning parser send it there."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Other parameters of the service, with the service's names. They are merged into the arguments

@@ -14,9 +14,14 @@ MediaKind = Literal["image", "video", "audio"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A part of a message that is text."""
+    """A part of a message that is text.
+
+    Attributes:
+        cache_control: marks the end of a prefix for the explicit context cache; None: no marker.
+    """
 
     text: str
+    cache_control: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,12 @@ class Media:
 
     Attributes:
         url: an http(s), oss or data URL.
+        cache_control: as of `Text`.
     """
 
     kind: MediaKind
     url: str
+    cache_control: Mapping[str, Any] | None = None
 
     @property
     def format(self) -> str:
@@ -76,6 +83,15 @@ class PromptMessage:
         """The text of all parts; media are left out."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
+    @property
+    def has_media(self) -> bool:
+        return any(isinstance(part, Media) for part in self.parts)
+
+    @property
+    def cache_markers(self) -> int:
+        """The number of parts with `cache_control`."""
+        return sum(part.cache_control is not None for part in self.parts)
+
 
 Prompt = tuple[PromptMessage, ...]
 
@@ -87,12 +103,16 @@ class RequestOptions:
     Attributes:
         endpoint: the path of the native API that serves the model (see `models`).
         takes_media: whether the model may accept images, video and audio.
+        interpreter_tool: the interpreter as a tool of the Responses API, for requests with the
+            interpreter on.
         enable_thinking: None uses the model's default.
-        preserve_thinking: whether the reasoning of earlier answers is sent.
+        preserve_thinking: whether the model reads the reasoning of earlier answers. None uses the
+            model's default.
+        send_reasoning: whether the reasoning of earlier answers is sent.
         functions: function tools in OpenAI's format; empty while the interpreter is on.
         server_tools: other tools of the service, in the format of the Responses API.
         session_cache: whether the service may cache the conversation (Responses only).
-        parse_think_tags: whether text in `<think>` tags is reasoning (Chat Completions only).
+        parse_think_tags: whether text in `<think>` tags is reasoning (not on the native API).
         parameters: sampling and other request parameters, under DashScope's names.
     """
 
@@ -100,8 +120,10 @@ class RequestOptions:
     endpoint: str
     takes_media: bool
     enable_code_interpreter: bool
+    interpreter_tool: Mapping[str, Any]
     enable_thinking: bool | None
-    preserve_thinking: bool = False
+    preserve_thinking: bool | None = None
+    send_reasoning: bool = False
     functions: Sequence[Mapping[str, Any]] = ()
     server_tools: Sequence[Mapping[str, Any]] = ()
     session_cache: bool = False

@@ -8,10 +8,12 @@ and excludes it on others.
 
 from __future__ import annotations
 
-import warnings
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
@@ -19,7 +21,7 @@ from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.accepted_names import to_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 # Fields of an MCP server tool that hold its credentials.
 _SECRET_FIELDS = frozenset({"headers", "authorization"})
@@ -27,6 +29,14 @@ _SECRET_FIELDS = frozenset({"headers", "authorization"})
 # often than this package is released. "object" is the type of a JSON schema, which LangChain
 # accepts as a function tool.
 _FUNCTION_TYPES = frozenset({"function", "object"})
+# Anthropic's type of its interpreter ends in the date of a version: "code_execution_20250825".
+_ANTHROPIC_INTERPRETER = re.compile(r"code_execution_\d+")
+# Google's interpreter is a dictionary with this key and no type: `{"code_execution": {}}`.
+_GOOGLE_INTERPRETER = "code_execution"
+
+
+Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
+"""Anything that LangChain accepts as a tool."""
 
 
 class MaskedSecret:
@@ -63,25 +73,43 @@ class ToolSet:
     """The tools of a call, sorted.
 
     Attributes:
-        interpreter: whether `{"type": "code_interpreter"}` is one of them.
+        interpreter_tool: the code interpreter, if it is one of them, in the format of the Responses
+            API: `{"type": "code_interpreter"}`, with a `container` if the caller passed one.
         server_tools: other tools of the service, such as `{"type": "web_search"}`.
         functions: all other tools, not yet converted to OpenAI's format.
     """
 
-    interpreter: bool
+    interpreter_tool: Mapping[str, Any] | None
     server_tools: tuple[dict[str, Any], ...]
     functions: tuple[Any, ...]
 
     @classmethod
     def from_any(cls, tools: Any) -> ToolSet:  # noqa: ANN401  # one tool or several, of any type
-        """Sort tools. A string, such as "web_search", is the name of a tool of the service."""
-        tools = [{"type": tool} if isinstance(tool, str) else tool for tool in to_list(tools)]
+        """Sort tools. A string, such as "web_search", is the name of a tool of the service.
+
+        Anthropic's and Google's names of the interpreter mean `{"type": "code_interpreter"}`. If
+        the interpreter is given several times, fields of later ones replace those of earlier ones.
+
+        Raises:
+            QwenInputError: an interpreter of Anthropic or Google has options.
+        """
+        tools = [
+            _to_interpreter_tool({"type": tool} if isinstance(tool, str) else tool)
+            for tool in to_list(tools)
+        ]
         server_tools = [tool for tool in tools if _is_server_tool(tool)]
+        interpreters = [tool for tool in server_tools if tool["type"] == CODE_INTERPRETER]
+        merged = {name: value for tool in interpreters for name, value in tool.items()}
         return cls(
-            interpreter=any(tool["type"] == CODE_INTERPRETER for tool in server_tools),
+            interpreter_tool=merged or None,
             server_tools=tuple(tool for tool in server_tools if tool["type"] != CODE_INTERPRETER),
             functions=tuple(tool for tool in tools if not _is_server_tool(tool)),
         )
+
+    @property
+    def interpreter(self) -> bool:
+        """Whether the code interpreter is one of the tools."""
+        return self.interpreter_tool is not None
 
     def reject_functions(self) -> None:
         """Reject function tools; called while the interpreter is on.
@@ -108,7 +136,8 @@ class ToolSet:
         if names and api != "responses":
             raise QwenInputError(
                 f"{', '.join(names)}: the service has such tools on the Responses API only. Use "
-                'api="responses"; for a web search on this one, pass enable_search=True.'
+                'api="responses"; for a web search on this one, pass '
+                'model_kwargs={"enable_search": True}.'
             )
         if "web_extractor" in names and "web_search" not in names:
             # Measured: the service answers with `response.failed`.
@@ -138,6 +167,29 @@ def redact_secrets(tool: object) -> object:
     if not isinstance(tool, dict):
         return tool
     return {name: "***" if name in _SECRET_FIELDS else value for name, value in tool.items()}
+
+
+def _to_interpreter_tool(tool: Any) -> Any:  # noqa: ANN401  # tools of any kind
+    """Convert Anthropic's and Google's interpreter to the service's; return other tools as given.
+
+    Raises:
+        QwenInputError: the interpreter has options, which the service does not know.
+    """
+    if not isinstance(tool, dict):
+        return tool
+    if _ANTHROPIC_INTERPRETER.fullmatch(str(tool.get("type"))):
+        options = {name: value for name, value in tool.items() if name not in ("type", "name")}
+    elif _GOOGLE_INTERPRETER in tool and "type" not in tool:
+        options = {name: value for name, value in tool.items() if name != _GOOGLE_INTERPRETER}
+        options |= tool[_GOOGLE_INTERPRETER] or {}
+    else:
+        return tool
+    if options:
+        raise QwenInputError(
+            f"Qwen's code interpreter has no {', '.join(map(str, options))}: leave that out, or "
+            'pass {"type": "code_interpreter"}.'
+        )
+    return {"type": CODE_INTERPRETER}
 
 
 def _is_server_tool(tool: object) -> bool:
@@ -185,29 +237,3 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
             "in OpenAI's format."
         ) from (None if isinstance(tool, dict) else error)
     return converted
-
-
-def to_tool_choice(choice: object, functions: Sequence[Mapping[str, Any]]) -> object:
-    """Convert LangChain's `tool_choice` to the service's: "auto", "none" or one function by name.
-
-    "any" and "required" choose the only function; with several functions they become "auto", with a
-    warning.
-
-    Raises:
-        QwenInputError: the choice is not the name of one of the functions.
-    """
-    if isinstance(choice, dict) or choice in ("auto", "none"):
-        return choice
-    names = [function["function"]["name"] for function in functions]
-    if choice in ("any", "required", True):
-        if len(names) != 1:
-            warnings.warn(
-                "The service cannot be made to call any one of several tools: "
-                f'tool_choice={choice!r} is sent as "auto".',
-                stacklevel=2,
-            )
-            return "auto"
-        choice = names[0]
-    if choice in names:
-        return {"type": "function", "function": {"name": choice}}
-    raise QwenInputError(f"tool_choice {choice!r} is none of the tools: {', '.join(names)}.")

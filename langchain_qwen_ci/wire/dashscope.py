@@ -22,7 +22,13 @@ from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, content_text, to_finish_reason
 from langchain_qwen_ci.wire.decoding import FramedDecoder
-from langchain_qwen_ci.wire.encoding import encode_chat_message, feature_flags, json_body
+from langchain_qwen_ci.wire.encoding import (
+    cache_marker,
+    encode_chat_message,
+    encode_content,
+    feature_flags,
+    json_body,
+)
 from langchain_qwen_ci.wire.error_bodies import parse_error_body, service_error
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
@@ -41,7 +47,7 @@ from langchain_qwen_ci.wire.usage import to_tokens_used, usage_events
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.errors import QwenAPIError
-    from langchain_qwen_ci.request.prompt import Prompt, PromptMessage, RequestOptions
+    from langchain_qwen_ci.request.prompt import Media, Prompt, PromptMessage, RequestOptions
     from langchain_qwen_ci.wire.sse import Frame
 
 logger = logging.getLogger(__name__)
@@ -58,13 +64,12 @@ class DashScopeWire:
     """Implements `langchain_qwen_ci.wire.Wire` for the native API."""
 
     def request(self, prompt: Prompt, options: RequestOptions) -> WireRequest:
-        encode_content = _content_parts if options.endpoint == _MULTIMODAL else _content_string
+        to_content = _multimodal_content if options.endpoint == _MULTIMODAL else _text_content
         payload = {
             "model": options.model,
             "input": {
                 "messages": [
-                    encode_chat_message(message, encode_content(message), options)
-                    for message in prompt
+                    encode_chat_message(message, to_content(message), options) for message in prompt
                 ]
             },
             "parameters": _parameters(options),
@@ -84,16 +89,24 @@ class DashScopeWire:
         return _service_error(request, parse_error_body(body), status_code)
 
 
-def _content_string(message: PromptMessage) -> str:
-    # Text generation accepts strings only: it answers 400 to a list.
-    return message.text
+def _text_content(message: PromptMessage) -> str | list[dict[str, Any]]:
+    # Text generation answers 400 to a list, except with cache_control (documented).
+    return encode_content(message, _typed_part)
 
 
-def _content_parts(message: PromptMessage) -> list[dict[str, str]]:
-    return [
-        {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
-        for part in message.parts
-    ]
+def _typed_part(part: Text | Media) -> dict[str, Any]:
+    # The documentation of cache_control shows text parts with their type.
+    return {"type": "text", "text": part.text} if isinstance(part, Text) else {part.kind: part.url}
+
+
+def _multimodal_content(message: PromptMessage) -> list[dict[str, Any]]:
+    return [_multimodal_part(part) for part in message.parts]
+
+
+def _multimodal_part(part: Text | Media) -> dict[str, Any]:
+    if part.cache_control is not None:
+        return {**_typed_part(part), **cache_marker(part)}
+    return {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
 
 
 def _parameters(options: RequestOptions) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.request.prompt import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_qwen_ci.request.prompt import Media, PromptMessage, RequestOptions
+    from langchain_qwen_ci.request.prompt import Media, PromptMessage, RequestOptions, Text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What the encoder writes for floats that JSON does not have. It also matches text.
@@ -84,7 +83,7 @@ def encode_chat_message(
 ) -> dict[str, Any]:
     """Encode a message in the shape that the native API and Chat Completions share."""
     encoded: dict[str, Any] = {"role": message.role, "content": encoded_content}
-    if message.reasoning and options.preserve_thinking:
+    if message.reasoning and options.send_reasoning:
         encoded["reasoning_content"] = message.reasoning
     if message.calls:
         encoded["tool_calls"] = [
@@ -108,8 +107,8 @@ def feature_flags(options: RequestOptions) -> dict[str, Any]:
         flags["enable_code_interpreter"] = True
     if options.enable_thinking is not None:
         flags["enable_thinking"] = options.enable_thinking
-    if options.preserve_thinking:
-        flags["preserve_thinking"] = True
+    if options.preserve_thinking is not None:
+        flags["preserve_thinking"] = options.preserve_thinking
     if options.functions:
         flags["tools"] = list(options.functions)
     return flags
@@ -120,8 +119,14 @@ def encode_content(
 ) -> str | list[dict[str, Any]]:
     """Encode the content of a message: a string if it is text only, else a list of parts.
 
-    Every model accepts strings; only models with vision accept lists.
+    Every model accepts strings; only models with vision accept lists, except of text with
+    `cache_control`.
     """
-    if all(isinstance(part, Text) for part in message.parts):
+    if not message.has_media and not message.cache_markers:
         return message.text
-    return [encode_part(part) for part in message.parts]
+    return [{**encode_part(part), **cache_marker(part)} for part in message.parts]
+
+
+def cache_marker(part: Text | Media) -> dict[str, Any]:
+    """Encode the marker of the explicit context cache, if a part has one."""
+    return {} if part.cache_control is None else {"cache_control": dict(part.cache_control)}

@@ -44,20 +44,20 @@ def _question_count(state: CodeInterpreterState) -> int:
     return sum(message.type == "human" for message in state["messages"])
 
 
-ASKING = {"alone": ask, "human": ask_by_interrupt, "waiting": ask_and_wait}
+QUESTION_NODES = {"alone": ask, "human": ask_by_interrupt, "waiting": ask_and_wait}
 
 
-def conversation(url: str, version: str | None = None, asking: str = "alone") -> Any:
+def conversation(url: str, version: str | None = None, question_node: str = "alone") -> Any:
     """Return a graph builder; the first answer uses the native API, the second one Responses.
 
     Args:
         url: the URL of an emulator.
         version: the model's `output_version`.
-        asking: the node that asks, one of `ASKING`.
+        question_node: the node that asks, one of `QUESTION_NODES`.
     """
     models = _models(url, version)
     builder = StateGraph(CodeInterpreterState)
-    builder.add_node("ask", ASKING[asking])
+    builder.add_node("ask", QUESTION_NODES[question_node])
     builder.add_node(QwenCodeInterpreterNode(lambda state, _: models[len(state["messages"]) > 1]))
     builder.add_edge(START, "ask")
     builder.add_edge("ask", "code_interpreter")

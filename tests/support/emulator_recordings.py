@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-from violations import Change, RecordedReply
+from violations.changes import Change, RecordedReply
 
 from langchain_qwen_ci.emulator import EmulatorServer
 from langchain_qwen_ci.emulator.conformance import CHECKS, CheckResult, run_checks
@@ -39,7 +39,7 @@ class RecordingTransport(httpx.AsyncBaseTransport):
 
 def recording_key(request: httpx.Request) -> Any:
     names = ("authorization", "accept", "x-dashscope-sse")
-    return request.url.path, *map(request.headers.get, names), request.content
+    return request.method, request.url.path, *map(request.headers.get, names), request.content
 
 
 def record_all_checks() -> Recordings:

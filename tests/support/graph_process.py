@@ -59,7 +59,7 @@ def _builder(url: str, run: dict[str, Any]) -> Any:
 
     if run.get("parallel_questions"):
         return parallel_questions(ChatQwenCodeInterpreter(base_url=url, api_key="any"))
-    return conversation(url, run.get("version"), run.get("asking", "alone"))
+    return conversation(url, run.get("version"), run.get("question_node", "alone"))
 
 
 def _input(run: dict[str, Any]) -> Any:

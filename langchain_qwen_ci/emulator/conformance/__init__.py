@@ -14,7 +14,7 @@ share no code with the package's decoders or the emulator, so they can find faul
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -25,16 +25,14 @@ from langchain_qwen_ci.emulator.conformance.apis import (
     dashscope_errors,
     responses_errors,
     responses_events,
+    responses_options,
     responses_output,
+    responses_stored,
 )
 from langchain_qwen_ci.emulator.conformance.checks import Check, CheckResult, run_check
 from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
 from langchain_qwen_ci.http import hosts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from langchain_qwen_ci.models import NativeEndpoint
+from langchain_qwen_ci.models import NativeEndpoint
 
 __all__ = ["CHECKS", "Check", "CheckResult", "run_checks"]
 
@@ -44,6 +42,8 @@ CHECKS: tuple[Check, ...] = (
     *dashscope_errors.CHECKS.all,
     *responses_events.CHECKS.all,
     *responses_output.CHECKS.all,
+    *responses_stored.CHECKS.all,
+    *responses_options.CHECKS.all,
     *responses_errors.CHECKS.all,
     *chat_completions.CHECKS.all,
 )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
 from langchain_qwen_ci.emulator.conformance.errors import (
     NoAnswerError,
     NotApplicableError,
     ViolationError,
 )
+from langchain_qwen_ci.models import Api
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
-    from langchain_qwen_ci.models import Api
-
-    CheckFunction = Callable[[Endpoint], Awaitable[None]]
+CheckFunction = Callable[[Endpoint], Awaitable[None]]
 
 # "documented": in the service's documentation. "recorded": seen in a recording of the service.
 # "reported": measured or quoted by somebody else.

@@ -10,7 +10,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
@@ -34,24 +34,26 @@ _MAX_DETAIL_LENGTH = 300  # characters; details are printed on one line
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A POST request to the endpoint.
+    """A request to the endpoint.
 
     Attributes:
         path: the URL's path.
-        body: the JSON body.
+        body: the JSON body; other methods than POST have none.
         headers: headers besides the usual ones.
         key: an API key to send in place of the endpoint's own.
+        method: the HTTP method.
     """
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+    method: Literal["DELETE", "GET", "POST"] = "POST"
 
     @property
     def cache_key(self) -> str:
         """A string that is the same for equal requests only."""
-        return json.dumps([self.path, self.body, dict(self.headers), self.key])
+        return json.dumps([self.method, self.path, self.body, dict(self.headers), self.key])
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,9 @@ class Endpoint:
         # `_send` limits the time of the whole exchange.
         timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_SECONDS)
         body = bytearray()
+        sent = request.body if request.method == "POST" else None
         async with self.client.stream(
-            "POST", url, json=request.body, headers=headers, timeout=timeout
+            request.method, url, json=sent, headers=headers, timeout=timeout
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise NoAnswerError("The answer is compressed, although that was not requested.")

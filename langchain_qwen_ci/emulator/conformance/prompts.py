@@ -26,6 +26,8 @@ MIN_RESPONSES_TOKENS = 16  # documented
 STOP_SEQUENCE = "e"  # almost every English sentence has one
 UNKNOWN_MODEL = "no-such-model"
 WRONG_KEY = "sk-00000000000000000000000000000000"
+# Names both functions of the checks that call two of them.
+CALLS_PROMPT = "Call look_up and translate, both with the word tea, at the same time."
 FUNCTION_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -34,3 +36,4 @@ FUNCTION_TOOL: dict[str, Any] = {
         "parameters": {"type": "object", "properties": {"word": {"type": "string"}}},
     },
 }
+FORCED_CHOICE = {"type": "function", "function": {"name": "look_up"}}

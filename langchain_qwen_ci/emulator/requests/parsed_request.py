@@ -116,7 +116,14 @@ class ParsedRequest:
 
     @property
     def forced_tool(self) -> str | None:
-        """The name of the function that must be called; None if none is forced."""
+        """The name of the function that must be called; None if none is forced.
+
+        "required" forces the only function. With several tools, what the service does is not known,
+        and none is forced.
+        """
+        if self.tool_choice == "required" and len(self.tools) == 1:
+            name = as_object(as_object(self.tools[0]).get("function")).get("name")
+            return name if isinstance(name, str) else None
         name = as_object(as_object(self.tool_choice).get("function")).get("name")
         return name if isinstance(name, str) else None
 
@@ -167,6 +174,11 @@ def text_of(content: object) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+
+
+def has_cache_control(content: object) -> bool:
+    """Return whether a part of a message's content has a marker of the explicit context cache."""
+    return isinstance(content, list) and any("cache_control" in as_object(part) for part in content)
 
 
 def media_kinds(content: object) -> tuple[str, ...]:

@@ -106,6 +106,29 @@ def check_tool_messages(parsed: ParsedRequest) -> ServiceError | None:
     return None
 
 
+def check_tool_results(parsed: ParsedRequest) -> ServiceError | None:
+    """Check that a message with calls is followed by their results."""
+    missing: list[Any] = []
+    for message in [*parsed.messages, {"role": "end"}]:
+        if message["role"] == "tool":
+            missing = [called for called in missing if called != message.get("tool_call_id")]
+        elif missing:
+            return invalid(
+                'An assistant message with "tool_calls" must be followed by tool messages '
+                'responding to each "tool_call_id". The following tool_call_ids did not have '
+                f"response messages: {', '.join(missing)}"
+            )
+        else:
+            missing = [call["id"] for call in message.get("tool_calls") or []]
+    return None
+
+
+def check_user_message(parsed: ParsedRequest) -> ServiceError | None:
+    if any(message["role"] == "user" for message in parsed.messages):
+        return None
+    return invalid("The input messages do not contain elements with the role of user")
+
+
 def _is_tool_call(call: object) -> bool:
     function = as_object(as_object(call).get("function"))
     texts = (as_object(call).get("id"), function.get("name"), function.get("arguments"))
@@ -123,11 +146,28 @@ def check_tools(parsed: ParsedRequest) -> ServiceError | None:
             return invalid("'name' is a required property")
         if not isinstance(function.get("parameters") or {}, dict):
             return invalid("The parameters of a function must be an object.")
-    if parsed.tool_choice not in ("auto", "none") and parsed.forced_tool is None:
-        return invalid("tool_choice must be auto, none or a function.")
+    return None
+
+
+def check_tool_choice(parsed: ParsedRequest) -> ServiceError | None:
+    # "required" is not documented for the native API and Chat Completions, but the text below names
+    # it.
+    if parsed.tool_choice not in ("auto", "none", "required") and parsed.forced_tool is None:
+        return invalid(f"tool_choice has no value {str(parsed.tool_choice)[:80]}.")
     names = [tool["function"]["name"] for tool in parsed.tools]
     if parsed.forced_tool is not None and parsed.forced_tool not in names:
         return invalid(f"tool_choice names {parsed.forced_tool}, which is none of the tools.")
+    return None
+
+
+def check_forced_tool_choice_without_thinking(parsed: ParsedRequest) -> ServiceError | None:
+    # Reported for the native API and Chat Completions (cloudwego/eino#994, QwenLM/qwen-code#7659).
+    forced = parsed.tool_choice == "required" or isinstance(parsed.tool_choice, dict)
+    if parsed.tools and forced and parsed.thinking_enabled:
+        return invalid(
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        )
     return None
 
 
@@ -204,8 +244,17 @@ RULES_OF_ALL_APIS = (
     check_messages,
     check_media,
     check_tools,
+    check_tool_choice,
     check_tool_messages,
-    check_interpreter_without_functions,
     check_values,
+)
+# The reported rules are known of these two APIs; nothing is known about Responses.
+RULES_OF_DASHSCOPE_AND_CHAT_COMPLETIONS = (
+    check_forced_tool_choice_without_thinking,
+    *RULES_OF_ALL_APIS,
+    check_user_message,
+    check_tool_results,
+    check_interpreter_without_functions,
     check_response_format,
+    check_interpreter_streams,
 )

@@ -8,7 +8,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.emulator.responders.arithmetic import programs_in
-from langchain_qwen_ci.emulator.responders.responder import Call, ModelRequest, Run, Say, Think
+from langchain_qwen_ci.emulator.responders.responder import (
+    Call,
+    ModelRequest,
+    Result,
+    Run,
+    Say,
+    Step,
+    Steps,
+    Think,
+)
 from langchain_qwen_ci.emulator.responders.schema_values import (
     ExampleValues,
     arguments_for,
@@ -19,8 +28,6 @@ from langchain_qwen_ci.emulator.responders.schema_values import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
-
-    from langchain_qwen_ci.emulator.responders.responder import Result, Step, Steps
 
 _INTRODUCTION = (
     "I am the emulator's planner. I run arithmetic (What is 123 to the power of 21?), expressions "
@@ -47,15 +54,17 @@ class Planner:
 
     def respond(self, model_request: ModelRequest) -> Steps:
         """Apply the first matching rule: tool results, function calls, JSON, code, media, help."""
-        if results := _tool_results(model_request):
+        if not model_request.forced_tool and (results := _tool_results(model_request)):
             yield Say(f"The tool answered: {'; '.join(results)}")
             return
+        *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
+        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
         if calls := list(_function_calls(model_request)):
+            if programs:  # on Responses, code may run before the functions are called
+                yield from _run_all(programs)
             yield from calls
             return
-        *earlier, text = [without_schemas(text) for text in _user_texts(model_request)]
         schema = _schema(model_request)
-        programs = list(programs_in(text, *earlier)) if model_request.code_interpreter else []
         code_results = yield from _run_all(programs)
         if schema is not None or model_request.requires_json:
             output = " ".join(result.output for result in code_results)

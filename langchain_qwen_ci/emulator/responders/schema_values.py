@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")  # noqa: RUF001
+# The results in a sentence such as "7**5 = 16807.".
+_RESULT = re.compile(r" = (\S+)")
 # The subject of a question follows its last preposition.
 _TOPIC = re.compile(r".*\b(?:in|of|for|about|is)\s+([^?.!\n]+)", re.DOTALL)
 # Schemas may be recursive: below the first depth only required members are created, and below the
@@ -40,7 +42,7 @@ class ExampleValues:
     """The numbers and words from which values are made.
 
     Args:
-        text: the question.
+        text: the question, or an answer whose results (after "=") are its first numbers.
         numbers: a text whose numbers are used first, such as the results of code.
 
     Attributes:
@@ -48,7 +50,8 @@ class ExampleValues:
     """
 
     def __init__(self, text: str, numbers: str = "") -> None:
-        self._numbers = iter(_numbers_in(f"{numbers} {text}"))
+        results = " ".join(_RESULT.findall(text))
+        self._numbers = iter(_numbers_in(f"{numbers} {results} {text}"))
         # Instructions about the format of the answer are in later paragraphs.
         question = text.strip().partition("\n\n")[0]
         quoted, topic = _QUOTED.search(question), _TOPIC.match(question)

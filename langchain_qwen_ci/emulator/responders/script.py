@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from langchain_qwen_ci.emulator.responders.responder import ModelRequest, Step, Steps
 
-    from langchain_qwen_ci.emulator.responders.responder import ModelRequest, Step, Steps
-
-    Turn = Iterable[Step] | Callable[[ModelRequest], Iterable[Step]]
+Turn = Iterable[Step] | Callable[[ModelRequest], Iterable[Step]]
 
 
 class Script:

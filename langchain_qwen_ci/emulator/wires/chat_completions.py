@@ -97,8 +97,7 @@ class ChatRequest:
         return request_rules.first_error(
             self.parsed,
             (
-                *request_rules.RULES_OF_ALL_APIS,
-                request_rules.check_interpreter_streams,
+                *request_rules.RULES_OF_DASHSCOPE_AND_CHAT_COMPLETIONS,
                 _check_model_runs_code,
                 _check_json_is_mentioned,
             ),

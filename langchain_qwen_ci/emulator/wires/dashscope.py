@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.emulator.requests import request_rules
-from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest, as_object
+from langchain_qwen_ci.emulator.requests.parsed_request import (
+    ParsedRequest,
+    as_object,
+    has_cache_control,
+)
 from langchain_qwen_ci.emulator.requests.request_rules import invalid
 from langchain_qwen_ci.emulator.responders.responder import (
     Call,
@@ -84,8 +88,7 @@ class DashScopeRequest:
                 self._check_path,
                 request_rules.check_messages,
                 self._check_content,
-                *request_rules.RULES_OF_ALL_APIS,
-                request_rules.check_interpreter_streams,
+                *request_rules.RULES_OF_DASHSCOPE_AND_CHAT_COMPLETIONS,
                 request_rules.check_interpreter_thinks,
                 self._check_thinking_format,
             ),
@@ -116,7 +119,7 @@ class DashScopeRequest:
     def _check_content(self, parsed: ParsedRequest) -> ServiceError | None:
         contents = [message.get("content") for message in parsed.messages]
         if self._endpoint == "multimodal-generation" or all(
-            isinstance(content, str) for content in contents
+            isinstance(content, str) or has_cache_control(content) for content in contents
         ):
             return None
         return invalid("input content must be a string.")

@@ -1,4 +1,8 @@
-"""The Responses API from the side of the service: its requests and stored conversations."""
+"""The Responses API from the side of the service: its requests.
+
+The service ignores some fields that it accepts (measured): `text.format`, `parallel_tool_calls` and
+unknown fields.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,28 @@ from langchain_qwen_ci.emulator.requests.parsed_request import ParsedRequest, as
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError, invalid
 from langchain_qwen_ci.emulator.wires.encoding import compact_json
 from langchain_qwen_ci.emulator.wires.responses_encoder import ResponsesEncoder
+from langchain_qwen_ci.emulator.wires.responses_tools import (
+    SERVER_TOOLS,
+    nested_functions,
+    tools_and_choice,
+)
+from langchain_qwen_ci.emulator.wires.stored_responses import (
+    OLDER_PATH,
+    OPENAI_PATH,
+    PATH,
+    StoredResponse,
+    conversation_id,
+    input_items,
+)
+from langchain_qwen_ci.models import REASONING_EFFORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from langchain_qwen_ci.emulator.wires.interface import Payload
     from langchain_qwen_ci.emulator.wires.responses_encoder import ReasoningEvents
+    from langchain_qwen_ci.emulator.wires.stored_responses import ResponseStore
 
-_PATH = "/compatible-mode/v1/responses"
-_OPENAI_PATH = "/v1/responses"  # as on other OpenAI-compatible servers
-_OLDER_PATH = f"/api/v2/apps/protocols{_PATH}"
-_SERVER_TOOLS = frozenset(
-    ("web_search", "web_extractor", "web_search_image", "image_search", "file_search", "mcp")
-)
 # Items of an answer that the next request may send back. They do not become messages.
 _IGNORED_ITEMS = ("reasoning", "code_interpreter_call", "web_search_call", "web_extractor_call")
 _MIN_TOKENS = 16
@@ -29,17 +43,17 @@ _MIN_TOKENS = 16
 class Responses:
     """The Responses API of the emulator; implements `Wire`."""
 
-    paths = (_PATH, _OLDER_PATH, _OPENAI_PATH)
+    paths = (PATH, OLDER_PATH, OPENAI_PATH)
 
-    def __init__(self, reasoning_events: ReasoningEvents) -> None:
+    def __init__(self, reasoning_events: ReasoningEvents, store: ResponseStore) -> None:
         self._reasoning_events = reasoning_events
-        self._conversations: dict[str, list[Any]] = {}
+        self._store = store
 
     def request(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]
     ) -> ResponsesRequest:
         del path, headers
-        return ResponsesRequest(body, self._conversations, self._reasoning_events)
+        return ResponsesRequest(body, self._store, self._reasoning_events)
 
     def error_body(self, request_error: ServiceError, request_id: str) -> bytes:
         # Errors in place of an answer have the native format on this API too.
@@ -55,50 +69,54 @@ class ResponsesRequest:
     """A request for a response; implements `WireRequest`.
 
     Args:
-        conversations: the messages up to each stored response, by the response's id.
+        store: the responses and conversations that the request can continue.
     """
 
     def __init__(
-        self,
-        body: Mapping[str, Any],
-        conversations: dict[str, list[Any]],
-        reasoning_events: ReasoningEvents,
+        self, body: Mapping[str, Any], store: ResponseStore, reasoning_events: ReasoningEvents
     ) -> None:
         self._body = body
-        self._conversations = conversations
+        self._store = store
         self._reasoning_events = reasoning_events
-        earlier = conversations.get(str(body.get("previous_response_id")), [])
+        self._conversation_id = conversation_id(body.get("conversation"))
+        earlier = store.earlier_messages(
+            str(body.get("previous_response_id")), self._conversation_id
+        )
         self._conversation = [*earlier, *_input_messages(body.get("input"))]
         # Instructions apply to one request and are not stored with the response.
         text = body.get("instructions")
         instructions = [{"role": "system", "content": text}] if text else []
-        tools = body.get("tools") or []
-        types = [as_object(tool).get("type") for tool in tools] if isinstance(tools, list) else []
+        tools, tool_choice = tools_and_choice(body)
+        types = {tool["type"] for tool in tools}
         # It takes precedence over `enable_thinking`.
-        effort = as_object(body.get("reasoning")).get("effort")
+        self._effort = as_object(body.get("reasoning")).get("effort")
         self.parsed = ParsedRequest(
             api="responses",
             model=body.get("model"),
             messages=[*instructions, *self._conversation],
             streams=bool(body.get("stream")),
             interpreter_requested="code_interpreter" in types,
-            thinking=body.get("enable_thinking") if effort is None else effort != "none",
-            tools=_nested_functions(tools),
-            tool_choice=_nested_tool_choice(body.get("tool_choice") or "auto"),
-            response_format=_response_format(as_object(body.get("text")).get("format")),
+            thinking=(
+                body.get("enable_thinking") if self._effort is None else self._effort != "none"
+            ),
+            tools=nested_functions(tools),
+            tool_choice=tool_choice,
             parameters={
                 "temperature": body.get("temperature"),
                 "top_p": body.get("top_p"),
                 "max_tokens": body.get("max_output_tokens"),
             },
-            # A type that is not a string may not be hashable.
-            server_tools=_SERVER_TOOLS.intersection(
-                kind for kind in types if isinstance(kind, str)
-            ),
+            server_tools=SERVER_TOOLS & types,
         )
 
     def request_error(self) -> ServiceError | None:
-        own = (self._check_input, self._check_tool_types, self._check_previous_response)
+        own = (
+            self._check_background,
+            self._check_input,
+            self._check_tool_types,
+            self._check_earlier_turns,
+            self._check_effort,
+        )
         last = (self._check_max_tokens, _check_model_is_served)
         return request_rules.first_error(
             self.parsed,
@@ -120,20 +138,32 @@ class ResponsesRequest:
         return None
 
     def create_encoder(self, request_id: str) -> ResponsesEncoder:
-        def store(messages: list[Any]) -> None:
+        def store(document: Payload, answer: Sequence[Payload]) -> None:
+            messages = [*self._conversation, *answer]
             if self._body.get("store") is not False:
-                self._conversations[request_id] = [*self._conversation, *messages]
+                items = input_items(self._body["input"])
+                self._store.add(StoredResponse(document, items, messages))
+            if self._conversation_id:
+                self._store.continue_conversation(self._conversation_id, messages)
 
+        echoed: Payload = {
+            "tools": self._body.get("tools") or [],
+            "tool_choice": self._body.get("tool_choice") or "auto",
+        }
+        if self._conversation_id:
+            echoed["conversation"] = {"id": self._conversation_id}
         return ResponsesEncoder(
             request_id,
             self.parsed,
-            echoed={
-                "tools": self._body.get("tools") or [],
-                "tool_choice": self._body.get("tool_choice") or "auto",
-            },
+            echoed=echoed,
             reasoning_events=self._reasoning_events,
             store=store,
         )
+
+    def _check_background(self, _: ParsedRequest) -> ServiceError | None:
+        if self._body.get("background"):
+            return invalid("Currently not support background.")  # measured
+        return None
 
     def _check_input(self, _: ParsedRequest) -> ServiceError | None:
         given = self._body.get("input")
@@ -141,9 +171,12 @@ class ResponsesRequest:
             return invalid("[400] missing_required_parameter: Missing required parameter: 'input'.")
         if not isinstance(given, str | list):
             return invalid("input must be a string or a list of items.")
-        for item in given if isinstance(given, list) else ():
-            if _message(item) is None and as_object(item).get("type") not in _IGNORED_ITEMS:
+        for position, item in enumerate(given if isinstance(given, list) else ()):
+            kind = as_object(item).get("type")
+            if _message(item) is None and kind not in _IGNORED_ITEMS:
                 return invalid(f"input has an item of an unknown type: {str(item)[:80]}")
+            if kind == "reasoning" and not isinstance(item.get("id"), str):
+                return invalid(f"Missing required parameter: 'input[{position}].id'.")
         return None
 
     def _check_tool_types(self, _: ParsedRequest) -> ServiceError | None:
@@ -152,15 +185,27 @@ class ResponsesRequest:
             return invalid("tools must be a list.")
         for tool in tools:
             kind = as_object(tool).get("type")
-            if kind not in ("function", "code_interpreter", *_SERVER_TOOLS):
+            if kind not in ("function", "code_interpreter", *SERVER_TOOLS):
                 return invalid(f"There is no tool of type {kind!r}.")
         return None
 
-    def _check_previous_response(self, _: ParsedRequest) -> ServiceError | None:
-        previous = self._body.get("previous_response_id")
-        if previous is None or str(previous) in self._conversations:
+    def _check_earlier_turns(self, _: ParsedRequest) -> ServiceError | None:
+        previous, conversation = map(self._body.get, ("previous_response_id", "conversation"))
+        if conversation is not None and not self._conversation_id:
+            return invalid("conversation must be an id or an object with an id.")
+        if previous is None:
             return None
-        return invalid(f"Previous response with id '{previous}' not found.")
+        if conversation is not None:
+            return invalid("conversation and previous_response_id must not be set together.")
+        if str(previous) not in self._store:
+            return invalid(f"Previous response with id '{previous}' not found.")
+        return None
+
+    def _check_effort(self, _: ParsedRequest) -> ServiceError | None:
+        if self._effort is None or self._effort in REASONING_EFFORTS:
+            return None
+        efforts = ", ".join(REASONING_EFFORTS)
+        return invalid(f"reasoning.effort must be one of {efforts}, not {self._effort!r}.")
 
     def _check_max_tokens(self, parsed: ParsedRequest) -> ServiceError | None:
         limit = parsed.parameters["max_tokens"]
@@ -202,25 +247,3 @@ def _message(item: object) -> dict[str, Any] | None:
             chat_role = "system" if role == "developer" else role
             return {"role": chat_role, "content": as_object(item).get("content")}
     return None
-
-
-def _nested_functions(tools: object) -> list[dict[str, Any]]:
-    """Convert function tools to the format of Chat Completions, which nests each in "function"."""
-    return [
-        {"type": "function", "function": tool}
-        for tool in (tools if isinstance(tools, list) else [])
-        if as_object(tool).get("type") == "function"
-    ]
-
-
-def _nested_tool_choice(choice: object) -> object:
-    """Convert the choice of a function to the format of Chat Completions."""
-    if as_object(choice).get("type") != "function":
-        return choice
-    return {"type": "function", "function": {"name": as_object(choice).get("name")}}
-
-
-def _response_format(given: object) -> dict[str, Any] | None:
-    """Convert the value of text.format to the format of Chat Completions."""
-    kind = as_object(given).get("type")
-    return {"type": kind, "json_schema": as_object(given)} if kind else None

@@ -38,7 +38,8 @@ class ResponsesEncoder:
 
     Args:
         echoed: the tools and the tool_choice of the request, which the response repeats.
-        store: called at the end with the messages of the answer, in the format of Chat Completions.
+        store: called at the end with the response and the messages of the answer, which are in the
+            format of Chat Completions.
     """
 
     closing = b""  # the last event ends the stream
@@ -50,9 +51,9 @@ class ResponsesEncoder:
         *,
         echoed: Mapping[str, Any],
         reasoning_events: ReasoningEvents,
-        store: Callable[[list[Any]], None],
+        store: Callable[[Payload, list[Payload]], None],
     ) -> None:
-        self._request_id = request_id
+        self._id = f"resp_{request_id}"
         self._model = parsed.model
         self._echoed = echoed
         self._reasoning_events = reasoning_events
@@ -111,8 +112,9 @@ class ResponsesEncoder:
     def end_payloads(self) -> Iterator[Payload]:
         """Yield the end of the open text and the terminal event; store the answer."""
         yield from self._text_done_events()
-        self._store([message for item in self._output if (message := _to_chat_message(item))])
         complete = self._complete_response()
+        messages = [message for item in self._output if (message := _to_chat_message(item))]
+        self._store(complete, messages)
         yield {"type": f"response.{complete['status']}", "response": complete}
 
     def frame(self, payload: Payload) -> bytes:
@@ -169,8 +171,8 @@ class ResponsesEncoder:
     def _text_event(self, name: str, **more: Any) -> Payload:
         if self._open_type == "message":
             return self._event(f"output_text.{name}", content_index=0, logprobs=[], **more)
-        if self._reasoning_events == "reasoning_summary_text":
-            more["summary_index"] = 0
+        summarized = self._reasoning_events == "reasoning_summary_text"
+        more["summary_index" if summarized else "content_index"] = 0
         return self._event(f"{self._reasoning_events}.{name}", **more)
 
     # Items of one step each.
@@ -276,7 +278,7 @@ class ResponsesEncoder:
 
     def _response(self, status: str, **more: Any) -> Payload:
         return {
-            "id": self._request_id,
+            "id": self._id,
             "object": "response",
             "created_at": self._created,
             "model": self._model,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.wire.chat_completions.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, content_text, to_finish_reason
-from langchain_qwen_ci.wire.citations import to_citation
 from langchain_qwen_ci.wire.error_bodies import service_error
 from langchain_qwen_ci.wire.events import (
     CitationAdded,
@@ -20,6 +18,8 @@ from langchain_qwen_ci.wire.events import (
     TextDelta,
 )
 from langchain_qwen_ci.wire.json_values import as_object, as_string, json_safe, parse_json
+from langchain_qwen_ci.wire.text.citations import to_citation
+from langchain_qwen_ci.wire.text.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ChatCompletionsParser:
         # with the same text.
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             events.append(ReasoningDelta(as_string(reasoning)))
-        if text := content_text(delta.get("content")):
+        if (content := delta.get("content")) and (text := content_text(content)):
             events += self._think_tags.feed(text) if self._think_tags else [TextDelta(text)]
         if refusal := delta.get("refusal"):
             self._has_refusal = True

@@ -8,6 +8,8 @@ same API. Differences from the other APIs:
   them, on some servers with other ids (see `identity`).
 - Reasoning has two event names. Code comes either complete with its item or in pieces.
 - A failure, for example a rate limit, comes with HTTP status 200; the last frame reports it.
+- Gateways that convert Chat Completions of a server without a reasoning parser to this API leave
+  reasoning in the text, in `<think>` tags.
 - The service has other tools that can be used together with the interpreter.
 """
 
@@ -39,12 +41,12 @@ class ResponsesWire:
                 "Accept": "text/event-stream",
                 **({"x-dashscope-session-cache": "enable"} if options.session_cache else {}),
             },
+            parse_think_tags=options.parse_think_tags,
             body=encode_request(prompt, options),
         )
 
     def decoder(self, request: WireRequest) -> FramedDecoder:
-        del request
-        return FramedDecoder(ResponsesParser())
+        return FramedDecoder(ResponsesParser(parse_think_tags=request.parse_think_tags))
 
     def error(self, request: WireRequest, status_code: int, body: bytes) -> QwenAPIError:
         del request

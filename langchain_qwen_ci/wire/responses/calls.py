@@ -18,6 +18,7 @@ from langchain_qwen_ci.wire.events import (
 )
 from langchain_qwen_ci.wire.json_values import as_optional_string, as_string, json_safe
 from langchain_qwen_ci.wire.responses.executions import (
+    FAILED_STATUSES,
     code_of_arguments,
     execution_status,
     images,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.wire.responses.identity import Payload
 
-_FAILED_STATUSES = ("failed", "incomplete")
 _NOT_ARGUMENTS = frozenset({"id", "type", "status"})
 
 
@@ -219,7 +219,7 @@ class ServerToolCalls:
         args = self._args[known]
         result = {name: value for name, value in _fields(item).items() if args.get(name) != value}
         output = result["output"] if result.keys() == {"output"} else result
-        status: ResultStatus = "error" if item.get("status") in _FAILED_STATUSES else "success"
+        status: ResultStatus = "error" if item.get("status") in FAILED_STATUSES else "success"
         yield ServerToolReturned(known.item_id, status, json_safe(output))
 
 

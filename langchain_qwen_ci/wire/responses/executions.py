@@ -18,7 +18,7 @@ _FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
 # consist of nothing but the beginnings of links.
 _IMAGE_LINK = re.compile(r"!\[[^\[\]]*\]\(([^()\s]+)\)")
 _TRACEBACK = "Traceback (most recent call last)"
-_FAILED_STATUSES = ("failed", "incomplete")
+FAILED_STATUSES = ("failed", "incomplete")
 
 
 def is_execution(item: Payload) -> bool:
@@ -89,4 +89,4 @@ def execution_status(item: Payload, logs: str) -> ExecutionStatus:
 
     The service reports a Python exception as "completed"; only the logs show it.
     """
-    return "failed" if item.get("status") in _FAILED_STATUSES or _TRACEBACK in logs else "completed"
+    return "failed" if item.get("status") in FAILED_STATUSES or _TRACEBACK in logs else "completed"

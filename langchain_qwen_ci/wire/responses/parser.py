@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.errors import QwenRateLimitError
 from langchain_qwen_ci.wire.error_bodies import error_field, error_message, service_error
-from langchain_qwen_ci.wire.events import Event, Finished, FinishReason, ResponseStarted
+from langchain_qwen_ci.wire.events import (
+    Event,
+    Finished,
+    FinishReason,
+    ResponseStarted,
+    TextDelta,
+)
 from langchain_qwen_ci.wire.json_values import as_object, as_string, parse_json
 from langchain_qwen_ci.wire.responses.calls import (
     Executions,
@@ -19,6 +25,7 @@ from langchain_qwen_ci.wire.responses.calls import (
 )
 from langchain_qwen_ci.wire.responses.executions import is_execution, to_code_interpreter_call
 from langchain_qwen_ci.wire.responses.texts import Messages, Reasoning
+from langchain_qwen_ci.wire.text.think_tags import ThinkTagSplitter
 from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
@@ -39,10 +46,15 @@ _INCOMPLETE_REASONS: dict[object, FinishReason] = {"content_filter": "content_fi
 
 
 class ResponsesParser:
-    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Responses."""
+    """Implements `langchain_qwen_ci.wire.decoding.FrameParser` for Responses.
 
-    def __init__(self) -> None:
+    Args:
+        parse_think_tags: whether text in `<think>` tags is reasoning.
+    """
+
+    def __init__(self, *, parse_think_tags: bool) -> None:
         self.finished = False
+        self._think_tags = ThinkTagSplitter() if parse_think_tags else None
         self.usage: dict[str, Any] = {}
         self._request_id = ""  # set with the first event that is emitted
         self._response_id: object = None  # from `response.created`
@@ -108,7 +120,10 @@ class ResponsesParser:
         for event in handler(payload):
             if not self._request_id:
                 events.append(self._response_started(payload))
-            events.append(event)
+            if self._think_tags is None:
+                events.append(event)
+            else:
+                events += _without_think_tags(event, self._think_tags)
 
     def _response_started(self, payload: Payload) -> ResponseStarted:
         """Return the event that precedes the first event of an item.
@@ -194,6 +209,12 @@ class ResponsesParser:
     def _read_usage(self, response: Payload) -> None:
         if usage := response.get("usage"):
             self.usage = as_object(usage)
+
+
+def _without_think_tags(event: Event, splitter: ThinkTagSplitter) -> list[Event]:
+    if isinstance(event, TextDelta):
+        return splitter.feed(event.text)
+    return [*(splitter.close() if isinstance(event, Finished) else ()), event]
 
 
 def _is_error(kind: str, payload: Payload) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.prompt import Text
-from langchain_qwen_ci.wire.encoding import encode_content, json_body
+from langchain_qwen_ci.wire.encoding import json_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,30 +26,52 @@ def encode_request(prompt: Prompt, options: RequestOptions) -> bytes:
     """
     payload: dict[str, Any] = {
         "model": options.model,
-        "input": [item for message in prompt for item in _input_items(message, options)],
+        "input": [
+            item
+            for position, message in enumerate(prompt)
+            for item in _input_items(position, message, options)
+        ],
         "stream": True,
     }
     if tools := _tools(options):
         payload["tools"] = tools
     if options.enable_thinking is not None:
         payload["enable_thinking"] = options.enable_thinking
+    if options.preserve_thinking is not None:
+        payload["preserve_thinking"] = options.preserve_thinking
+    if not options.session_cache and any(message.cache_markers for message in prompt):
+        warn_cache_control_not_sent()
     return json_body({**payload, **_parameters(options.parameters)})
 
 
-def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[dict[str, Any]]:
+@cache
+def warn_cache_control_not_sent() -> None:
+    """Warn once that this API has another parameter in place of `cache_control`."""
+    warnings.warn(
+        "The Responses API takes no cache_control, so it is left out: pass session_cache=True "
+        "there to cache the conversation.",
+        stacklevel=2,
+    )
+
+
+def _input_items(
+    position: int, message: PromptMessage, options: RequestOptions
+) -> Iterator[dict[str, Any]]:
     """Encode a message as input items: reasoning, content, function calls or a call's result."""
     if message.tool_call_id is not None:
         yield {
             "type": "function_call_output",
             "call_id": message.tool_call_id,
-            "output": message.text,
+            "output": _encode_content(message),
         }
         return
-    if message.reasoning and options.preserve_thinking:
+    if message.reasoning and options.send_reasoning:
         summary = [{"type": "summary_text", "text": message.reasoning}]
-        yield {"type": "reasoning", "summary": summary}
+        # An id is required (documented). The ids of the answers are not kept; this one is the same
+        # in every request, which caches of the service need.
+        yield {"type": "reasoning", "id": f"rs_{position}", "summary": summary}
     if message.parts or not message.calls:
-        yield {"role": message.role, "content": encode_content(message, _encode_part)}
+        yield {"role": message.role, "content": _encode_content(message)}
     for call in message.calls:
         yield {
             "type": "function_call",
@@ -55,6 +79,15 @@ def _input_items(message: PromptMessage, options: RequestOptions) -> Iterator[di
             "name": call.name,
             "arguments": call.arguments,
         }
+
+
+def _encode_content(message: PromptMessage) -> str | list[dict[str, Any]]:
+    if not message.has_media:
+        return message.text
+    if message.role == "assistant":
+        # A list of an assistant message has output_text parts only (documented).
+        raise QwenInputError("The Responses API takes no media in an assistant message.")
+    return [_encode_part(part) for part in message.parts]
 
 
 def _encode_part(part: Text | Media) -> dict[str, Any]:
@@ -68,7 +101,7 @@ def _encode_part(part: Text | Media) -> dict[str, Any]:
 
 
 def _tools(options: RequestOptions) -> list[dict[str, Any]]:
-    interpreter = [{"type": "code_interpreter"}] if options.enable_code_interpreter else []
+    interpreter = [dict(options.interpreter_tool)] if options.enable_code_interpreter else []
     # Chat Completions nests a function under "function"; Responses does not.
     functions = [{"type": "function", **tool["function"]} for tool in options.functions]
     return [*interpreter, *map(dict, options.server_tools), *functions]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from langchain_qwen_ci.wire.citations import to_citation
 from langchain_qwen_ci.wire.events import CitationAdded, Event, ReasoningDelta, TextDelta
 from langchain_qwen_ci.wire.json_values import as_string
 from langchain_qwen_ci.wire.responses.identity import Identity, Item, ItemTracker, final_identities
+from langchain_qwen_ci.wire.text.citations import to_citation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache as LanguageModelCache
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
@@ -17,7 +20,9 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.runnables import RunnableLambda
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import ConfigurableField, RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
@@ -315,6 +320,78 @@ def test_history_modes(server, history, expected):
     assert len(state["messages"]) == 7
 
 
+PLOT = [
+    HumanMessage("Plot it."),
+    AIMessage("", tool_calls=[{"id": "1", "name": "plot", "args": {}}]),
+    ToolMessage(
+        [
+            {"type": "text", "text": "Done:"},
+            {"type": "image", "url": "https://example.com/a.png"},
+        ],
+        tool_call_id="1",
+    ),
+]
+
+
+def test_history_as_text_keeps_images_of_tool_messages(server):
+    node = QwenCodeInterpreterNode(qwen(server, model="qwen3.5-plus"))
+    compiled(node).invoke({"messages": PLOT})
+    assert server.requests[0].body["input"]["messages"][2] == {
+        "role": "user",
+        "content": [
+            {"text": "[plot returned] "},
+            {"text": "Done:"},
+            {"image": "https://example.com/a.png"},
+        ],
+    }
+    with pytest.raises(QwenInputError, match="qwen3-max takes text only"):
+        compiled(QwenCodeInterpreterNode(qwen(server))).invoke({"messages": PLOT})
+
+
+def invalid_call(arguments: str) -> AIMessage:
+    call = {"id": "1", "name": "orders", "args": arguments, "error": "?"}
+    return AIMessage("Hm.", invalid_tool_calls=[{"type": "invalid_tool_call", **call}])
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (
+            "text",
+            [
+                ("user", "?"),
+                ("assistant", 'Hm.\n[I call orders({"year": )]'),
+                ("user", "[orders returned] No JSON."),
+            ],
+        ),
+        ("drop", [("user", "?"), ("assistant", "Hm.")]),
+    ],
+)
+def test_history_modes_convert_invalid_calls(server, history, expected):
+    messages = [
+        HumanMessage("?"),
+        invalid_call('{"year": '),
+        ToolMessage("No JSON.", tool_call_id="1"),
+    ]
+    node = QwenCodeInterpreterNode(qwen(server), history=history)
+    compiled(node).invoke({"messages": messages})
+    assert sent(server) == expected
+    with pytest.raises(ValueError, match="holds tool calls"):
+        compiled(QwenCodeInterpreterNode(qwen(server), history="error")).invoke(
+            {"messages": messages[:2]}
+        )
+
+
+def test_system_prompt_keeps_cache_control(server):
+    marked = {"type": "text", "text": "A book.", "cache_control": {"type": "ephemeral"}}
+    node = QwenCodeInterpreterNode(qwen(server), system_prompt="Be brief.")
+    compiled(node).invoke({"messages": [SystemMessage([marked]), HumanMessage("?")]})
+    assert server.requests[0].body["input"]["messages"][0]["content"] == [
+        {"type": "text", "text": "Be brief.\n\n"},
+        marked,
+    ]
+
+
 def test_history_error_mode(server):
     node = QwenCodeInterpreterNode(qwen(server), history="error")
     with pytest.raises(ValueError, match='history="text"'):
@@ -363,6 +440,103 @@ def test_wrapped_model_with_bound_tools_raises_an_error(server, wrapped):
     assert codes(graph.invoke(QUESTION)) == ["6 * 7"]
     assert len(list(graph.stream(QUESTION, stream_mode="custom"))) == 2
     assert graph.stream_events(QUESTION, version="v3").output["messages"][-1].content == "It is 42."
+
+
+class Router:
+    """A function of state and runtime, as an object."""
+
+    def __init__(self, model: ChatQwenCodeInterpreter) -> None:
+        self._model = model
+
+    def __call__(self, state: Any, runtime: Any) -> ChatQwenCodeInterpreter:
+        return self._model
+
+
+TEMPERATURE = ConfigurableField(id="temperature")
+MODELS = {
+    "model": lambda model: model,
+    "binding": lambda model: model.bind(temperature=0.5),
+    "retry": lambda model: model.with_retry(),
+    "fallbacks": lambda model: model.with_fallbacks([model.bind(seed=1)]),
+    "configurable fields": lambda model: model.configurable_fields(temperature=TEMPERATURE),
+    "configurable alternatives": lambda model: model.configurable_alternatives(
+        ConfigurableField(id="which"), other=lambda: model, third=model
+    ),
+    "sequence": lambda model: RunnableLambda(lambda messages: messages) | model.bind(seed=1),
+    "lambda that calls a model": lambda model: RunnableLambda(model.invoke),
+    "function": lambda model: lambda state, runtime: model,
+    "partial": lambda model: functools.partial(lambda model, state, runtime: model, model),
+    "callable object": Router,
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_models_that_are_accepted(server, model):
+    graph = compiled(QwenCodeInterpreterNode(model(qwen(server))))
+    assert codes(graph.invoke(QUESTION)) == ["6 * 7"]
+
+
+async def choose_asynchronously(state: Any, runtime: Any) -> None:
+    """No function for a node: `invoke` could not call it."""
+
+
+NO_MODELS = {
+    "str": lambda model: "qwen3-max",
+    "None": lambda model: None,
+    "class": lambda model: ChatQwenCodeInterpreter,
+    "tool": lambda model: orders,
+    "dict": lambda model: {"model": "qwen3-max"},
+    "prompt": lambda model: ChatPromptTemplate.from_messages(["Hi"]),
+    "parser": lambda model: model | StrOutputParser(),
+    "structured output": lambda model: model.with_structured_output({"title": "x"}),
+    "parallel": lambda model: RunnableParallel(answer=model),
+    "fallback": lambda model: model.with_fallbacks([orders]),
+    "configurable": lambda model: model.configurable_alternatives(
+        ConfigurableField(id="which"), other=orders
+    ),
+    "node": QwenCodeInterpreterNode,
+    "graph": lambda model: compiled(QwenCodeInterpreterNode(model)),
+    "async function": lambda model: choose_asynchronously,
+}
+
+
+@pytest.mark.parametrize("model", NO_MODELS.values(), ids=NO_MODELS)
+def test_objects_that_are_no_model_raise_when_the_node_is_made(server, model):
+    given = model(qwen(server))
+    with pytest.raises(TypeError, match=r"ChatQwenCodeInterpreter|must not be async"):
+        QwenCodeInterpreterNode(given)
+
+
+@pytest.mark.parametrize("model", ["qwen3-max", None, orders])
+def test_function_that_returns_no_model_raises(server, model):
+    with pytest.raises(TypeError, match="pass a ChatQwenCodeInterpreter"):
+        compiled(QwenCodeInterpreterNode(lambda state, runtime: model)).invoke(QUESTION)
+
+
+@pytest.mark.parametrize("name", [None, "analyst", "code_interpreter"])
+@pytest.mark.parametrize("entry_point", ["invoke", "ainvoke", "v3"])
+def test_message_has_the_name_of_a_named_node(server, entry_point: str, name: str | None):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server), name=name))
+    builder.add_edge(START, name or "code_interpreter")
+    graph = builder.compile()
+    state = {
+        "invoke": lambda: graph.invoke(QUESTION),
+        "ainvoke": lambda: asyncio.run(graph.ainvoke(QUESTION)),
+        "v3": lambda: graph.stream_events(QUESTION, version="v3").output,
+    }[entry_point]()
+    assert state["messages"][-1].name == name
+    agent = create_agent(qwen(server), [], name=name)
+    assert agent.invoke(QUESTION)["messages"][-1].name == name
+
+
+def test_message_of_an_error_has_the_name_of_the_node(server):
+    node = QwenCodeInterpreterNode(
+        qwen(server), name="analyst", budget=Budget(executions=0), on_error="message"
+    )
+    (message,) = node.invoke([HumanMessage("What is 6 times 7?")])
+    assert message.response_metadata["error"]["limit"] == "executions"
+    assert message.name == "analyst"
 
 
 def test_model_can_be_a_function_of_state_and_runtime(server):
@@ -624,3 +798,20 @@ def test_package_import_does_not_import_langgraph():
         "assert {'QWEN_RETRY_POLICY', 'CodeInterpreterState'} <= set(dir(q))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_cached_answer_is_a_message_of_its_own(server):
+    cached = ChatQwenCodeInterpreter(base_url=server.url, api_key="any", cache=LanguageModelCache())
+    node = QwenCodeInterpreterNode(
+        cached, history=lambda messages: messages[-1:], budget=Budget(tokens=10**6)
+    )
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("interpreter", node)
+    builder.add_edge(START, "interpreter")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(3):
+        state = graph.invoke({"messages": [HumanMessage("What is 6 times 7?")]}, thread)
+    assert len(server.requests) == 1
+    assert [message.type for message in state["messages"]] == ["human", "ai"] * 3
+    assert len({message.id for message in state["messages"]}) == 6

@@ -359,13 +359,15 @@ def test_interrupted_run_resumes_in_start_graph_process(place: str, url: str):
     with saver(place) as checkpointer:
         for where, interrupts in INTERRUPTED.items():
             for version in (None, "v1"):
-                asking = "human" if where == "human" else "alone"
-                graph = conversation(url, version, asking).compile(checkpointer)
+                question_node = "human" if where == "human" else "alone"
+                graph = conversation(url, version, question_node).compile(checkpointer)
                 config = thread()
                 graph.invoke(EMPTY, config, **interrupts)
                 assert graph.get_state(config).next
                 resume = {"resume": QUESTIONS[1]} if where == "human" else {}
-                runs.append({**_run(config), "version": version, "asking": asking, **resume})
+                runs.append(
+                    {**_run(config), "version": version, "question_node": question_node, **resume}
+                )
     with start_graph_process(place=place, url=url, runs=runs) as process:
         result, errors = process.communicate()
     states = [json.loads(line) for line in result.splitlines() if line.startswith("{")]
@@ -386,14 +388,19 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("place", SHARED_PLACES, indirect=True)
+# Every moment with every durability, alternating between the places.
+KILLED = [
+    (SHARED_PLACES[number % 2], moment, durability)
+    for number, (moment, durability) in enumerate(itertools.product(MOMENTS, DURABILITIES))
+]
+
+
+@pytest.mark.parametrize(("place", "moment", "durability"), KILLED, indirect=["place"])
 def test_killed_run_resumes_without_loss(place: str, moment: str, durability: str):
     result, faults = MOMENTS[moment]
-    asking = "waiting" if result[-1] == "waits" else "alone"
+    question_node = "waiting" if result[-1] == "waits" else "alone"
     config = thread()
-    run = {**_run(config), "asking": asking, "durability": durability, "input": EMPTY}
+    run = {**_run(config), "question_node": question_node, "durability": durability, "input": EMPTY}
     with EmulatorServer(responder=TurnsResponder(), faults=tuple(faults)) as server:
         with start_graph_process(place=place, url=server.url, runs=[run]) as process:
             assert [process.stdout.readline().strip() for _ in result] == result

@@ -12,7 +12,7 @@ import pytest
 from langchain_qwen_ci.emulator import EmulatorServer, Run, Say, Think
 
 PROGRAM = Path(__file__).parents[2] / "support" / "fork_program.py"
-ASKING = [
+PROCESSES = [
     *("first", "one", "two", "three", "four", "parent"),
     *("loop", "child of a loop", "stream", "child of a stream", "child of a lock"),
 ]
@@ -37,4 +37,4 @@ def test_forked_processes_get_their_own_answers():
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == sorted(f"{who}: {who}" for who in ASKING)
+    assert sorted(done.stdout.splitlines()) == sorted(f"{who}: {who}" for who in PROCESSES)

@@ -17,6 +17,7 @@ import pytest
 import responses_streams as responses
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
+from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.rate_limiters import BaseRateLimiter
@@ -24,8 +25,14 @@ from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from secret_values import MCP_SECRET, MCP_SERVER, SECRET
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
-from langchain_qwen_ci.errors import QwenInputError, QwenRateLimitError, QwenServerError
+import langchain_qwen_ci
+from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, errors
+from langchain_qwen_ci.errors import (
+    QwenError,
+    QwenInputError,
+    QwenRateLimitError,
+    QwenServerError,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Chat Completions runs code"),
@@ -345,3 +352,16 @@ def test_log_probabilities_are_returned(mock_service, api: str, body: bytes):
     assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
     total = functools.reduce(operator.add, model.stream("Hi"))
     assert total.response_metadata["logprobs"] == {"content": LOGPROBS}
+
+
+def test_every_field_of_this_package_has_a_description():
+    own = set(ChatQwenCodeInterpreter.model_fields) - set(BaseChatModel.model_fields)
+    assert {"temperature", "api", "base_url", "trace_code_executions"} <= own
+    missing = [name for name in own if not ChatQwenCodeInterpreter.model_fields[name].description]
+    assert missing == []
+
+
+def test_every_error_can_be_imported_from_the_package():
+    for name in errors.__all__:
+        if isinstance(getattr(errors, name), type) and issubclass(getattr(errors, name), QwenError):
+            assert getattr(langchain_qwen_ci, name) is getattr(errors, name)

@@ -22,6 +22,14 @@ from langchain_qwen_ci.errors import QwenInputError
 pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 
 APIS = ["dashscope", "responses", "chat_completions"]
+OTHER_HOST = "http://127.0.0.1:8000/v1"
+# Where `response_format` has an effect: Responses on Alibaba's hosts ignores it.
+HONOURED = [
+    ("dashscope", "https://dashscope.aliyuncs.com"),
+    ("chat_completions", "https://dashscope.aliyuncs.com"),
+    ("chat_completions", OTHER_HOST),
+    ("responses", OTHER_HOST),
+]
 
 
 class Result(BaseModel):
@@ -169,11 +177,12 @@ def test_include_raw_returns_the_message(mock_service):
     assert unfitting["raw"].content == "It is 42."
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_reformat_converts_an_answer_that_does_not_fit(mock_service, api: str):
+@pytest.mark.parametrize(("api", "base_url"), HONOURED)
+def test_reformat_converts_an_answer_that_does_not_fit(mock_service, api: str, base_url: str):
     unfitting, fitting = text_answer("It is 42.", api=api), text_answer('{"value": 42}', api=api)
     backend = mock_service(unfitting, fitting, unfitting)
-    chain = backend.model(api=api).with_structured_output(Result, reformat=True)
+    model = backend.model(api=api, base_url=base_url)
+    chain = model.with_structured_output(Result, reformat=True)
     assert chain.invoke("What is 6 times 7?") == Result(value=42)
     first, second = map(parameters_of, backend.bodies)
     assert first["enable_thinking"] is True
@@ -185,6 +194,18 @@ def test_reformat_converts_an_answer_that_does_not_fit(mock_service, api: str):
     with pytest.raises(OutputParserException):
         chain.invoke("?")
     assert len(backend.requests) == 4
+
+
+def test_reformat_on_responses_of_alibaba_relies_on_the_prompt(mock_service):
+    backend = mock_service(
+        text_answer("It is 42.", api="responses"), text_answer('{"value": 42}', api="responses")
+    )
+    chain = backend.model(api="responses").with_structured_output(Result, reformat=True)
+    assert chain.invoke("?") == Result(value=42)
+    second = backend.bodies[1]
+    assert "text" not in second
+    assert "It must fit this JSON schema" in system_prompt(second)
+    assert second["input"][1]["content"] == "It is 42."
 
 
 def test_reformat_does_not_send_an_answer_that_fits(mock_service):
@@ -224,10 +245,12 @@ def test_function_calling_with_other_schemas_returns_dictionaries(mock_service, 
 
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-@pytest.mark.parametrize("api", APIS)
-def test_response_format_without_the_interpreter(mock_service, api: str, method: str):
+@pytest.mark.parametrize(("api", "base_url"), HONOURED)
+def test_response_format_without_the_interpreter(
+    mock_service, api: str, base_url: str, method: str
+):
     backend = mock_service(text_answer('{"value": 42}', api=api))
-    model = backend.model(api=api, enable_code_interpreter=False)
+    model = backend.model(api=api, base_url=base_url, enable_code_interpreter=False)
     chain = model.with_structured_output(Result, method=method, strict=True)
     assert chain.invoke("?") == Result(value=42)
     body = parameters_of(backend.bodies[0])
@@ -236,9 +259,60 @@ def test_response_format_without_the_interpreter(mock_service, api: str, method:
     if method == "json_schema":
         schema = sent_format if api == "responses" else sent_format["json_schema"]
         assert schema["name"] == "Result"
+        assert schema["description"] == "The result."
         assert schema["strict"] is True
         assert schema["schema"]["properties"]["value"]["type"] == "integer"
     assert body["enable_thinking"] is False
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_response_format_ignored_by_responses_becomes_function_calling(mock_service, method: str):
+    backend = mock_service(function_call_answer("Result", '{"value": 42}', "responses"))
+    model = backend.model(api="responses", enable_code_interpreter=False)
+    assert model.with_structured_output(Result, method=method).invoke("?") == Result(value=42)
+    body = backend.bodies[0]
+    assert "text" not in body
+    assert body["tools"][0]["name"] == "Result"
+    assert body["tool_choice"] == {"type": "function", "name": "Result"}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"enable_code_interpreter": False, "enable_thinking": True}]
+)
+def test_response_format_ignored_by_responses_becomes_prompt(mock_service, fields, method: str):
+    backend = mock_service(text_answer('{"value": 42}', api="responses"))
+    model = backend.model(api="responses", **fields)
+    assert model.with_structured_output(Result, method=method).invoke("?") == Result(value=42)
+    assert "text" not in backend.bodies[0]
+    assert '"the number"' in system_prompt(backend.bodies[0])
+
+
+@pytest.mark.parametrize(("api", "base_url"), HONOURED)
+def test_json_mode_names_json_if_no_message_does(mock_service, api: str, base_url: str):
+    backend = mock_service(text_answer('{"value": 42}', api=api))
+    model = backend.model(api=api, base_url=base_url, enable_code_interpreter=False)
+    chain = model.with_structured_output(Result, method="json_mode")
+    assert chain.invoke("What is 6 times 7?") == Result(value=42)
+    assert "JSON" in system_prompt(backend.bodies[0])
+    assert '"the number"' in system_prompt(backend.bodies[0])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [("user", "6 times 7 as json")],
+        [("system", "Answer in Json."), ("user", "What is 6 times 7?")],
+        [("user", [{"type": "text", "text": "What is 6 times 7? JSON, please."}])],
+    ],
+)
+def test_json_mode_leaves_messages_that_name_json(mock_service, messages):
+    backend = mock_service(text_answer('{"value": 42}'))
+    model = backend.model(enable_code_interpreter=False)
+    model.with_structured_output(Result, method="json_mode").invoke(messages)
+    sent = backend.bodies[0]["input"]["messages"]
+    assert [message["role"] for message in sent] == [role for role, _ in messages]
+    assert "the number" not in json.dumps(sent)
 
 
 @pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
@@ -254,7 +328,9 @@ def test_thinking_without_the_interpreter_uses_the_prompt(mock_service, method: 
 
 def test_explicit_function_calling_with_thinking_is_kept(mock_service):
     backend = mock_service(function_call_answer("Result", '{"value": 42}', "dashscope"))
-    model = backend.model(enable_code_interpreter=False, enable_thinking=True)
+    # Alibaba's hosts reject it (tests/unit_tests/request/test_service_rules.py).
+    fields = {"enable_code_interpreter": False, "enable_thinking": True}
+    model = backend.model(base_url="https://gate.example", **fields)
     chain = model.with_structured_output(Result, method="function_calling")
     assert chain.invoke("?") == Result(value=42)
     assert parameters_of(backend.bodies[0])["enable_thinking"] is True
@@ -314,3 +390,13 @@ def test_reformat_request_has_no_effort(mock_service):
     assert first["reasoning"] == {"effort": "high"}
     assert "reasoning" not in second
     assert second["enable_thinking"] is False
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_other_hosts_receive_text_format_and_the_schema_in_the_prompt(mock_service, method):
+    backend = mock_service(text_answer('{"value": 42}', api="responses"))
+    model = backend.model(api="responses", base_url=OTHER_HOST, enable_code_interpreter=False)
+    assert model.with_structured_output(Result, method=method).invoke("?") == Result(value=42)
+    body = backend.bodies[0]
+    assert body["text"]["format"]["type"] in ("json_schema", "json_object")
+    assert '"value"' in body["input"][0]["content"]

@@ -108,6 +108,19 @@ def test_request_id_in_the_older_format(mock_service):
         ({"error": ["?"]}, "?", None),
         ({"type": "error", "message": "No."}, "No.", None),
         ({"code": 17, "message": {"a": 1}}, "{'a': 1}", "17"),
+        # Servers written with FastAPI, such as `transformers serve`.
+        (
+            {"detail": "Unsupported fields in the request."},
+            "Unsupported fields in the request.",
+            None,
+        ),
+        (
+            {"detail": [{"loc": ["body", "tools", 0], "msg": "Field required"}, {"msg": "No."}]},
+            "body.tools.0: Field required; No.",
+            None,
+        ),
+        ({"detail": {"a": 1}}, "{'a': 1}", None),
+        ({"detail": ["?", {"loc": 1}]}, "?; {'loc': 1}", None),
     ],
 )
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])

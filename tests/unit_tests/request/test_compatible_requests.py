@@ -104,6 +104,28 @@ def test_arguments_of_a_call_override_fields(mock_service):
     assert body["max_output_tokens"] == 99
 
 
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+def test_conversation_is_sent_to_responses(mock_service, conversation):
+    fields = {"conversation": conversation}
+    assert request_body(mock_service, "responses", **fields)["conversation"] == conversation
+    assert request_body(mock_service, "responses", call=fields)["conversation"] == conversation
+    # The call drops the field that its own argument excludes.
+    override = {"conversation": conversation, "previous_response_id": None}
+    body = request_body(mock_service, "responses", previous_response_id="resp_1", call=override)
+    assert body["conversation"] == conversation
+    assert "previous_response_id" not in body
+
+
+def test_conversation_excludes_previous_response_id(mock_service):
+    backend = mock_service(b"")
+    both = {"conversation": "conv_1", "previous_response_id": "resp_1"}
+    with pytest.raises(ValueError, match="conversation or previous_response_id"):
+        backend.model(api="responses", **both)
+    with pytest.raises(ValueError, match="conversation or previous_response_id"):
+        backend.model(api="responses", conversation="c").invoke("Hi", previous_response_id="r")
+    assert backend.requests == []
+
+
 def test_session_cache_is_sent_as_a_header(mock_service):
     backend = mock_service(ANSWERS["responses"])
     backend.model(api="responses", session_cache=True).invoke("Hi")
@@ -120,6 +142,7 @@ def test_session_cache_is_sent_as_a_header(mock_service):
     [
         {"instructions": "Be brief."},
         {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
         {"store": True},
         {"session_cache": True},
         {"builtin_tools": ["web_search"]},
@@ -188,6 +211,11 @@ def test_server_tools_raise_on_other_apis(mock_service, api: str):
     with pytest.raises(QwenInputError, match="web_search"):
         backend.model(api=api).bind(tools=[SEARCH]).invoke("Hi")
     assert backend.requests == []
+
+
+def test_web_search_that_the_error_advises_is_sent(mock_service):
+    body = request_body(mock_service, "chat_completions", model_kwargs={"enable_search": True})
+    assert body["enable_search"] is True
 
 
 @pytest.mark.parametrize("api", ANSWERS)
@@ -312,3 +340,25 @@ def test_tool_choice_in_the_format_of_responses_is_sent_unchanged(mock_service, 
     fields = {"enable_code_interpreter": False, "model_kwargs": {"tool_choice": choice}}
     call = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
     assert request_body(mock_service, "responses", **fields, call=call)["tool_choice"] == choice
+
+
+@pytest.mark.parametrize(
+    ("base_url", "given", "sent"),
+    [
+        (None, {}, {}),
+        (None, {"container": "cntr_1"}, {"container": "cntr_1"}),
+        # OpenAI's types require a container, and servers that validate against them do too.
+        ("https://gate.example/v1", {}, {"container": {"type": "auto"}}),
+        ("https://gate.example/v1", {"container": "cntr_1"}, {"container": "cntr_1"}),
+    ],
+)
+def test_container_of_the_interpreter(mock_service, base_url, given, sent):
+    tool = {"type": "code_interpreter", **given}
+    for fields in ({"enable_code_interpreter": False}, {"enable_code_interpreter": True}):
+        body = request_body(
+            mock_service, "responses", base_url=base_url, **fields, call={"tools": [tool]}
+        )
+        assert body["tools"] == [{"type": "code_interpreter", **sent}]
+    if not given:
+        body = request_body(mock_service, "responses", base_url=base_url)
+        assert body["tools"] == [{"type": "code_interpreter", **sent}]

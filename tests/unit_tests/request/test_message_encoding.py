@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from dashscope_streams import STREAMS
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from request_bodies import ANSWERS, request_body
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from request_bodies import ANSWERS, APIS, api_body, request_body
 
 from langchain_qwen_ci.errors import QwenInputError
 
@@ -95,10 +96,129 @@ def test_reasoning_and_calls_are_items_of_responses(mock_service):
     ]
     assert request_body(mock_service, "responses", history, preserve_thinking=True)["input"] == [
         {"role": "user", "content": "What is 1 + 1?"},
-        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Adding."}]},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "Adding."}],
+        },
         {"type": "function_call", "call_id": "call_a", "name": "add", "arguments": ARGUMENTS},
         {"type": "function_call_output", "call_id": "call_a", "output": "2"},
     ]
+
+
+def reasoning_items(body: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (item["id"], item["summary"][0]["text"])
+        for item in body["input"]
+        if item.get("type") == "reasoning"
+    ]
+
+
+@pytest.mark.parametrize("name", ["qwen3.8-max", "qwen3.8-max-0902", "qwen3.8-flash"])
+def test_models_that_expect_reasoning_on_responses_receive_it(mock_service, name: str):
+    body = request_body(mock_service, "responses", HISTORY, model=name)
+    assert reasoning_items(body) == [("rs_2", "Adding."), ("rs_4", "Two.")]
+    assert "preserve_thinking" not in body
+    body = request_body(mock_service, "responses", HISTORY, model=name, preserve_thinking=False)
+    assert reasoning_items(body) == []
+    assert body["preserve_thinking"] is False
+
+
+def test_other_models_on_responses_receive_no_reasoning(mock_service):
+    body = request_body(mock_service, "responses", HISTORY, model="qwen3.5-plus")
+    assert reasoning_items(body) == []
+    body = request_body(mock_service, "responses", HISTORY, preserve_thinking=True)
+    assert body["preserve_thinking"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"a": 1,', {"invalid_json": '{"a": 1,'}),
+        ("add 1 und 2 für mich", {"invalid_json": "add 1 und 2 für mich"}),
+        ("[1, 2]", {"invalid_json": "[1, 2]"}),
+        ('{"a": NaN}', {"invalid_json": '{"a": NaN}'}),
+        ('{"a": 1, "c": 3}', {"a": 1, "c": 3}),
+        ("", {}),
+        (None, {}),
+    ],
+)
+@pytest.mark.parametrize("api", APIS)
+def test_arguments_of_an_invalid_call_are_sent_as_a_json_object(
+    mock_service, api: str, arguments, expected
+):
+    call = {"type": "invalid_tool_call", "id": "c", "name": "add", "args": arguments, "error": "?"}
+    history = [
+        HumanMessage("?"),
+        AIMessage("", invalid_tool_calls=[call]),
+        ToolMessage("These are no arguments.", tool_call_id="c"),
+    ]
+    body = api_body(mock_service, api, history)
+    if api == "responses":
+        sent = body["input"][1]["arguments"]
+    else:
+        (call,) = body.get("input", body)["messages"][1]["tool_calls"]
+        sent = call["function"]["arguments"]
+    assert json.loads(sent) == expected
+
+
+IMAGE_RESULT = [
+    HumanMessage("Draw it."),
+    AIMessage("", tool_calls=[{"id": "c", "name": "draw", "args": {}}]),
+    ToolMessage(
+        [
+            {"type": "text", "text": "Drawn:"},
+            {"type": "image", "url": "https://example.com/a.png"},
+        ],
+        tool_call_id="c",
+    ),
+]
+
+
+def test_image_in_a_tool_message_is_sent(mock_service):
+    output, native, chat = (
+        api_body(mock_service, api, IMAGE_RESULT, model="qwen3.5-plus")
+        for api in ("responses", "dashscope", "chat_completions")
+    )
+    assert output["input"][2] == {
+        "type": "function_call_output",
+        "call_id": "c",
+        "output": [
+            {"type": "input_text", "text": "Drawn:"},
+            {"type": "input_image", "image_url": "https://example.com/a.png"},
+        ],
+    }
+    assert native["input"]["messages"][2] == {
+        "role": "tool",
+        "content": [{"text": "Drawn:"}, {"image": "https://example.com/a.png"}],
+        "tool_call_id": "c",
+    }
+    assert chat["messages"][2] == {
+        "role": "tool",
+        "content": [
+            {"type": "text", "text": "Drawn:"},
+            {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        ],
+        "tool_call_id": "c",
+    }
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_image_in_a_tool_message_raises_for_models_without_vision(mock_service, api: str):
+    with pytest.raises(QwenInputError, match="a tool message holds image input"):
+        api_body(mock_service, api, IMAGE_RESULT)
+
+
+def test_video_in_a_tool_message_raises_on_responses(mock_service):
+    result = ToolMessage([{"type": "video", "url": "https://x.y/a.mp4"}], tool_call_id="c")
+    with pytest.raises(QwenInputError, match="not known to take video"):
+        api_body(mock_service, "responses", [*IMAGE_RESULT[:2], result], model="qwen3.5-plus")
+
+
+def test_image_in_an_assistant_message_raises_on_responses(mock_service):
+    answer = ChatMessage([{"type": "image", "url": "https://x.y/a.png"}], role="assistant")
+    with pytest.raises(QwenInputError, match="no media in an assistant message"):
+        api_body(mock_service, "responses", ["Hi", answer, "Hm"], model="qwen3.5-plus")
 
 
 def test_empty_answer_is_sent_to_responses(mock_service):

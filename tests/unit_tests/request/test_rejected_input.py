@@ -40,6 +40,26 @@ REJECTED_MESSAGES = {
     "circular arguments": ([answer_with_call(c=circular)], "call of look are no JSON"),
     "block without a type": ([HumanMessage([{"colour": "red"}])], r"messages\[0\]"),
     "file": ([HumanMessage([{"type": "file", "url": "https://x/a.pdf"}])], "'file'"),
+    "image that is a path": (
+        [HumanMessage([{"type": "image", "url": "charts/a.png"}])],
+        r"messages\[0\].*neither an http, https or oss URL.*'charts/a.png'.*base64",
+    ),
+    "image that is a file URL": (
+        [HumanMessage([{"type": "image_url", "image_url": {"url": "file:///a.png"}}])],
+        "file:///a.png",
+    ),
+    "image that is base64 without a media type": (
+        [HumanMessage([{"image": "data:;base64,QUJD"}])],
+        "a data URL with a media type",
+    ),
+    "image that is base64 only": (
+        [HumanMessage([{"type": "input_image", "image_url": "QUJD" * 1000}])],
+        r"'(QUJD){20}…'",
+    ),
+    "cache_control that is no object": (
+        [SystemMessage([{"type": "text", "text": "a", "cache_control": "ephemeral"}])],
+        r"messages\[0\].*cache_control must be like",
+    ),
     "unknown role": ([ChatMessage("Hi", role="narrator")], "ChatMessage"),
 }
 
@@ -55,6 +75,18 @@ def test_message_that_cannot_be_sent_raises(mock_service, messages, error_text):
     with pytest.raises(QwenInputError, match=error_text):
         list(model.stream(messages))
     assert backend.requests == []
+
+
+@pytest.mark.parametrize("url", ["HTTPS://x.y/a", "http://x", "oss://dashscope/a.png"])
+@pytest.mark.parametrize("base_url", ["https://dashscope.aliyuncs.com", "https://gate.example"])
+def test_image_url_is_sent_on_every_host(mock_service, url, base_url):
+    backend = mock_service(ANSWER)
+    model = backend.model(model="qwen3.5-plus", base_url=base_url)
+    model.invoke([HumanMessage([{"type": "image", "url": url}])])
+    assert backend.bodies[0]["input"]["messages"][0]["content"] == [{"image": url}]
+    with pytest.raises(QwenInputError, match="neither an http"):
+        model.invoke([HumanMessage([{"type": "image", "url": "a.png"}])])
+    assert len(backend.requests) == 1
 
 
 def test_request_over_max_request_bytes_raises(mock_service):
@@ -216,7 +248,8 @@ JSON = st.recursive(
     max_leaves=4,
 )
 BLOCK_KEYS = (
-    "text url base64 mime_type image_url input_audio audio file source reasoning value index id"
+    "text url base64 mime_type cache_control extras image_url input_audio audio file source "
+    "reasoning value index id"
 )
 BLOCK_TYPES = (
     "text image image_url input_text reasoning server_tool_call server_tool_result tool_use "

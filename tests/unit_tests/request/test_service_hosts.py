@@ -81,6 +81,8 @@ VLLM = "http://127.0.0.1:8000/v1"
         ("https://gate.example/qwen/v1", "https://gate.example/qwen/v1"),
         ("https://gate.example/v1/chat/completions", "https://gate.example/v1"),
         ("https://gate.example/v1/responses/", "https://gate.example/v1"),
+        ("https://gate.example/api/v1/chat/completions", "https://gate.example/api/v1"),
+        ("https://gate.example/responses", "https://gate.example"),
         ("https://gate.example", "https://gate.example/compatible-mode/v1"),
         ("https://gate.example/api/v1", "https://gate.example/compatible-mode/v1"),
         ("https://gate.example/qwen", "https://gate.example/qwen/compatible-mode/v1"),
@@ -104,6 +106,8 @@ def test_compatible_apis_are_below_v1_as_people_write_it(mock_service, api, base
 def test_native_api_on_an_openai_compatible_server_says_what_to_do(monkeypatch):
     with pytest.raises(ValueError, match='api="responses" or api="chat_completions"'):
         ChatQwenCodeInterpreter(api_key="sk", base_url=VLLM)
+    with pytest.raises(ValueError, match="in the path of another API"):
+        ChatQwenCodeInterpreter(api_key="sk", base_url="https://gate.example/chat/completions")
     monkeypatch.setenv("DASHSCOPE_COMPATIBLE_BASE_URL", "https://gate.example/v1")
     with pytest.raises(ValueError, match="DASHSCOPE_COMPATIBLE_BASE_URL ends in /v1"):
         ChatQwenCodeInterpreter(api_key="sk")

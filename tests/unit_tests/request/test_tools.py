@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+import responses_streams
 from dashscope_streams import STREAMS
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel
+from request_bodies import ANSWERS
 
-from langchain_qwen_ci.errors import QwenError, ToolsNotAllowedError
+from langchain_qwen_ci.errors import QwenError, QwenInputError, ToolsNotAllowedError
 
 ANSWER = STREAMS["one run"].body
 CALLS = STREAMS["parallel function calls in pieces"].body
@@ -120,17 +123,82 @@ def test_empty_list_of_tools_is_accepted(mock_service):
         assert "tools" not in body["parameters"]
 
 
-@pytest.mark.parametrize("passed_by", ["bind_tools", "bind"])
-def test_code_interpreter_tool_enables_the_interpreter(mock_service, passed_by: str):
+INTERPRETERS = {
+    "Qwen": {"type": "code_interpreter"},
+    "OpenAI": {"type": "code_interpreter", "container": {"type": "auto"}},
+    "Anthropic": {"type": "code_execution_20250825", "name": "code_execution"},
+    "Anthropic, an older version": {"type": "code_execution_20250522", "name": "code_execution"},
+    "Google": {"code_execution": {}},
+}
+every_interpreter = pytest.mark.parametrize("interpreter", INTERPRETERS.values(), ids=INTERPRETERS)
+
+
+@every_interpreter
+@pytest.mark.parametrize("passed_by", ["bind_tools", "bind", "agent"])
+def test_code_interpreter_tool_enables_the_interpreter(mock_service, passed_by: str, interpreter):
     backend = mock_service(ANSWER)
     model = backend.model(enable_code_interpreter=False)
-    tools = [{"type": "code_interpreter"}]
-    bound = model.bind_tools(tools) if passed_by == "bind_tools" else model.bind(tools=tools)
-    bound.invoke("?")
+    if passed_by == "agent":
+        create_agent(model, [interpreter]).invoke({"messages": [("user", "?")]})
+    elif passed_by == "bind_tools":
+        model.bind_tools([interpreter]).invoke("?")
+    else:
+        model.bind(tools=[interpreter]).invoke("?")
     parameters = backend.bodies[0]["parameters"]
     assert parameters["enable_code_interpreter"] is True
     assert parameters["enable_thinking"] is True
     assert "tools" not in parameters
+
+
+@every_interpreter
+def test_no_function_tools_beside_the_interpreter_of_any_provider(mock_service, interpreter):
+    backend = mock_service(ANSWER)
+    model = backend.model(enable_code_interpreter=False)
+    with pytest.raises(ToolsNotAllowedError, match="add"):
+        model.bind_tools([interpreter, add])
+    with pytest.raises(ToolsNotAllowedError, match="add"):
+        model.bind(tools=[interpreter, add]).invoke("?")
+    assert backend.requests == []
+
+
+@every_interpreter
+@pytest.mark.parametrize("passed_by", ["bind_tools", "bind"])
+def test_container_is_sent_to_responses(mock_service, passed_by: str, interpreter):
+    backend = mock_service(responses_streams.STREAMS["one run"].body)
+    model = backend.model(api="responses")
+    tools = [interpreter, {"type": "web_search"}]
+    bound = model.bind_tools(tools) if passed_by == "bind_tools" else model.bind(tools=tools)
+    bound.invoke("?")
+    container = {"container": interpreter["container"]} if "container" in interpreter else {}
+    assert backend.bodies[0]["tools"] == [
+        {"type": "code_interpreter", **container},
+        {"type": "web_search"},
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+@pytest.mark.parametrize("api", ["dashscope", "chat_completions"])
+def test_container_that_the_api_cannot_take_is_a_warning(mock_service, api: str):
+    backend = mock_service(ANSWER if api == "dashscope" else ANSWERS[api])
+    tool = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}
+    bound = backend.model(api=api).bind_tools([tool])
+    with pytest.warns(UserWarning, match="container of the code interpreter is not sent"):
+        bound.invoke("?")
+    assert "container" not in json.dumps(backend.bodies[0])
+
+
+@pytest.mark.parametrize(
+    "interpreter",
+    [
+        {"type": "code_execution_20250825", "name": "code_execution", "cache_control": {}},
+        {"code_execution": {"cache_control": {}}},
+    ],
+)
+def test_unknown_options_of_the_interpreter_are_rejected(mock_service, interpreter):
+    backend = mock_service(ANSWER)
+    with pytest.raises(QwenInputError, match="cache_control"):
+        backend.model().bind_tools([interpreter])
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize(
@@ -165,8 +233,9 @@ def test_tool_results_are_sent_with_their_calls(mock_service):
     backend = mock_service(CALLS, ANSWER)
     model = backend.model(enable_code_interpreter=False).bind_tools([add])
     answer = model.invoke("?")
-    model.invoke(["?", answer, ToolMessage("3", tool_call_id="call_a")])
-    _, assistant, result = backend.bodies[1]["input"]["messages"]
+    results = [ToolMessage("3", tool_call_id="call_a"), ToolMessage("4", tool_call_id="call_b")]
+    model.invoke(["?", answer, *results])
+    _, assistant, result, _ = backend.bodies[1]["input"]["messages"]
     assert [call["id"] for call in assistant["tool_calls"]] == ["call_a", "call_b"]
     assert assistant["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
     assert result == {"role": "tool", "content": "3", "tool_call_id": "call_a"}
@@ -191,6 +260,8 @@ def test_tool_choice_is_converted(mock_service, choice, expected):
     # the caller turns it on.
     forced = isinstance(expected, dict)
     assert backend.bodies[0]["parameters"].get("enable_thinking") == (False if forced else None)
+    # A host that is not Alibaba's may accept both.
+    model = backend.model(base_url="https://gate.example", enable_code_interpreter=False)
     model.bind_tools([add], tool_choice=choice, enable_thinking=True).invoke("?")
     assert backend.bodies[1]["parameters"]["enable_thinking"] is True
 
@@ -212,3 +283,27 @@ def test_function_tools_in_model_kwargs_are_rejected(mock_service, passed_by: st
     with pytest.raises(ToolsNotAllowedError, match="add"):
         model.invoke("?", **({} if passed_by == "instance" else fields))
     assert backend.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "tools", "sent"),
+    [
+        ({}, [], {"type": "code_interpreter"}),
+        (
+            {"base_url": "http://127.0.0.1:8000/v1"},
+            [],
+            {"type": "code_interpreter", "container": {"type": "auto"}},
+        ),
+        (
+            {"base_url": "http://127.0.0.1:8000/v1"},
+            [{"type": "code_interpreter", "container": "cntr_1"}],
+            {"type": "code_interpreter", "container": "cntr_1"},
+        ),
+    ],
+)
+def test_container_of_the_interpreter_is_automatic_where_the_host_is_not_alibabas(
+    mock_service, fields, tools, sent
+):
+    backend = mock_service(responses_streams.STREAMS["one run"].body)
+    backend.model(api="responses", **fields).bind_tools(tools).invoke("?")
+    assert backend.bodies[0]["tools"] == [sent]

@@ -155,6 +155,38 @@ def test_calls_with_one_call_id_get_different_ids():
     assert len(set(ids)) == 2
 
 
+def test_message_that_is_completed_after_the_call_that_follows_it():
+    """LiteLLM before a provider that has Chat Completions only; its ids hold."""
+    *text_item, text_done, part_done, message_done = message("msg_1", "Let me add.")
+    called = function_call("fc_call_1", "call_1", "add", '{"a"', ": 1}")
+    reasoning_item = reasoning("rs_1", "A tool helps.", kind="reasoning_summary_text")
+    for index, events in enumerate(
+        (reasoning_item, [*text_item, text_done, part_done, message_done], called)
+    ):
+        for one in events:
+            one["output_index"] = index
+    # The last frame has the reasoning as text of an item of its type.
+    part = {"type": "output_text", "text": "A tool helps.", "annotations": []}
+    final = [
+        {"type": "reasoning", "id": "rs_1", "role": "assistant", "content": [part]},
+        message_done["item"],
+        called[-1]["item"],
+    ]
+    last = event("completed", response=response("completed", output=final, usage=usage(9, 9)))
+    answer = parse(
+        "responses",
+        stream(
+            CREATED, reasoning_item, text_item, called, [text_done, part_done, message_done], last
+        )
+        + b"data: [DONE]\n\n",
+    )
+    assert answer.content == "Let me add."
+    assert answer.additional_kwargs["reasoning_content"] == "A tool helps."
+    (call,) = answer.tool_calls
+    assert (call["id"], call["name"], call["args"]) == ("call_1", "add", {"a": 1})
+    assert answer.response_metadata["finish_reason"] == "tool_calls"
+
+
 @pytest.mark.parametrize(
     ("details", "reason"),
     [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "content_filter")],
@@ -343,6 +375,7 @@ def test_frames_without_blank_lines_between_them(api):
 
 
 VLLM = "http://127.0.0.1:8000/v1"
+COMPATIBLE_APIS = ("responses", "chat_completions")
 
 
 @pytest.mark.filterwarnings("ignore:Chat Completions runs code")
@@ -355,23 +388,52 @@ VLLM = "http://127.0.0.1:8000/v1"
         ({"parse_think_tags": True}, True),
     ],
 )
-def test_think_tags_are_parsed_on_hosts_that_are_not_alibabas(mock_service, fields, is_split):
-    body = chat_stream(text_chunk("<think>I add.</think>4"), chunk("stop"))
-    answer = mock_service(body).model(api="chat_completions", **fields).invoke("?")
+@pytest.mark.parametrize("api", COMPATIBLE_APIS)
+def test_think_tags_are_parsed_on_hosts_that_are_not_alibabas(mock_service, api, fields, is_split):
+    body = text_stream(api, "<think>I ", "add.</think>4")
+    answer = mock_service(body).model(api=api, **fields).invoke("?")
     assert answer.content == ("4" if is_split else "<think>I add.</think>4")
     assert answer.additional_kwargs == ({"reasoning_content": "I add."} if is_split else {})
 
 
-def test_think_tags_of_another_api_are_an_error(mock_service):
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("output_version", [None, "v1"])
+def test_think_tags_of_responses_are_split_with_every_entry_point(mock_service, output_version):
+    """LiteLLM before a provider that has Chat Completions only and no reasoning parser."""
+    text_item = message("msg_1", "<think>I ", "add.</think>\n\n", "4")
+    called = function_call("fc_1", "call_1", "add", "{}")
+    body = stream(CREATED, text_item, called, completed_event(usage(9, 9), text_item, called))
+    model = mock_service(body).model(
+        api="responses", base_url=VLLM, output_version=output_version, enable_code_interpreter=False
+    )
+    chunks = list(model.stream("?"))
+    streamed = sum(chunks[1:], start=chunks[0])
+    protocol = model.stream_events("?", version="v3").output
+    for answer in (model.invoke("?"), streamed, protocol):
+        assert answer.text == "4"
+        blocks = [block["type"] for block in answer.content_blocks]
+        assert blocks == ["reasoning", "text", "tool_call"]
+        assert answer.content_blocks[0]["reasoning"] == "I add."
+
+
+def test_think_tags_of_the_native_api_are_an_error(mock_service):
     with pytest.raises(ValueError, match="chat_completions"):
-        mock_service(b"").model(api="responses", parse_think_tags=True)
+        mock_service(b"").model(api="dashscope", parse_think_tags=True)
 
 
-def think_tags_message(*pieces: str) -> Any:
+def text_stream(api: str, *pieces: str) -> bytes:
+    """An answer that consists of this text, with either of the compatible APIs."""
+    if api == "chat_completions":
+        return chat_stream(*map(text_chunk, pieces), chunk("stop"))
+    text_item = message("msg_1", *pieces)
+    return stream(CREATED, text_item, completed_event(usage(1, 1), text_item))
+
+
+def think_tags_message(api: str, *pieces: str) -> Any:
     request = WireRequest(model="m", path="/", body=b"", parse_think_tags=True)
-    decoder = WIRES["chat_completions"].decoder(request)
+    decoder = WIRES[api].decoder(request)
     builder = MessageBuilder("m")
-    body = chat_stream(*map(text_chunk, pieces), chunk("stop"))
+    body = text_stream(api, *pieces)
     for one in [*decoder.feed(body), *decoder.close()]:
         builder.add(one)
     return builder.message()
@@ -384,19 +446,21 @@ def test_think_tags_are_split_from_the_text_at_any_split(data):
     whole = f"\n<think>\n{reasoning_text}\n</think>\n\n{text}"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    answer = think_tags_message(*pieces)
+    answer = think_tags_message(data.draw(st.sampled_from(COMPATIBLE_APIS)), *pieces)
     assert answer.additional_kwargs.get("reasoning_content", "") == reasoning_text
     assert answer.content == text.lstrip()
 
 
 @pytest.mark.parametrize("text", ["4", " 4", "<b>4</b>", "<thin", "See <think>.</think>", "  "])
-def test_text_without_a_tag_at_its_beginning_is_not_changed(text):
-    answer = think_tags_message(*text)
+@pytest.mark.parametrize("api", COMPATIBLE_APIS)
+def test_text_without_a_tag_at_its_beginning_is_not_changed(api, text):
+    answer = think_tags_message(api, *text)
     assert answer.content == text
     assert "reasoning_content" not in answer.additional_kwargs
 
 
-def test_reasoning_that_was_cut_before_its_closing_tag():
-    answer = think_tags_message("<think>I am st", "ill thinking ")
+@pytest.mark.parametrize("api", COMPATIBLE_APIS)
+def test_reasoning_that_was_cut_before_its_closing_tag(api):
+    answer = think_tags_message(api, "<think>I am st", "ill thinking ")
     assert answer.additional_kwargs["reasoning_content"] == "I am still thinking"
     assert answer.content == ""

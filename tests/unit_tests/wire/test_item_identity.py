@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from decode import decode
+from end_to_end import check_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses_streams import CREATED, event, response, stream, usage
@@ -198,3 +199,12 @@ def test_message_does_not_depend_on_ids(data, items):
     if "final" not in deliveries:
         unrepeated = read(answer_stream(items, deliveries, rule, final_rule, final=False))
         assert meaning(unrepeated) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), items=answers)
+def test_every_form_of_the_message_is_the_same(data, items):
+    rule, final_rule = data.draw(st.sampled_from(ID_RULES)), data.draw(st.sampled_from(ID_RULES))
+    deliveries = data.draw(deliveries_of(items))
+    body = answer_stream(items, deliveries, rule, final_rule, final=True)
+    assert check_stream("responses", body).error is None

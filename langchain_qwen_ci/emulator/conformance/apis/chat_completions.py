@@ -303,6 +303,18 @@ async def tools_must_be_functions(endpoint: Endpoint) -> None:
     must_be_error(await _chat_error(endpoint, request), 400)
 
 
+@CHECKS.should(
+    "reported", "A function that must be called is rejected with HTTP 400 while the model thinks."
+)
+async def forced_call_excludes_thinking(endpoint: Endpoint) -> None:
+    options = {"tools": [prompts.FUNCTION_TOOL], "tool_choice": prompts.FORCED_CHOICE}
+    request = _code_request(endpoint, enable_code_interpreter=False, **options)
+    error = await _chat_error(endpoint, request)
+    must_be_error(error, 400, "invalid_parameter_error")
+    if "tool_choice" not in error.message:
+        raise ViolationError(f"the message is {as_json(error.message)}")
+
+
 @CHECKS.must("recorded", "An error body has message, type and code in an object named error.")
 async def errors_have_message_type_and_code(endpoint: Endpoint) -> None:
     reply = await endpoint.reply(_non_streaming_code_request(endpoint))

@@ -65,6 +65,18 @@ async def thinking_requires_message_format(endpoint: Endpoint) -> None:
 
 
 @CHECKS.should(
+    "reported", "A function that must be called is rejected with HTTP 400 while the model thinks."
+)
+async def forced_call_excludes_thinking(endpoint: Endpoint) -> None:
+    options = {"tools": [prompts.FUNCTION_TOOL], "tool_choice": prompts.FORCED_CHOICE}
+    request = code_request(endpoint, enable_code_interpreter=False, **options)
+    error = await native_error(endpoint, request)
+    must_be_error(error, 400, "InvalidParameter")
+    if "tool_choice" not in error.message:
+        raise ViolationError(f"the message is {as_json(error.message)}")
+
+
+@CHECKS.should(
     "reported",
     'A request to the path that does not serve the model is rejected with HTTP 400, "url error".',
 )

@@ -152,6 +152,13 @@ async def events_share_response_id(endpoint: Endpoint) -> None:
     must_be(len(ids), 1, "the number of ids")
 
 
+@CHECKS.should("reported", "The id of a response starts with resp_.")
+async def response_id_starts_with_resp(endpoint: Endpoint) -> None:
+    response_id = string_at((await code_events(endpoint))[0], "response", "id")
+    if not response_id.startswith("resp_"):
+        raise ViolationError(f"the id is {as_json(response_id)}")
+
+
 @CHECKS.must("recorded", "Every item is added once and done once, with the same id and type.")
 async def items_are_added_and_done_once(endpoint: Endpoint) -> None:
     events = await code_events(endpoint)

@@ -13,6 +13,7 @@ from langchain_qwen_ci.emulator.conformance.apis.responses_requests import (
     code_calls,
     code_events,
     code_reply,
+    document_of,
     items_of,
     plain_request,
 )
@@ -48,12 +49,8 @@ async def _final_response(endpoint: Endpoint) -> dict[str, Any]:
     return object_at((await code_events(endpoint))[-1], "response")
 
 
-async def _document(endpoint: Endpoint, request: Request) -> dict[str, Any]:
-    return (await endpoint.reply(request)).document()
-
-
 async def _must_complete(endpoint: Endpoint, request: Request) -> None:
-    must_be(value_at(await _document(endpoint, request), "status"), "completed", "status")
+    must_be(value_at(await document_of(endpoint, request), "status"), "completed", "status")
 
 
 def _must_be_complete(call: dict[str, Any]) -> None:
@@ -151,7 +148,7 @@ async def x_details_repeats_counts(endpoint: Endpoint) -> None:
 
 @CHECKS.should("documented", "usage.x_tools is absent if no program ran.")
 async def count_is_absent_without_programs(endpoint: Endpoint) -> None:
-    document = await _document(endpoint, plain_request(endpoint))
+    document = await document_of(endpoint, plain_request(endpoint))
     if "x_tools" in object_at(document, "usage"):
         raise ViolationError("usage has x_tools")
 
@@ -165,7 +162,7 @@ async def request_id_header_is_sent(endpoint: Endpoint) -> None:
 @CHECKS.must("documented", "The interpreter also works without streaming.")
 async def interpreter_works_without_streaming(endpoint: Endpoint) -> None:
     request = build_request(endpoint, prompts.CODE_PROMPT, stream=False)
-    document = await _document(endpoint, request)
+    document = await document_of(endpoint, request)
     must_be(value_at(document, "object"), "response", "the object")
     must_be(value_at(document, "status"), "completed", "status")
     for call in code_calls(list_at(document, "output")):
@@ -180,7 +177,7 @@ async def conversation_is_accepted(endpoint: Endpoint) -> None:
 
 @CHECKS.must("documented", "previous_response_id continues an earlier response.")
 async def previous_response_id_is_accepted(endpoint: Endpoint) -> None:
-    previous_id = nonempty_string_at(await _document(endpoint, plain_request(endpoint)), "id")
+    previous_id = nonempty_string_at(await document_of(endpoint, plain_request(endpoint)), "id")
     request = plain_request(endpoint, "Go on.", previous_response_id=previous_id)
     await _must_complete(endpoint, request)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.emulator.conformance.endpoint import Endpoint
 
 PATH = "/compatible-mode/v1/responses"
+# A field that no version of the API has.
+UNKNOWN_FIELD: dict[str, Any] = {"no_such_field": True}
 ITEM_ADDED, ITEM_DONE = "response.output_item.added", "response.output_item.done"
 
 
@@ -39,6 +41,10 @@ def plain_request(
     """Build a request without streaming, interpreter and thinking."""
     plain = {"tools": [], "enable_thinking": False, "stream": False}
     return build_request(endpoint, prompt, **{**plain, **options})
+
+
+async def document_of(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    return (await endpoint.reply(request)).document()
 
 
 async def code_reply(endpoint: Endpoint) -> Reply:

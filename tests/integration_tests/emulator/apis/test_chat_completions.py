@@ -156,6 +156,28 @@ REJECTIONS = {
         ),
         'messages with role "tool" must be a response',
     ),
+    "calls without results": (
+        chat_body(messages=[USER, ASSISTANT, USER]),
+        (
+            'An assistant message with "tool_calls" must be followed by tool messages responding '
+            'to each "tool_call_id". The following tool_call_ids did not have response messages: c'
+        ),
+    ),
+    "no user message": (
+        chat_body(messages=[{"role": "system", "content": "Be brief."}]),
+        "The input messages do not contain elements with the role of user",
+    ),
+    "forced tool while thinking": (
+        chat_body(
+            tools=[FUNCTION],
+            tool_choice={"type": "function", "function": {"name": "f"}},
+            **OFF | {"enable_thinking": True},
+        ),
+        (
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        ),
+    ),
     "malformed calls": (
         chat_body(messages=[USER, {**ASSISTANT, "tool_calls": [{"id": "c"}]}]),
         "tool_calls must be",

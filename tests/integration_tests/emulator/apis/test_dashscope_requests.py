@@ -73,6 +73,77 @@ def test_malformed_request_is_rejected(post, name):
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
+USER = {"role": "user", "content": "?"}
+CALLER = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [
+        {"id": name, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for name in ("c1", "c2")
+    ],
+}
+
+
+def tool_result(name: str) -> dict[str, str]:
+    return {"role": "tool", "tool_call_id": name, "content": "1"}
+
+
+NO_RESULTS = (
+    'An assistant message with "tool_calls" must be followed by tool messages responding to each '
+    '"tool_call_id". The following tool_call_ids did not have response messages:'
+)
+REJECTED_HISTORIES = {
+    "result without a call": (
+        [USER, tool_result("c1")],
+        'messages with role "tool" must be a response to a preceeding message with "tool_calls".',
+    ),
+    "calls without results": (
+        [USER, CALLER, USER],
+        f"{NO_RESULTS} c1, c2",
+    ),
+    "one call of two without a result": (
+        [USER, CALLER, tool_result("c2")],
+        f"{NO_RESULTS} c1",
+    ),
+    "no user message": (
+        [{"role": "system", "content": "Be brief."}],
+        "The input messages do not contain elements with the role of user",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("history", "text"), REJECTED_HISTORIES.values(), ids=list(REJECTED_HISTORIES)
+)
+def test_history_is_rejected(post, history, text):
+    response = post(body() | {"input": {"messages": history}})
+    assert (response.status_code, response.json()["code"]) == (400, "InvalidParameter")
+    assert response.json()["message"] == text
+
+
+def test_complete_history_is_accepted(post):
+    history = [USER, CALLER, tool_result("c2"), tool_result("c1")]
+    assert post(body() | {"input": {"messages": history}}).status_code == 200
+
+
+def test_forced_tool_while_thinking_is_rejected(post):
+    forced = {"type": "function", "function": {"name": "roll_dice"}}
+    for choice in (forced, "required"):
+        response = post(body(tools=[OTHER], tool_choice=choice, enable_thinking=True))
+        assert response.json()["message"] == (
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support "
+            "being set to required or object in thinking mode"
+        )
+
+
+def test_text_generation_accepts_lists_with_cache_control_only(post):
+    part = {"type": "text", "text": "What is 2 to the power of 10?"}
+    marked = {**part, "cache_control": {"type": "ephemeral"}}
+    for content, status in (([part], 400), ([part, marked], 200)):
+        messages = [{"role": "user", "content": content}]
+        assert post(body() | {"input": {"messages": messages}}).status_code == status
+
+
 @pytest.mark.parametrize("content", [b"{", b"", b"[" * 200_000], ids=["broken", "empty", "deep"])
 def test_invalid_json_is_rejected(qwen_emulator, content):
     response = httpx.post(qwen_emulator.url + TEXT, content=content, headers=HEADERS)

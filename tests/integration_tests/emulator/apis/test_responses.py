@@ -47,7 +47,7 @@ def test_stream_bytes(path):
     bodies = [json.loads(match[3]) for match in found]
     assert [body["type"] for body in bodies] == [match[2] for match in found]
     assert [body["sequence_number"] for body in bodies] == list(range(len(found)))
-    assert bodies[-1]["response"]["id"] == response.headers["x-request-id"]
+    assert bodies[-1]["response"]["id"] == f"resp_{response.headers['x-request-id']}"
 
 
 def test_order_of_events():
@@ -148,6 +148,18 @@ def test_usage_counts():
     assert "x_tools" not in events(Say("No."))[-1]["response"]["usage"]
 
 
+def test_text_events_have_a_content_index():
+    found = events(*ANSWER)
+    texts = [event for event in found if "_text." in event["type"]]
+    assert {event["type"].removeprefix("response.") for event in texts} == {
+        "reasoning_text.delta",
+        "reasoning_text.done",
+        "output_text.delta",
+        "output_text.done",
+    }
+    assert {event["content_index"] for event in texts} == {0}
+
+
 def test_older_reasoning_events():
     server = EmulatorServer(responder=Script(ANSWER), reasoning_events="reasoning_summary_text")
     with server:
@@ -158,6 +170,7 @@ def test_older_reasoning_events():
         "response.reasoning_summary_text.done",
     }
     assert {event["summary_index"] for event in reasoning} == {0}
+    assert not any("content_index" in event for event in reasoning)
     text = [event["text"] for event in reasoning if "text" in event]
     assert text == ["Let me see.", "So."]
 

@@ -65,6 +65,34 @@ def test_connections_are_reused(qwen_emulator):
     model.close()
 
 
+def test_stored_conversation_is_continued(qwen_emulator):
+    model = model_of(qwen_emulator, api="responses", conversation="conv_1")
+    assert model.invoke("What is 12 cubed?").response_metadata["request_id"].startswith("resp_")
+    (run,) = code_executions(model.invoke("divide that by 4"))
+    assert run["output"] == "432.0"
+
+
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+def test_any_of_several_functions_is_accepted(qwen_emulator, api):
+    functions = [
+        {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+        for name in ("look_up", "translate")
+    ]
+    model = model_of(qwen_emulator, api=api, enable_code_interpreter=False)
+    message = model.bind_tools(functions, tool_choice="any").invoke("Call look_up.")
+    assert [call["name"] for call in message.tool_calls] == ["look_up"]
+    assert qwen_emulator.requests[-1].body["tool_choice"] == "required"
+
+
+def test_reasoning_is_accepted_as_input_of_responses(qwen_emulator):
+    model = model_of(qwen_emulator, api="responses", preserve_thinking=True)
+    first = model.invoke("What is 12 cubed?")
+    (run,) = code_executions(model.invoke(["What is 12 cubed?", first, "divide that by 4"]))
+    assert run["output"] == "432.0"
+    sent = qwen_emulator.requests[-1].body["input"]
+    assert [item["type"] for item in sent if "type" in item] == ["reasoning"]
+
+
 CHAIN_INPUT = {"base": 123, "exponent": 21}
 
 

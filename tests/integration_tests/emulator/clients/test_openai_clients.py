@@ -194,6 +194,42 @@ def test_openai_sdk_reads_calls_search_and_state(serve):
     assert [source.url for source in found.action.sources] == ["https://a/"]
 
 
+def test_openai_sdk_retrieves_lists_and_deletes_a_stored_response(serve):
+    _, client = serve(ANSWER)
+    created = client.responses.create(
+        model="qwen3-max", input="?", tools=TOOLS, extra_body=THINKING, conversation="conv_1"
+    )
+    assert created.id.startswith("resp_")
+    assert created.conversation.id == "conv_1"
+    stored = client.responses.retrieve(created.id)
+    check_response(stored)
+    assert stored == created
+    (item,) = client.responses.input_items.list(created.id)
+    assert (item.type, item.role, item.content[0].text) == ("message", "user", "?")
+    client.responses.delete(created.id)
+    with pytest.raises(openai.NotFoundError, match=f"'{created.id}' not found"):
+        client.responses.retrieve(created.id)
+
+
+def test_openai_sdk_lists_several_pages_of_input_items(serve):
+    _, client = serve([Say("Yes.")])
+    items: Any = [{"role": "user", "content": str(number)} for number in range(5)]
+    created = client.responses.create(model="qwen3-max", input=items)
+    listed = client.responses.input_items.list(created.id, limit=2, order="asc")
+    assert [item.content[0].text for item in listed] == ["0", "1", "2", "3", "4"]
+
+
+def test_openai_sdk_reads_code_and_function_calls_of_one_answer(serve):
+    _, client = serve([Run("6 * 7"), *CALLS[:1]])
+    tools: Any = [*TOOLS, {"type": "function", "name": "f", "parameters": {"type": "object"}}]
+    response = client.responses.create(
+        model="qwen3-max", input="?", tools=tools, extra_body=THINKING
+    )
+    run, call = response.output
+    assert (run.code, run.outputs[0].logs) == ("6 * 7", "```\n42\n```")
+    assert (call.name, call.arguments) == ("f", '{"x": 1}')
+
+
 def test_async_openai_sdk_reads_everything(serve):
     server, _ = serve(ANSWER, ANSWER, ANSWER)
 

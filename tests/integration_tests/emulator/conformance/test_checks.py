@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from emulator_recordings import CHECK_BY_NAME, KEY, replay, run_one
-from violations import (
-    VIOLATION_CASES,
-    VIOLATIONS,
+from violations import VIOLATION_CASES, VIOLATIONS
+from violations.changes import (
     RecordedReply,
     accept_request,
     change_code_calls,
