@@ -115,7 +115,7 @@ def test_wrong_usage_exits_with_2():
     ("arguments", "key", "message"),
     [
         (["--base-url", URL], "sk-\x1b", "The key cannot be sent as a header"),
-        (["--base-url", "ftp://127.0.0.1"], "sk-right", "is like https://host"),
+        (["--base-url", "ftp://127.0.0.1"], "sk-right", "must be like https://host"),
         (["--base-url", "http://far.example"], "sk-right", "allow_plain_http"),
         (["--only", "dashscope/nothing"], "", "invalid choice"),
         (
