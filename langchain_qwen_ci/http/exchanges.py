@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from langchain_qwen_ci.errors import QwenConnectionError
 from langchain_qwen_ci.http.call_flow import Drain, Read, ResponseHead, Send, Wait
+from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
+from langchain_qwen_ci.http.connections.network_streams import (
+    AsyncTrace,
+    SyncTrace,
+    shut_down,
+    streams_of_running_loop,
+)
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.service_address import socket_of
 
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from langchain_qwen_ci.http.call_flow import Command
+    from langchain_qwen_ci.http.connections.network_streams import OpenStreams
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import WireRequest
 
@@ -32,11 +40,16 @@ class SyncExchange:
     """Executes the commands of one call flow in a thread."""
 
     def __init__(
-        self, address: ServiceAddress, get_client: Callable[[], httpx.Client], deadline: Deadline
+        self,
+        address: ServiceAddress,
+        get_client: Callable[[], httpx.Client],
+        deadline: Deadline,
+        streams: OpenStreams,
     ) -> None:
         self._address = address
         self._get_client = get_client
         self._deadline = deadline
+        self._trace = SyncTrace(streams)
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
         self._timer: threading.Timer | None = None
@@ -59,6 +72,7 @@ class SyncExchange:
     def _send(self, wire_request: WireRequest) -> ResponseHead:
         client = self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
+        request.extensions["trace"] = self._trace
         try:
             response = client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:
@@ -66,6 +80,14 @@ class SyncExchange:
             if not client.is_closed or self._get_client() is client:
                 raise
             return self._send(wire_request)
+        except (httpx.HTTPError, ConnectionAbortedError) as failure:
+            if not self._trace.interrupted:
+                raise
+            # Not retried: the connection to which `close` applied would be opened again.
+            raise QwenConnectionError(
+                "The model was closed while a call waited for its answer: `close` ends the calls "
+                "of all threads. Close it after the last call."
+            ) from failure
         self._response = response
         self._set_timer(self._deadline)
         # Raw bytes, because `content_encoding` decompresses. A mock transport's response that was
@@ -87,9 +109,8 @@ class SyncExchange:
         self._timer = _deadline_timer(self._response, deadline) if self._response else None
 
     def interrupt(self) -> None:
-        """End the exchange from another thread."""
-        if self._response:
-            _shutdown_socket(self._response)
+        """End the exchange from another thread, before the connections of its client are closed."""
+        self._trace.interrupt()
 
     def close(self) -> None:
         if self._timer:
@@ -120,19 +141,11 @@ def _shutdown_if_alive(reference: weakref.ref[httpx.Response]) -> None:
 
 
 def _shutdown_socket(response: httpx.Response) -> None:
-    """Shut the socket of a response down, so that a thread that reads from it wakes up.
-
-    Closing a socket does not wake a thread.
-    """
-    connection = socket_of(response)
-    # A connection of HTTP/2, which a user's client may enable, also carries other requests.
-    if connection is None or response.http_version == "HTTP/2":
-        return
-    if not response.is_closed:  # the connection of a closed response may serve another request
-        with suppress(OSError):
-            # `socket.socket.shutdown`, also for TLS: the method of an SSLSocket would change the
-            # state that the reading thread uses.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    """Shut the socket of a response down, so that a thread that reads from it wakes up."""
+    # A connection of HTTP/2, which a user's client may enable, also carries other requests. The
+    # connection of a closed response may serve another request.
+    if response.http_version != "HTTP/2" and not response.is_closed:
+        shut_down(socket_of(response))
 
 
 class AsyncExchange:
@@ -149,35 +162,44 @@ class AsyncExchange:
         self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes]
+        self._sending: CancellableSend[ResponseHead]
+        self._trace = AsyncTrace(streams_of_running_loop())
 
     async def execute(self, command: Command) -> ResponseHead | bytes | None:
-        if self._deadline.remaining is None or isinstance(command, Wait):
-            return await self._execute(command)
-        try:
-            async with asyncio.timeout(self._deadline.remaining):
-                return await self._execute(command)
-        except TimeoutError:
-            raise httpx.ReadTimeout("The deadline of the call was reached.") from None
-
-    async def _execute(self, command: Command) -> ResponseHead | bytes | None:
+        executing: CancellableAtWaits[Any]
         match command:
             case Read():
-                return await anext(self._body, b"")
+                executing = CancellableAtWaits(self._read())
             case Send():
-                return await self._send(command.request)
+                executing = self._sending = CancellableSend(self._send(command.request))
             case Drain():
-                await self._drain()
+                executing = CancellableAtWaits(self._drain())
             case Wait():
                 await self.close()
                 await asyncio.sleep(command.seconds)
-        return None
+                return None
+        if self._deadline.remaining is None:
+            return await executing
+        try:
+            async with asyncio.timeout(self._deadline.remaining):
+                return await executing
+        except TimeoutError:
+            raise httpx.ReadTimeout("The deadline of the call was reached.") from None
+
+    async def _read(self) -> bytes:
+        return await anext(self._body, b"")
 
     async def _send(self, wire_request: WireRequest) -> ResponseHead:
         # A loop's client is closed only in that loop, where nothing runs between the next two
         # calls, so no retry with a new client is needed as in `SyncExchange._send`.
         client = await self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
-        response = await client.send(request, stream=True, follow_redirects=False)
+        request.extensions["trace"] = self._trace
+        self._trace.on_send(client, self._sending)
+        try:
+            response = await client.send(request, stream=True, follow_redirects=False)
+        finally:
+            self._trace.on_sent()
         self._response = response
         consumed = response.is_stream_consumed  # see `SyncExchange._send`
         self._body = response.aiter_bytes() if consumed else response.aiter_raw()
@@ -192,4 +214,4 @@ class AsyncExchange:
 
     async def close(self) -> None:
         if self._response:
-            await self._response.aclose()
+            await CancellableAtWaits(self._response.aclose())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from langchain_qwen_ci.http.call_flow import COMMANDS, call_flow
-from langchain_qwen_ci.http.clients import AsyncClientPerLoop, SyncClient
+from langchain_qwen_ci.http.connections.clients import AsyncClientPerLoop, SyncClient
+from langchain_qwen_ci.http.connections.network_streams import OpenStreams
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.exchanges import AsyncExchange, SyncExchange
 
@@ -66,7 +67,8 @@ class Transport:
             QwenError: the call failed; see `errors`.
         """
         deadline = Deadline(policy.total_timeout)
-        exchange = SyncExchange(self._address, self._get_client, deadline)
+        streams = self._client.streams if self._custom_client is None else OpenStreams()
+        exchange = SyncExchange(self._address, self._get_client, deadline, streams)
         self._exchanges.add(exchange)
         flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
@@ -100,7 +102,7 @@ class Transport:
         return self._custom_async_client or await self._async_clients.get()
 
     def close(self) -> None:
-        """Close the sync client, unless it is the user's. Threads that still read get an error."""
+        """Close the sync client, unless it is the user's. Calls in other threads get an error."""
         if self._custom_client is None:
             for exchange in tuple(self._exchanges):
                 exchange.interrupt()

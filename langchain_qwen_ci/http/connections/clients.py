@@ -16,6 +16,8 @@ from weakref import WeakSet
 
 import httpx
 
+from langchain_qwen_ci.http.connections.network_streams import OpenStreams
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
@@ -70,7 +72,11 @@ _CERTIFICATES = _Certificates()
 
 
 class SyncClient:
-    """Owns one sync client for all threads."""
+    """Owns one sync client for all threads.
+
+    Attributes:
+        streams: the network streams that the client has opened.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -79,6 +85,7 @@ class SyncClient:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
+        self.streams = OpenStreams()
 
     def get(self) -> httpx.Client:
         with self._lock:
@@ -101,6 +108,7 @@ class SyncClient:
             client, self._client = self._client, None
         if client:
             self._finalizer.detach()
+            self.streams.shut_down()
             client.close()
 
 

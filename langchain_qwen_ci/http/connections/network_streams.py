@@ -1,0 +1,169 @@
+"""The network streams that requests open, so that they can be ended at any stage of a request.
+
+httpx hands out the stream of a response only with its head. httpcore's `trace` extension reports a
+stream when it is opened (https://www.encode.io/httpcore/extensions/#trace).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from langchain_qwen_ci.http.connections.cancellation import CancellableSend
+
+_CONNECTED = frozenset({"connect_tcp.complete", "connect_unix_socket.complete"})
+_OPENED = _CONNECTED | {"start_tls.complete"}
+# Here httpcore 1.0.9 closes the connection if the callback raises.
+_BEFORE_SENDING = "send_request_headers.started"
+
+
+class OpenStreams:
+    """References network streams weakly; may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def add(self, stream: Any) -> None:  # noqa: ANN401  # the type depends on the library
+        with self._lock:
+            self._streams.add(stream)
+
+    def shut_down(self) -> None:
+        """Shut all sockets down: the service sees that its answers are not read any more, and
+        threads that read from them wake up."""
+        with self._lock:
+            streams = tuple(self._streams)
+        for stream in streams:
+            shut_down(stream.get_extra_info("socket"))
+
+
+def shut_down(connection: Any) -> None:  # noqa: ANN401  # a socket, or asyncio's wrapper of one
+    """Shut a socket down. Closing it would not wake a thread that reads from it."""
+    # Closed already (OSError), or uvloop's wrapper, which cannot do it (TypeError).
+    with suppress(OSError, TypeError):
+        if isinstance(connection, socket.socket):
+            # Not the method of an SSLSocket, which would change the state that the reading thread
+            # uses.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        elif connection is not None:
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+class SyncTrace:
+    """Receives httpcore's events of the requests of one sync call."""
+
+    def __init__(self, streams: OpenStreams) -> None:
+        self._streams = streams
+        self._connected: Any = None
+        self._handshake: socket.socket | None = None
+        self.interrupted = False
+
+    def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        event = name.partition(".")[2]
+        if event in _OPENED:
+            self._streams.add(info["return_value"])
+        if event in _CONNECTED:
+            self._connected = info["return_value"]
+        elif event == "start_tls.started":
+            # The handshake's socket is not accessible before its end. A duplicate can end it.
+            self._handshake = self._connected.get_extra_info("socket").dup()
+        elif event in {"start_tls.complete", "start_tls.failed"} and self._handshake:
+            self._handshake.close()
+        # Checked after the assignments, so that either this check or `interrupt` ends the request.
+        if self.interrupted and (event in _OPENED or event == _BEFORE_SENDING):
+            if event in _OPENED:
+                info["return_value"].close()  # httpcore 1.0.9 does not close it
+            raise ConnectionAbortedError
+
+    def interrupt(self) -> None:
+        """End the requests from another thread, if they have not yet got a connection.
+
+        Those that have one end with the connections of their client.
+        """
+        self.interrupted = True
+        if self._handshake:
+            shut_down(self._handshake)
+
+
+class AsyncTrace:
+    """Receives httpcore's events of the requests of one async call."""
+
+    def __init__(self, streams: OpenStreams) -> None:
+        self._streams = streams
+        self._connected: Any = None
+        self._client: httpx.AsyncClient | None = None
+        self._sending: CancellableSend[Any] | None = None
+
+    async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        event = name.partition(".")[2]
+        if self._client is not None and self._sending is not None:
+            self._sending.is_queued = False
+            _REPORTING_CLIENTS.add(self._client)
+            if event == _BEFORE_SENDING:
+                self._sending.deliver_delayed()
+        if event in _OPENED:
+            self._streams.add(info["return_value"])
+        if event in _CONNECTED:
+            self._connected = info["return_value"]
+        elif event == "start_tls.failed" and self._connected:
+            # httpcore 1.0.9 leaves the socket open if the handshake is cancelled.
+            await self._connected.aclose()
+
+    def on_send(self, client: httpx.AsyncClient, sending: CancellableSend[Any]) -> None:
+        """Prepare for the events of a request that is about to be sent."""
+        self._client, self._sending = client, sending
+        # The first event follows when the pool has assigned a connection.
+        sending.is_queued = client in _REPORTING_CLIENTS
+
+    def on_sent(self) -> None:
+        """Drop the references that `on_send` has stored."""
+        self._client = self._sending = None
+
+
+# The clients whose transports report events, which another transport than httpx's may not do.
+_REPORTING_CLIENTS: weakref.WeakSet[httpx.AsyncClient] = weakref.WeakSet()
+
+
+class _LoopEnd:
+    """A callback that only its event loop references, and that is never called."""
+
+    def __call__(self) -> None:
+        pass
+
+
+_FOR_EVER_SECONDS = 10.0**9
+_BY_LOOP: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, OpenStreams] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def streams_of_running_loop() -> OpenStreams:
+    """Return the streams that are shut down when the running loop is closed.
+
+    asyncio does not report this (only `shutdown_asyncgens`, which `asyncio.run` calls and
+    `loop.close` does not). But a loop that is closed drops its callbacks.
+    """
+    loop = asyncio.get_running_loop()
+    streams = _BY_LOOP.get(loop)
+    if streams is None:
+        streams = _BY_LOOP[loop] = OpenStreams()
+        loop_end = _LoopEnd()
+        finalizer = weakref.finalize(loop_end, _end_streams, streams, os.getpid())
+        finalizer.atexit = False
+        loop.call_later(_FOR_EVER_SECONDS, loop_end)
+    return streams
+
+
+def _end_streams(streams: OpenStreams, process: int) -> None:
+    if os.getpid() == process:  # a forked process shares the sockets
+        streams.shut_down()
