@@ -14,8 +14,10 @@ import httpx
 from langchain_qwen_ci.errors import QwenConnectionError
 from langchain_qwen_ci.http.call_flow import Drain, Read, ResponseHead, Send, Wait
 from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
+from langchain_qwen_ci.http.connections.clients import InterruptibleClient
 from langchain_qwen_ci.http.connections.network_streams import (
     AsyncTrace,
+    OpenStreams,
     SyncTrace,
     shut_down,
     streams_of_running_loop,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from langchain_qwen_ci.http.call_flow import Command
-    from langchain_qwen_ci.http.connections.network_streams import OpenStreams
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import WireRequest
 
@@ -44,12 +45,10 @@ class SyncExchange:
         address: ServiceAddress,
         get_client: Callable[[], httpx.Client],
         deadline: Deadline,
-        streams: OpenStreams,
     ) -> None:
         self._address = address
         self._get_client = get_client
         self._deadline = deadline
-        self._trace = SyncTrace(streams)
         self._response: httpx.Response | None = None
         self._body: Iterator[bytes] = iter(())
         self._timer: threading.Timer | None = None
@@ -59,7 +58,7 @@ class SyncExchange:
         self.thread = threading.current_thread()
         match command:
             case Read():
-                return next(self._body, b"")
+                return self._read(command.seconds)
             case Send():
                 return self._send(command.request)
             case Drain():
@@ -72,7 +71,9 @@ class SyncExchange:
     def _send(self, wire_request: WireRequest) -> ResponseHead:
         client = self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
-        request.extensions["trace"] = self._trace
+        # `close` does not concern a client of the user.
+        streams = client.streams if isinstance(client, InterruptibleClient) else OpenStreams()
+        request.extensions["trace"] = SyncTrace(streams)
         try:
             response = client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:
@@ -81,9 +82,9 @@ class SyncExchange:
                 raise
             return self._send(wire_request)
         except (httpx.HTTPError, ConnectionAbortedError) as failure:
-            if not self._trace.interrupted:
+            if not streams.is_closed:
                 raise
-            # Not retried: the connection to which `close` applied would be opened again.
+            # It is not retried, because `close` was called to end it.
             raise QwenConnectionError(
                 "The model was closed while a call waited for its answer: `close` ends the calls "
                 "of all threads. Close it after the last call."
@@ -96,6 +97,15 @@ class SyncExchange:
         self._body = response.iter_bytes() if consumed else response.iter_raw()
         return self._address.on_response(response, self._deadline)
 
+    def _read(self, seconds: float | None) -> bytes:
+        if seconds is None:
+            return next(self._body, b"")
+        self._set_timer(Deadline(self._deadline.cap(seconds)))
+        try:
+            return next(self._body, b"")
+        finally:
+            self._set_timer(self._deadline)
+
     def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
         self._set_timer(drain_deadline)
@@ -107,10 +117,6 @@ class SyncExchange:
         if self._timer:
             self._timer.cancel()
         self._timer = _deadline_timer(self._response, deadline) if self._response else None
-
-    def interrupt(self) -> None:
-        """End the exchange from another thread, before the connections of its client are closed."""
-        self._trace.interrupt()
 
     def close(self) -> None:
         if self._timer:
@@ -167,9 +173,11 @@ class AsyncExchange:
 
     async def execute(self, command: Command) -> ResponseHead | bytes | None:
         executing: CancellableAtWaits[Any]
+        seconds = self._deadline.remaining
         match command:
             case Read():
                 executing = CancellableAtWaits(self._read())
+                seconds = self._deadline.cap(command.seconds)
             case Send():
                 executing = self._sending = CancellableSend(self._send(command.request))
             case Drain():
@@ -178,13 +186,13 @@ class AsyncExchange:
                 await self.close()
                 await asyncio.sleep(command.seconds)
                 return None
-        if self._deadline.remaining is None:
+        if seconds is None:
             return await executing
         try:
-            async with asyncio.timeout(self._deadline.remaining):
+            async with asyncio.timeout(seconds):
                 return await executing
         except TimeoutError:
-            raise httpx.ReadTimeout("The deadline of the call was reached.") from None
+            raise httpx.ReadTimeout("The deadline was reached.") from None
 
     async def _read(self) -> bytes:
         return await anext(self._body, b"")
@@ -201,6 +209,9 @@ class AsyncExchange:
         finally:
             self._trace.on_sent()
         self._response = response
+        if stream := response.extensions.get("network_stream"):
+            # The user's client may have opened it for another request.
+            streams_of_running_loop().add(stream)
         consumed = response.is_stream_consumed  # see `SyncExchange._send`
         self._body = response.aiter_bytes() if consumed else response.aiter_raw()
         return self._address.on_response(response, self._deadline)

@@ -12,7 +12,6 @@ import httpx
 
 from langchain_qwen_ci.http.call_flow import COMMANDS, call_flow
 from langchain_qwen_ci.http.connections.clients import AsyncClientPerLoop, SyncClient
-from langchain_qwen_ci.http.connections.network_streams import OpenStreams
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.exchanges import AsyncExchange, SyncExchange
 
@@ -39,7 +38,7 @@ class Transport:
         self._custom_async_client = http_async_client
         self._client = SyncClient()
         self._async_clients = AsyncClientPerLoop()
-        # Open calls, to interrupt them from `close`. Weak, so that an abandoned one is collected.
+        # Open calls, to close them at exit. Weak, so that an abandoned one is collected.
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
         _TRANSPORTS.add(self)
 
@@ -67,8 +66,7 @@ class Transport:
             QwenError: the call failed; see `errors`.
         """
         deadline = Deadline(policy.total_timeout)
-        streams = self._client.streams if self._custom_client is None else OpenStreams()
-        exchange = SyncExchange(self._address, self._get_client, deadline, streams)
+        exchange = SyncExchange(self._address, self._get_client, deadline)
         self._exchanges.add(exchange)
         flow = call_flow(wire, request, policy, deadline)
         resume: Callable[[Any], Command | Event] = flow.send
@@ -103,9 +101,6 @@ class Transport:
 
     def close(self) -> None:
         """Close the sync client, unless it is the user's. Calls in other threads get an error."""
-        if self._custom_client is None:
-            for exchange in tuple(self._exchanges):
-                exchange.interrupt()
         self._client.close()
 
     async def aclose(self) -> None:

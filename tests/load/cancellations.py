@@ -218,7 +218,9 @@ def run_sync(seconds: float, report: Report) -> None:
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         while time.monotonic() < until:
-            setting = random.choice([one for one in settings if one.stage != "tls" or one.scheme == "https"])
+            setting = random.choice(
+                [one for one in settings if one.stage != "tls" or one.scheme == "https"]
+            )
             found = asyncio.run_coroutine_threadsafe(sync_batch(setting), loop).result()
             report.add(f"sync {setting.stage} closed", setting, _CALLS, found)
         loop.call_soon_threadsafe(loop.stop)
@@ -236,6 +238,7 @@ async def sync_batch(setting: Setting) -> Counter[str]:
         if setting.stage == "reused":
             service.stage = "head"
         ended = await asyncio.to_thread(closed_calls, service, model, setting)
+        service.released.set()
         found = await left_over(service, model, 0)
         found["next call"] += ended
         await model.aclose()

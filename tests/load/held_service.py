@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from contextlib import suppress
 from typing import Self
 
 import dashscope_streams
@@ -27,6 +28,7 @@ class HeldService:
             With any other value they are not held.
         hold: longest time in seconds that a call is held; it is chosen at random.
         reached: has an item for each call that has reached the stage.
+        released: ends the holding of all calls.
         running: number of requests that were received and whose answer neither ended nor was cut.
         open: the open connections, each with the number of requests that it served.
     """
@@ -35,6 +37,7 @@ class HeldService:
         self.stage = ""
         self.hold = 0.02
         self.reached: asyncio.Queue[None] = asyncio.Queue()
+        self.released = asyncio.Event()
         self.running = 0
         self.open: dict[asyncio.StreamWriter, int] = {}
         self.url = ""
@@ -92,7 +95,8 @@ class HeldService:
 
     async def _hold(self) -> None:
         self.reached.put_nowait(None)
-        await asyncio.sleep(random.uniform(0, self.hold))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.released.wait(), random.uniform(0, self.hold))
 
     async def _receive(self, reader: asyncio.StreamReader) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")

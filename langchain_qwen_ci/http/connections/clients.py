@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 import httpx
@@ -71,12 +71,27 @@ class _Certificates:
 _CERTIFICATES = _Certificates()
 
 
-class SyncClient:
-    """Owns one sync client for all threads.
+class InterruptibleClient(httpx.Client):
+    """A sync client whose `close` also ends the requests of other threads.
+
+    The one of httpx closes the sockets, which does not wake a thread that waits for one, and it
+    knows no connection that is being opened.
 
     Attributes:
         streams: the network streams that the client has opened.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.streams = OpenStreams()
+
+    def close(self) -> None:
+        self.streams.close()
+        super().close()
+
+
+class SyncClient:
+    """Owns one sync client for all threads."""
 
     def __init__(self) -> None:
         self._reset()
@@ -84,13 +99,12 @@ class SyncClient:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self.streams = OpenStreams()
+        self._client: InterruptibleClient | None = None
 
     def get(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(
+                self._client = InterruptibleClient(
                     verify=_CERTIFICATES.read(), limits=_LIMITS, mounts=_NO_PROXY
                 )
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
@@ -108,7 +122,6 @@ class SyncClient:
             client, self._client = self._client, None
         if client:
             self._finalizer.detach()
-            self.streams.shut_down()
             client.close()
 
 

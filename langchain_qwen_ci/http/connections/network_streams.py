@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import httpx
 
@@ -28,23 +28,39 @@ _BEFORE_SENDING = "send_request_headers.started"
 
 
 class OpenStreams:
-    """References network streams weakly; may be used by several threads."""
+    """References the open network streams of a client or an event loop; threads may share it.
+
+    Attributes:
+        is_closed: whether the streams were shut down; streams opened later are, too.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.is_closed = False
 
     def add(self, stream: Any) -> None:  # noqa: ANN401  # the type depends on the library
-        with self._lock:
+        # A stream of another transport than httpx's may not allow weak references.
+        with self._lock, suppress(TypeError):
             self._streams.add(stream)
+        if self.is_closed:
+            shut_down(socket_of(stream))
 
-    def shut_down(self) -> None:
-        """Shut all sockets down: the service sees that its answers are not read any more, and
-        threads that read from them wake up."""
+    def close(self) -> None:
+        """Shut all sockets down: the service notices that its answers are not read any more, and
+        threads that use the sockets wake up."""
+        self.is_closed = True
+        for stream in self:
+            shut_down(socket_of(stream))
+
+    def __iter__(self) -> Iterator[Any]:
         with self._lock:
-            streams = tuple(self._streams)
-        for stream in streams:
-            shut_down(stream.get_extra_info("socket"))
+            return iter(tuple(self._streams))
+
+
+def socket_of(stream: Any) -> Any:  # noqa: ANN401  # the type depends on the library
+    """Return the socket of a network stream; a socket is its own."""
+    return stream if isinstance(stream, socket.socket) else stream.get_extra_info("socket")
 
 
 def shut_down(connection: Any) -> None:  # noqa: ANN401  # a socket, or asyncio's wrapper of one
@@ -60,13 +76,12 @@ def shut_down(connection: Any) -> None:  # noqa: ANN401  # a socket, or asyncio'
 
 
 class SyncTrace:
-    """Receives httpcore's events of the requests of one sync call."""
+    """Receives httpcore's events of one sync request."""
 
     def __init__(self, streams: OpenStreams) -> None:
         self._streams = streams
         self._connected: Any = None
         self._handshake: socket.socket | None = None
-        self.interrupted = False
 
     def __call__(self, name: str, info: Mapping[str, Any]) -> None:
         event = name.partition(".")[2]
@@ -75,24 +90,13 @@ class SyncTrace:
         if event in _CONNECTED:
             self._connected = info["return_value"]
         elif event == "start_tls.started":
-            # The handshake's socket is not accessible before its end. A duplicate can end it.
-            self._handshake = self._connected.get_extra_info("socket").dup()
+            # The socket is not accessible during the handshake. A duplicate can end it.
+            self._handshake = socket_of(self._connected).dup()
+            self._streams.add(self._handshake)
         elif event in {"start_tls.complete", "start_tls.failed"} and self._handshake:
             self._handshake.close()
-        # Checked after the assignments, so that either this check or `interrupt` ends the request.
-        if self.interrupted and (event in _OPENED or event == _BEFORE_SENDING):
-            if event in _OPENED:
-                info["return_value"].close()  # httpcore 1.0.9 does not close it
+        if self._streams.is_closed and event == _BEFORE_SENDING:
             raise ConnectionAbortedError
-
-    def interrupt(self) -> None:
-        """End the requests from another thread, if they have not yet got a connection.
-
-        Those that have one end with the connections of their client.
-        """
-        self.interrupted = True
-        if self._handshake:
-            shut_down(self._handshake)
 
 
 class AsyncTrace:
@@ -165,5 +169,11 @@ def streams_of_running_loop() -> OpenStreams:
 
 
 def _end_streams(streams: OpenStreams, process: int) -> None:
-    if os.getpid() == process:  # a forked process shares the sockets
-        streams.shut_down()
+    if os.getpid() != process:  # a forked process shares the sockets
+        return
+    streams.close()
+    for stream in streams:
+        # asyncio has no public way to close the socket of a closed loop: `abort` raises an error.
+        # uvloop closes all sockets itself.
+        if isinstance(inner := getattr(socket_of(stream), "_sock", None), socket.socket):
+            inner.close()
