@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import itertools
 import os
 import random
-import ssl
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+try:
+    import uvloop
+except ImportError:  # not on every system
+    uvloop = None
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -57,6 +63,17 @@ class Setting:
     entry_point: str = "ainvoke"
 
 
+@dataclass(frozen=True)
+class Limits:
+    """A part of the program ends at this time, or after this number of calls in all."""
+
+    end: float
+    count: int
+
+    def reached(self, report: Report) -> bool:
+        return time.monotonic() >= self.end or report.calls >= self.count
+
+
 class Report:
     """Counts calls and findings of each stage."""
 
@@ -70,6 +87,10 @@ class Report:
         for name, count in found.items():
             self._found[row, name] += count
             self.settings[setting] += count
+
+    @property
+    def calls(self) -> int:
+        return self._calls.total()
 
     def show(self) -> bool:
         """Print the table; return whether something was left."""
@@ -151,11 +172,9 @@ async def left_over(
     service: HeldService, model: ChatQwenCodeInterpreter, slots: int
 ) -> Counter[str]:
     """Count what is left after a second. The next calls need all connections at the same time."""
-    until = time.monotonic() + _GRACE_SECONDS
-    while service.running and time.monotonic() < until:
-        await asyncio.sleep(0.01)
+    await settle(lambda: service.running == 0)
     running = service.running
-    for _ in range(20):  # let the service read that idle connections were closed
+    for _ in range(20):  # the service reads which idle connections were closed
         await asyncio.sleep(0)
     calls = slots or len(service.open) or 1
     before = set(service.open)
@@ -164,9 +183,8 @@ async def left_over(
     answers = await asyncio.gather(
         *(asyncio.wait_for(model.ainvoke("?"), 3) for _ in range(calls)), return_exceptions=True
     )
-    until = time.monotonic() + _GRACE_SECONDS
-    while unused(service, before, served) and time.monotonic() < until:
-        await asyncio.sleep(0.01)
+    service.expect(0)
+    await settle(lambda: unused(service, before, served) == 0)
     failed = sum(isinstance(answer, BaseException) for answer in answers)
     is_blocked = any(isinstance(answer, TimeoutError) for answer in answers)
     return Counter(
@@ -178,30 +196,33 @@ async def left_over(
     )
 
 
+async def settle(is_settled: Callable[[], bool]) -> None:
+    until = time.monotonic() + _GRACE_SECONDS
+    while not is_settled() and time.monotonic() < until:  # noqa: ASYNC110  # it has no event
+        await asyncio.sleep(0.01)
+
+
 def unused(service: HeldService, before: set[Any], served: dict[Any, int]) -> int:
     """Return how many of these connections are open and were not used again."""
     return sum(service.open.get(one) == served[one] for one in before)
 
 
-async def run_async(name: str, settings: list[Setting], seconds: float, report: Report) -> None:
-    until = time.monotonic() + seconds
+async def run_async(name: str, settings: list[Setting], limits: Limits, report: Report) -> None:
     context = httpx.create_ssl_context()
-    while time.monotonic() < until:
+    while not limits.reached(report):
         setting = random.choice(settings)
         slots = 0 if setting.client == "own" else 3 if setting.stage == "pool" else _CALLS
         fields: dict[str, Any] = {}
+        if slots:
+            pool = httpx.Limits(max_connections=slots)
+            fields["http_async_client"] = httpx.AsyncClient(verify=context, limits=pool)
         async with HeldService(tls=setting.scheme == "https") as service:
-            if slots:
-                limits = httpx.Limits(max_connections=slots)
-                fields["http_async_client"] = httpx.AsyncClient(verify=context, limits=limits)
             model = ChatQwenCodeInterpreter(
                 base_url=service.url, api_key="any", max_retries=0, timeout=10, **fields
             )
-            found: Counter[str] = Counter()
             for _ in range(5):
                 found = await batch(service, model, setting, slots)
                 report.add(f"{name} {setting.stage} {setting.cancels}", setting, _CALLS, found)
-                service._barrier = None
                 if found.total():
                     break  # a finding is counted once: go on with new connections
             await model.aclose()
@@ -209,18 +230,14 @@ async def run_async(name: str, settings: list[Setting], seconds: float, report: 
                 await fields["http_async_client"].aclose()
 
 
-def run_sync(seconds: float, report: Report) -> None:
+def run_sync(settings: list[Setting], limits: Limits, report: Report) -> None:
     """End sync calls by closing their model in another thread."""
-    settings = [Setting(stage, s) for stage in _SYNC_STAGES for s in ("http", "https")]
-    until = time.monotonic() + seconds
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
-        while time.monotonic() < until:
-            setting = random.choice(
-                [one for one in settings if one.stage != "tls" or one.scheme == "https"]
-            )
+        while not limits.reached(report):
+            setting = random.choice(settings)
             found = asyncio.run_coroutine_threadsafe(sync_batch(setting), loop).result()
             report.add(f"sync {setting.stage} closed", setting, _CALLS, found)
         loop.call_soon_threadsafe(loop.stop)
@@ -234,18 +251,22 @@ async def sync_batch(setting: Setting) -> Counter[str]:
         )
         if setting.stage == "reused":
             await asyncio.gather(*(asyncio.to_thread(model.invoke, "?") for _ in range(_CALLS)))
-        service.stage, service.hold = setting.stage, 5.0
-        if setting.stage == "reused":
-            service.stage = "head"
-        ended = await asyncio.to_thread(closed_calls, service, model, setting)
+        service.stage = "head" if setting.stage == "reused" else setting.stage
+        service.hold = 5.0
+        abort = functools.partial(
+            asyncio.get_running_loop().call_soon_threadsafe, service.abort_all
+        )
+        waiting = await asyncio.to_thread(closed_calls, model, setting, abort)
         service.released.set()
         found = await left_over(service, model, 0)
-        found["next call"] += ended
+        found["next call"] += waiting
         await model.aclose()
         return found
 
 
-def closed_calls(service: HeldService, model: ChatQwenCodeInterpreter, setting: Setting) -> int:
+def closed_calls(
+    model: ChatQwenCodeInterpreter, setting: Setting, abort: Callable[[], object]
+) -> int:
     """Close the model while threads call it; return how many still wait one second later."""
     question = _LARGE if setting.stage == "body" else "?"
     threads = [
@@ -261,9 +282,9 @@ def closed_calls(service: HeldService, model: ChatQwenCodeInterpreter, setting: 
         one.join(max(0.0, until - time.monotonic()))
     waiting = sum(one.is_alive() for one in threads)
     if waiting:
-        service._server.get_loop().call_soon_threadsafe(service.abort_all)
-        for one in threads:
-            one.join()
+        abort()
+    for one in threads:
+        one.join()
     return waiting
 
 
@@ -275,51 +296,56 @@ def sync_call(model: ChatQwenCodeInterpreter, question: str, number: int) -> Non
             list(model.stream(question))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of all parts together")
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--only", default="", help="asyncio, uvloop or sync")
-    parser.add_argument("--stage", default="")
-    parser.add_argument("--cancels", default="")
-    arguments = parser.parse_args()
-    random.seed(arguments.seed)
-    report = Report()
-    settings = [
-        Setting(*values)
-        for values in itertools.product(
+def all_settings() -> list[Setting]:
+    settings = itertools.starmap(
+        Setting,
+        itertools.product(
             (*_HELD, *_STEPPED),
             ("http", "https"),
             ("own", "user"),
             ("once", "twice", "timeout"),
             ("ainvoke", "astream", "node", "leave"),
-        )
-    ]
-    settings = [
+        ),
+    )
+    return [
         one
         for one in settings
         if (one.stage != "tls" or one.scheme == "https")
         and (one.stage != "pool" or one.client == "user")
-        and arguments.stage in {"", one.stage}
-        and arguments.cancels in {"", one.cancels}
     ]
-    parts = [arguments.only] if arguments.only else ["asyncio", "uvloop", "sync"]
-    seconds = arguments.seconds / len(parts)
+
+
+def run(arguments: argparse.Namespace, report: Report) -> None:
+    settings = [one for one in all_settings() if arguments.stage in {"", one.stage}]
+    loops = {"asyncio": asyncio.new_event_loop}
+    if uvloop is not None:
+        loops["uvloop"] = uvloop.new_event_loop
+    parts = [arguments.part] if arguments.part else [*loops, "sync"]
+    for number, part in enumerate(parts, 1):
+        limits = Limits(
+            end=time.monotonic() + arguments.seconds / len(parts),
+            count=arguments.count * number // len(parts),
+        )
+        if part == "sync":
+            run_sync([one for one in settings if one.stage in _SYNC_STAGES], limits, report)
+        else:
+            with asyncio.Runner(loop_factory=loops[part]) as runner:
+                runner.run(run_async(part, settings, limits, report))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all parts together")
+    parser.add_argument("--count", type=int, default=1_000_000, help="maximum number of calls")
+    parser.add_argument("--part", default="", help="asyncio, uvloop or sync; by default all")
+    parser.add_argument("--stage", default="", help="by default all")
+    arguments = parser.parse_args()
+    report = Report()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "certificate.pem"
         path.write_bytes(self_signed_pem())
         os.environ["SSL_CERT_FILE"] = str(path)
-        for part in parts:
-            if part == "sync":
-                run_sync(seconds, report)
-                continue
-            factory = None
-            if part == "uvloop":
-                import uvloop
-
-                factory = uvloop.new_event_loop
-            with asyncio.Runner(loop_factory=factory) as runner:
-                runner.run(run_async(part, settings, seconds, report))
+        run(arguments, report)
     return report.show()
 
 

@@ -64,8 +64,9 @@ class HeldService:
         self.running = 0
 
     def expect(self, calls: int) -> None:
-        """Answer the next calls only when so many of them have arrived at the same time."""
-        self._barrier = asyncio.Barrier(calls)
+        """Answer the next calls only when so many of them have arrived at the same time; 0 ends
+        this."""
+        self._barrier = asyncio.Barrier(calls) if calls else None
         self.stage = "barrier"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

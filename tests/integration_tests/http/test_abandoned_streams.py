@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from connection_counter import ANSWER, abreak_out, break_out
+from connection_counter import ANSWER, TIMEOUT_SECONDS, abreak_out, break_out
 from langchain_core.callbacks import BaseCallbackHandler
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
@@ -148,6 +148,11 @@ with suppress(ImportError):
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
+async def begin(streams: list[Any]) -> None:
+    for stream in streams:
+        await anext(stream)
+
+
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
 @pytest.mark.parametrize("client", ["own", "custom"])
 def test_open_stream_ends_with_a_loop_that_is_only_closed(connection_counter, client, new_loop):
@@ -156,12 +161,8 @@ def test_open_stream_ends_with_a_loop_that_is_only_closed(connection_counter, cl
     model = connection_counter.model(**fields)
     streams = [aiter(model.astream("endless")) for _ in range(3)]
 
-    async def begin() -> None:
-        for stream in streams:
-            await anext(stream)
-
     loop = new_loop()
-    loop.run_until_complete(begin())
+    loop.run_until_complete(asyncio.wait_for(begin(streams), TIMEOUT_SECONDS))
     with warnings.catch_warnings():
         # Python warns of what this test does: its connections were not closed before the loop.
         warnings.simplefilter("ignore", ResourceWarning)

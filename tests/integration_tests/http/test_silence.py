@@ -25,9 +25,7 @@ ANSWERS = {
 HEAD = head(content_type="text/event-stream", connection="close")
 
 
-@pytest.mark.parametrize(
-    "line", [b": keep-alive\n\n", b"event: ping\n\n", b":HTTP_STATUS/200\n"]
-)
+@pytest.mark.parametrize("line", [b": keep-alive\n\n", b"event: ping\n\n", b":HTTP_STATUS/200\n"])
 @pytest.mark.parametrize("api", ANSWERS)
 @every_entry_point
 def test_lines_without_data_do_not_keep_a_call_alive(entry_point, api, line):
