@@ -43,7 +43,7 @@ _CALLS = 10  # at the same time
 _GRACE_SECONDS = 1.0
 _ANCHOR_SECONDS = 0.5
 # Larger than the socket buffers of both sides, so that the client waits while it writes.
-_LARGE = "?" * 3_000_000
+_LARGE = "?" * 1_000_000
 
 # Stages that the service holds; a call is cancelled when it has reached its stage.
 _HELD = ("tls", "body", "head", "first byte", "frames", "closing")

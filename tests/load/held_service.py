@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 from contextlib import suppress
 from typing import Self
 
@@ -18,6 +19,31 @@ _SECONDS_BETWEEN_FRAMES = 0.002
 _MOST_FRAMES = 5_000
 # A small window, so that the client waits while it writes a body that is not read.
 _RECEIVE_BUFFER = 4096
+
+
+class Connection:
+    """An accepted connection. Nothing is read from it before `start`."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self._socket = accepted
+        self._transport: asyncio.Transport | None = None
+
+    async def start(
+        self, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        self._transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, self._socket, ssl=context
+        )
+        return reader, asyncio.StreamWriter(self._transport, protocol, reader, loop)
+
+    def abort(self) -> None:
+        if self._transport is None:
+            self._socket.close()
+        else:
+            self._transport.abort()
 
 
 class HeldService:
@@ -39,29 +65,32 @@ class HeldService:
         self.reached: asyncio.Queue[None] = asyncio.Queue()
         self.released = asyncio.Event()
         self.running = 0
-        self.open: dict[asyncio.StreamWriter, int] = {}
+        self.open: dict[Connection, int] = {}
+        self._serving: set[asyncio.Task[None]] = set()
         self.url = ""
         self._tls = tls
         self._barrier: asyncio.Barrier | None = None
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._listener.setblocking(False)
         scheme = "https" if self._tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        self._server = await asyncio.start_server(self._serve, sock=listener)
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._accepting = asyncio.ensure_future(self._accept())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        self._accepting.cancel()
+        self.released.set()
         self.abort_all()
-        await asyncio.sleep(0.05)
+        await asyncio.wait([self._accepting, *self._serving])
+        self._listener.close()
 
     def abort_all(self) -> None:
-        """Abort all connections, so that leftovers are counted once."""
-        for writer in self.open:
-            writer.transport.abort()
-        self.running = 0
+        """Abort all connections."""
+        for connection in self.open:
+            connection.abort()
 
     def expect(self, calls: int) -> None:
         """Answer the next calls only when so many of them have arrived at the same time; 0 ends
@@ -69,30 +98,29 @@ class HeldService:
         self._barrier = asyncio.Barrier(calls) if calls else None
         self.stage = "barrier"
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open[writer] = 0
-        transport = writer.transport
-        try:
-            if self._tls:
-                if self.stage == "tls":
-                    await self._hold()
-                await writer.start_tls(self_signed_context())
-            while await self._receive(reader):
-                self.open[writer] += 1
-                await self._count_answer(reader, writer)
-        # uvloop raises RuntimeError for a closed connection. CPython 3.11 has no transport after a
-        # handshake that the client ended (AttributeError).
-        except (
-            OSError,
-            asyncio.IncompleteReadError,
-            asyncio.BrokenBarrierError,
-            RuntimeError,
-            AttributeError,
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            accepted, _ = await loop.sock_accept(self._listener)
+            serving = asyncio.ensure_future(self._serve(accepted))
+            self._serving.add(serving)
+            serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        connection = Connection(accepted)
+        self.open[connection] = 0
+        # uvloop raises RuntimeError for a connection that was closed.
+        with suppress(
+            OSError, asyncio.IncompleteReadError, asyncio.BrokenBarrierError, RuntimeError
         ):
-            writer._transport = transport
-        finally:
-            transport.abort()
-            del self.open[writer]
+            if self._tls and self.stage == "tls":
+                await self._hold()
+            reader, writer = await connection.start(self_signed_context() if self._tls else None)
+            while await self._receive(reader):
+                self.open[connection] += 1
+                await self._count_answer(reader, writer)
+        connection.abort()
+        del self.open[connection]
 
     async def _hold(self) -> None:
         self.reached.put_nowait(None)
@@ -120,7 +148,7 @@ class HeldService:
                 raise ConnectionError
             answering.result()
         finally:
-            self.running = max(0, self.running - 1)
+            self.running -= 1
             answering.cancel()
             closed.cancel()
             await asyncio.gather(answering, closed, return_exceptions=True)

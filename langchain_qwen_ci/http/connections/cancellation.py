@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # Maximum time for one wait of the code that handles a cancellation. Closing a connection waits for
 # a lock at most, which another request holds for one iteration of the event loop.
-_CLEANUP_SECONDS = 1.0
+_CLEANUP_SECONDS = 0.5
 # Acquiring a free lock takes one iteration, and another one after each request that waited for it.
 _ITERATIONS_WITH_LOCK = 3
 
@@ -77,9 +77,14 @@ class CancellableAtWaits(Generic[T]):
 
     def deliver_delayed(self) -> None:
         """Raise a delayed cancellation. The coroutine calls it where it can handle one."""
-        if self._is_cancelled() and self._delayed:
+        if self._is_cancelled():
             self._is_handling = True
-            raise self._delayed.pop(0)
+            raise self._next_cancellation()
+
+    def _next_cancellation(self) -> asyncio.CancelledError:
+        # There may be none: asyncio delivers two cancellations of one iteration as one, and if the
+        # other one was anyio's own, anyio has caught both.
+        return self._delayed.pop(0) if self._delayed else asyncio.CancelledError()
 
     def _is_cancelled(self) -> bool:
         """Return whether the task was cancelled, other than by the coroutine itself.
@@ -100,7 +105,8 @@ class CancellableAtWaits(Generic[T]):
         Returns:
             The cancellation to be raised in the coroutine; None to continue it.
         """
-        if awaited is not None and (self._is_handling or self._delayed) and self._is_cancelled():
+        is_cancelled = (self._is_handling or self._delayed) and self._is_cancelled()
+        if awaited is not None and is_cancelled:
             if self._is_handling:
                 return (yield from self._finish_wait(awaited))
             return (yield from self._cancel(awaited))
@@ -118,7 +124,7 @@ class CancellableAtWaits(Generic[T]):
         """Cancel a future because of a delayed cancellation, unless it is done."""
         if awaited.done():
             return None
-        cancellation = self._delayed.pop(0)
+        cancellation = self._next_cancellation()
         awaited.cancel()
         # Its callbacks come first: one of them unregisters the socket of the event loop.
         yield from self._finish_wait(awaited)
@@ -139,7 +145,7 @@ class CancellableAtWaits(Generic[T]):
         while not awaited.done():
             if (seconds := end - time.monotonic()) <= 0:
                 awaited.cancel()
-                return self._delayed.pop(0) if self._delayed else asyncio.CancelledError()
+                return self._next_cancellation()
             try:
                 yield from asyncio.wait((awaited,), timeout=seconds).__await__()
             except asyncio.CancelledError as cancellation:
@@ -185,5 +191,5 @@ class CancellableSend(CancellableAtWaits[T]):
             # At once, because the pool of httpcore 1.0.9 assigns connections to requests until they
             # have left the queue, and then loses them.
             awaited.cancel()
-            return self._delayed.pop(0)
+            return self._next_cancellation()
         return (yield from super()._cancel(awaited))
