@@ -80,13 +80,12 @@ class Report:
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()
         self._found: Counter[tuple[str, str]] = Counter()
-        self.settings: Counter[Setting] = Counter()
+        self._settings: Counter[Setting] = Counter()
 
-    def add(self, row: str, setting: Setting, calls: int, found: Counter[str]) -> None:
-        self._calls[row] += calls
-        for name, count in found.items():
-            self._found[row, name] += count
-            self.settings[setting] += count
+    def add(self, row: str, setting: Setting, found: Counter[str]) -> None:
+        self._calls[row] += _CALLS
+        self._settings[setting] += found.total()
+        self._found.update({(row, name): count for name, count in found.items()})
 
     @property
     def calls(self) -> int:
@@ -100,9 +99,8 @@ class Report:
             print(f"{row:32} {self._calls[row]:7}", *(f"{count:10}" for count in counts))
         totals = [sum(self._found[row, name] for row in self._calls) for name in _FINDINGS]
         print(f"{'all':32} {sum(self._calls.values()):7}", *(f"{count:10}" for count in totals))
-        for setting, count in self.settings.most_common(10):
-            if count:
-                print(count, "of", setting)
+        for setting, count in (+self._settings).most_common(10):
+            print(count, "of", setting)
         return any(totals)
 
 
@@ -222,7 +220,7 @@ async def run_async(name: str, settings: list[Setting], limits: Limits, report: 
             )
             for _ in range(5):
                 found = await batch(service, model, setting, slots)
-                report.add(f"{name} {setting.stage} {setting.cancels}", setting, _CALLS, found)
+                report.add(f"{name} {setting.stage} {setting.cancels}", setting, found)
                 if found.total():
                     break  # a finding is counted once: go on with new connections
             await model.aclose()
@@ -239,7 +237,7 @@ def run_sync(settings: list[Setting], limits: Limits, report: Report) -> None:
         while not limits.reached(report):
             setting = random.choice(settings)
             found = asyncio.run_coroutine_threadsafe(sync_batch(setting), loop).result()
-            report.add(f"sync {setting.stage} closed", setting, _CALLS, found)
+            report.add(f"sync {setting.stage} closed", setting, found)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
@@ -280,8 +278,7 @@ def closed_calls(
     until = time.monotonic() + _GRACE_SECONDS
     for one in threads:
         one.join(max(0.0, until - time.monotonic()))
-    waiting = sum(one.is_alive() for one in threads)
-    if waiting:
+    if waiting := sum(one.is_alive() for one in threads):
         abort()
     for one in threads:
         one.join()
