@@ -15,8 +15,11 @@ WORKERS ?= auto
 
 # Seconds for each API.
 FUZZ_SECONDS ?= 600
+# Of `make cancellations`, for all parts together.
+CANCEL_SECONDS ?= 300
+CANCEL_COUNT ?= 1000000
 
-.PHONY: demo test unit_tests integration_tests check package smoke pythons lock bench faults load fuzz clean postgresql
+.PHONY: demo test unit_tests integration_tests check package smoke pythons lock bench faults load cancellations fuzz clean postgresql
 
 demo: .venv/demo.installed
 	@$(BIN)/python -m langchain_qwen_ci "$(QUESTION)"
@@ -89,6 +92,10 @@ faults: .venv/dev.installed
 
 load: .venv/dev.installed
 	$(BIN)/python tests/load/load.py $(SIZE)
+
+# Async calls are cancelled and sync calls closed, at random moments, for CANCEL_SECONDS.
+cancellations: .venv/dev.installed
+	$(BIN)/python tests/load/cancellations.py --seconds $(CANCEL_SECONDS) --count $(CANCEL_COUNT)
 
 # All three APIs, also after a finding. Findings and the corpus are in .fuzz.
 fuzz: .venv/fuzz.installed

@@ -25,6 +25,7 @@ from langchain_qwen_ci.errors import (
     QwenTimeoutError,
 )
 from langchain_qwen_ci.http.content_encoding import decompressor
+from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.failures import (
     connect_error,
     redirect_error,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from langchain_qwen_ci.http.content_encoding import Decompressor
-    from langchain_qwen_ci.http.deadline import Deadline
     from langchain_qwen_ci.wire import Decoder, Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
 
@@ -58,6 +58,7 @@ class CallPolicy:
         max_retries: maximum number of repeated requests.
         retry_cut_answers: whether a request is repeated although code may have run.
         total_timeout: seconds for the whole call; None sets no limit.
+        chunk_timeout: seconds without data of a frame; None sets no limit.
         max_frame_bytes: maximum number of bytes without an event.
         max_answer_bytes: maximum number of bytes of an answer, decompressed.
     """
@@ -65,6 +66,7 @@ class CallPolicy:
     max_retries: int
     retry_cut_answers: bool
     total_timeout: float | None
+    chunk_timeout: float | None
     max_frame_bytes: int
     max_answer_bytes: int
 
@@ -78,7 +80,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read from the body; the driver returns bytes, and `b""` at the end."""
+    """Read from the body; the driver returns bytes, and `b""` at the end.
+
+    Attributes:
+        seconds: the time for this read, if it is shorter than the timeout between two reads.
+    """
+
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,8 @@ def _attempt(
         max_answer_bytes=policy.max_answer_bytes, max_frame_bytes=policy.max_frame_bytes
     )
     try:
-        yield from _read_events(decompressor(head.encoding), decoder, limits, deadline)
+        silence = Deadline(policy.chunk_timeout)
+        yield from _read_events(decompressor(head.encoding), decoder, limits, deadline, silence)
     except (httpx.HTTPError, QwenStreamError) as failure:
         # Emit what was received before the failure. If the terminal event was received, the answer
         # is complete, whatever fails after it.
@@ -216,15 +225,24 @@ def _attempt(
 
 
 def _read_events(
-    body: Decompressor, decoder: Decoder, limits: ByteLimits, deadline: Deadline
+    body: Decompressor,
+    decoder: Decoder,
+    limits: ByteLimits,
+    deadline: Deadline,
+    silence: Deadline,
 ) -> Generator[Command | Event, Any, None]:
-    """Read the body to its end or to the deadline."""
-    while data := (yield _READ):
+    """Read the body to its end, to the deadline, or until only comments have come for too long."""
+    has_data = True
+    while data := (yield _READ) if has_data else (yield from _read_in_silence(silence)):
+        has_data = False
         for piece in body.feed(data):
             frames_with_events = decoder.frames_with_events
             yield from decoder.feed(piece)
             has_events = decoder.frames_with_events > frames_with_events
+            has_data = has_data or decoder.has_new_data
             limits.count(len(piece), has_events=has_events)
+        if has_data:
+            silence.restart()
         if decoder.ended:
             yield _DRAIN
             return
@@ -232,6 +250,20 @@ def _read_events(
         # terminal event the rest is read, because usage may follow it.
         if deadline.expired and not decoder.finished:
             return
+
+
+def _read_in_silence(silence: Deadline) -> Generator[Command, Any, bytes]:
+    """Read after bytes without data. The timeout of httpx would start again with every comment."""
+    if not silence.expired:
+        data: bytes = b""
+        try:
+            data = yield Read(silence.remaining)
+        except httpx.HTTPError:
+            if not silence.expired:
+                raise
+        if data or not silence.expired:
+            return data
+    raise httpx.ReadTimeout("Only comments were received.")
 
 
 def _raise_error(

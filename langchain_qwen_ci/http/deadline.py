@@ -1,4 +1,4 @@
-"""The time limit of a whole call."""
+"""The time limit of a whole call, or of a part of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import time
 
 
 class Deadline:
-    """The time at which a call must have ended.
+    """The time at which a call, or a part of it, must have ended.
 
     Args:
         seconds: from now; None sets no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Move the deadline, as if this object was created now."""
+        self._end = None if self._seconds is None else time.monotonic() + self._seconds
 
     @property
     def remaining(self) -> float | None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from langchain_qwen_ci.errors import QwenConnectionError
 from langchain_qwen_ci.http.call_flow import Drain, Read, ResponseHead, Send, Wait
+from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
+from langchain_qwen_ci.http.connections.clients import InterruptibleClient
+from langchain_qwen_ci.http.connections.network_streams import (
+    AsyncTrace,
+    OpenStreams,
+    SyncTrace,
+    shut_down,
+    streams_of_running_loop,
+)
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.service_address import socket_of
 
@@ -32,7 +41,10 @@ class SyncExchange:
     """Executes the commands of one call flow in a thread."""
 
     def __init__(
-        self, address: ServiceAddress, get_client: Callable[[], httpx.Client], deadline: Deadline
+        self,
+        address: ServiceAddress,
+        get_client: Callable[[], httpx.Client],
+        deadline: Deadline,
     ) -> None:
         self._address = address
         self._get_client = get_client
@@ -46,7 +58,7 @@ class SyncExchange:
         self.thread = threading.current_thread()
         match command:
             case Read():
-                return next(self._body, b"")
+                return self._read(command.seconds)
             case Send():
                 return self._send(command.request)
             case Drain():
@@ -59,6 +71,9 @@ class SyncExchange:
     def _send(self, wire_request: WireRequest) -> ResponseHead:
         client = self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
+        # `close` does not concern a client of the user.
+        streams = client.streams if isinstance(client, InterruptibleClient) else OpenStreams()
+        request.extensions["trace"] = SyncTrace(streams)
         try:
             response = client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:
@@ -66,6 +81,14 @@ class SyncExchange:
             if not client.is_closed or self._get_client() is client:
                 raise
             return self._send(wire_request)
+        except (httpx.HTTPError, ConnectionAbortedError) as failure:
+            if not streams.is_closed:
+                raise
+            # It is not retried, because `close` was called to end it.
+            raise QwenConnectionError(
+                "The model was closed while a call waited for its answer: `close` ends the calls "
+                "of all threads. Close it after the last call."
+            ) from failure
         self._response = response
         self._set_timer(self._deadline)
         # Raw bytes, because `content_encoding` decompresses. A mock transport's response that was
@@ -73,6 +96,15 @@ class SyncExchange:
         consumed = response.is_stream_consumed
         self._body = response.iter_bytes() if consumed else response.iter_raw()
         return self._address.on_response(response, self._deadline)
+
+    def _read(self, seconds: float | None) -> bytes:
+        if seconds is None:
+            return next(self._body, b"")
+        self._set_timer(Deadline(self._deadline.cap(seconds)))
+        try:
+            return next(self._body, b"")
+        finally:
+            self._set_timer(self._deadline)
 
     def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
@@ -85,11 +117,6 @@ class SyncExchange:
         if self._timer:
             self._timer.cancel()
         self._timer = _deadline_timer(self._response, deadline) if self._response else None
-
-    def interrupt(self) -> None:
-        """End the exchange from another thread."""
-        if self._response:
-            _shutdown_socket(self._response)
 
     def close(self) -> None:
         if self._timer:
@@ -120,19 +147,11 @@ def _shutdown_if_alive(reference: weakref.ref[httpx.Response]) -> None:
 
 
 def _shutdown_socket(response: httpx.Response) -> None:
-    """Shut the socket of a response down, so that a thread that reads from it wakes up.
-
-    Closing a socket does not wake a thread.
-    """
-    connection = socket_of(response)
-    # A connection of HTTP/2, which a user's client may enable, also carries other requests.
-    if connection is None or response.http_version == "HTTP/2":
-        return
-    if not response.is_closed:  # the connection of a closed response may serve another request
-        with suppress(OSError):
-            # `socket.socket.shutdown`, also for TLS: the method of an SSLSocket would change the
-            # state that the reading thread uses.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    """Shut the socket of a response down, so that a thread that reads from it wakes up."""
+    # A connection of HTTP/2, which a user's client may enable, also carries other requests. The
+    # connection of a closed response may serve another request.
+    if response.http_version != "HTTP/2" and not response.is_closed:
+        shut_down(socket_of(response))
 
 
 class AsyncExchange:
@@ -149,36 +168,50 @@ class AsyncExchange:
         self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes]
+        self._sending: CancellableSend[ResponseHead]
+        self._trace = AsyncTrace(streams_of_running_loop())
 
     async def execute(self, command: Command) -> ResponseHead | bytes | None:
-        if self._deadline.remaining is None or isinstance(command, Wait):
-            return await self._execute(command)
-        try:
-            async with asyncio.timeout(self._deadline.remaining):
-                return await self._execute(command)
-        except TimeoutError:
-            raise httpx.ReadTimeout("The deadline of the call was reached.") from None
-
-    async def _execute(self, command: Command) -> ResponseHead | bytes | None:
+        executing: CancellableAtWaits[Any]
+        seconds = self._deadline.remaining
         match command:
             case Read():
-                return await anext(self._body, b"")
+                executing = CancellableAtWaits(self._read())
+                seconds = self._deadline.cap(command.seconds)
             case Send():
-                return await self._send(command.request)
+                executing = self._sending = CancellableSend(self._send(command.request))
             case Drain():
-                await self._drain()
+                executing = CancellableAtWaits(self._drain())
             case Wait():
                 await self.close()
                 await asyncio.sleep(command.seconds)
-        return None
+                return None
+        if seconds is None:
+            return await executing
+        try:
+            async with asyncio.timeout(seconds):
+                return await executing
+        except TimeoutError:
+            raise httpx.ReadTimeout("The deadline was reached.") from None
+
+    async def _read(self) -> bytes:
+        return await anext(self._body, b"")
 
     async def _send(self, wire_request: WireRequest) -> ResponseHead:
         # A loop's client is closed only in that loop, where nothing runs between the next two
         # calls, so no retry with a new client is needed as in `SyncExchange._send`.
         client = await self._get_client()
         request = self._address.request(client, wire_request, self._deadline)
-        response = await client.send(request, stream=True, follow_redirects=False)
+        request.extensions["trace"] = self._trace
+        self._trace.on_send(client, self._sending)
+        try:
+            response = await client.send(request, stream=True, follow_redirects=False)
+        finally:
+            self._trace.on_sent()
         self._response = response
+        if stream := response.extensions.get("network_stream"):
+            # The user's client may have opened it for another request.
+            streams_of_running_loop().add(stream)
         consumed = response.is_stream_consumed  # see `SyncExchange._send`
         self._body = response.aiter_bytes() if consumed else response.aiter_raw()
         return self._address.on_response(response, self._deadline)
@@ -192,4 +225,4 @@ class AsyncExchange:
 
     async def close(self) -> None:
         if self._response:
-            await self._response.aclose()
+            await CancellableAtWaits(self._response.aclose())

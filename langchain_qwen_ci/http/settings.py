@@ -70,7 +70,8 @@ class ConnectionSettings(BaseModel):
 
     stream_chunk_timeout: float | None = Field(default=300.0, gt=0, le=_MAX_SECONDS)
     """Seconds between two chunks; None waits without limit. The service sends no chunk while code
-    runs."""
+    runs. Only data counts: complete frames and parts of one. Comments (`: keep-alive`), empty
+    frames and other fields of server-sent events do not restart the time."""
 
     total_timeout: float | None = Field(default=None, gt=0, le=_MAX_SECONDS)
     """Seconds for the whole call, including retries, waits, and the time that the reader of a
@@ -133,6 +134,7 @@ class ConnectionSettings(BaseModel):
             max_retries=self.max_retries,
             retry_cut_answers=False,
             total_timeout=self.total_timeout,
+            chunk_timeout=self.stream_chunk_timeout,
             max_frame_bytes=self.max_frame_bytes,
             max_answer_bytes=self.max_answer_bytes,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from langchain_qwen_ci.http.call_flow import COMMANDS, call_flow
-from langchain_qwen_ci.http.clients import AsyncClientPerLoop, SyncClient
+from langchain_qwen_ci.http.connections.clients import AsyncClientPerLoop, SyncClient
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.exchanges import AsyncExchange, SyncExchange
 
@@ -38,7 +38,7 @@ class Transport:
         self._custom_async_client = http_async_client
         self._client = SyncClient(address.host.url)
         self._async_clients = AsyncClientPerLoop(address.host.url)
-        # Open calls, to interrupt them from `close`. Weak, so that an abandoned one is collected.
+        # Open calls, to close them at exit. Weak, so that an abandoned one is collected.
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
         _TRANSPORTS.add(self)
 
@@ -100,10 +100,7 @@ class Transport:
         return self._custom_async_client or await self._async_clients.get()
 
     def close(self) -> None:
-        """Close the sync client, unless it is the user's. Threads that still read get an error."""
-        if self._custom_client is None:
-            for exchange in tuple(self._exchanges):
-                exchange.interrupt()
+        """Close the sync client, unless it is the user's. Calls in other threads get an error."""
         self._client.close()
 
     async def aclose(self) -> None:

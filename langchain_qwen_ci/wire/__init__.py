@@ -60,6 +60,11 @@ class Decoder(Protocol):
     def ended(self) -> bool:
         """True once the last event was yielded. Frames received later are ignored."""
 
+    @property
+    def has_new_data(self) -> bool:
+        """Whether the bytes of the last `feed` contained data: a frame, or a part of one. Comments
+        of server-sent events, which keep a connection alive, are no data."""
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Decode the next bytes of the body.
 

@@ -81,6 +81,10 @@ class FramedDecoder:
     def ended(self) -> bool:
         return self._parser.ended
 
+    @property
+    def has_new_data(self) -> bool:
+        return self._sse_parser.has_new_data
+
     def feed(self, data: bytes) -> Iterator[Event]:
         if len(self._first_bytes) <= EXCERPT_BYTES:
             self._first_bytes += data[: EXCERPT_BYTES + 1]

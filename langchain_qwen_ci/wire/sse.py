@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DATA_FIELD = b"data:"
 _STATUS_COMMENT = b":HTTP_STATUS/"
 _STATUS_DIGITS = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -36,7 +37,12 @@ class Frame:
 
 
 class SSEParser:
-    """Parses bytes into frames. Each frame is yielded as soon as its last byte was fed."""
+    """Parses bytes into frames. Each frame is yielded as soon as its last byte was fed.
+
+    Attributes:
+        has_new_data: whether the last `feed` received a part of the data of a frame. Comments,
+            other fields and empty `data` lines are none.
+    """
 
     __slots__ = (
         "_data",
@@ -48,6 +54,7 @@ class SSEParser:
         "_partial_line",
         "_started",
         "_status",
+        "has_new_data",
     )
 
     def __init__(self) -> None:
@@ -62,17 +69,24 @@ class SSEParser:
         # next one if more data follows.
         self._later_event: str | None = None
         self._later_status: int | None = None
+        self.has_new_data = False
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes."""
+        self.has_new_data = False
         if not self._started:
             data = self._detect_document(data)
         if self._is_document:
             self._partial_line.append(data)
+            self.has_new_data = True
             return
         for line in self._complete_lines(data):
             if frame := self._read_field(line) if line else self._dispatch():
                 yield frame
+        if data and self._partial_line and not self.has_new_data:
+            # The first pieces may be shorter than the name of the field.
+            start = b"".join(self._partial_line[: len(_DATA_FIELD) + 1])
+            self.has_new_data = start.startswith(_DATA_FIELD) and bool(start[5:].strip())
 
     def close(self) -> Iterator[Frame]:
         """Yield the last frame if the stream ended without the blank line after it.
@@ -131,8 +145,9 @@ class SSEParser:
     def _read_field(self, line: bytes) -> Frame | None:
         """Read a line; return the frame before it if the blank line between them is missing."""
         frame = None
-        if line.startswith(b"data:"):
+        if line.startswith(_DATA_FIELD):
             value = line[6:] if line.startswith(b" ", 5) else line[5:]
+            self.has_new_data = self.has_new_data or bool(value)
             if self._data and _begins_next_frame(self._data[-1], value):
                 frame = Frame(b"\n".join(self._data), self._event, self._status)
                 self._data = []

@@ -7,27 +7,19 @@ fails a test instead of blocking it.
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
-import ipaddress
 import itertools
 import re
 import socket
-import ssl
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from self_signed import self_signed_context
 
 _PATIENCE_SECONDS = 10.0
 _MOST_BYTES = 32 * 2**20
@@ -110,7 +102,7 @@ class FaultServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self._greeting = greeting
-        self._context = _self_signed() if secure else None
+        self._context = self_signed_context() if secure else None
         self._names = names or {}
         self._changed = threading.Condition()
         self._states: dict[int, str] = {}  # of each connection: busy, idle, closed
@@ -246,34 +238,3 @@ def _read_request(connection: socket.socket) -> bytes:
 def _wait_for_close(connection: socket.socket) -> None:
     while connection.recv(2**16):
         pass
-
-
-@functools.cache
-def _self_signed() -> ssl.SSLContext:
-    """A context with a self-signed certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "certificate.pem"
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        context.load_cert_chain(path)
-    return context

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
+from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
-from connection_counter import ANSWER, abreak_out, break_out
+from connection_counter import ANSWER, TIMEOUT_SECONDS, abreak_out, break_out
 from langchain_core.callbacks import BaseCallbackHandler
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
@@ -136,6 +139,37 @@ def test_open_stream_ends_with_its_loop(connection_counter, model):
 
     asyncio.run(begin())
     assert connection_counter.reaches(0, requests=1)
+
+
+LOOPS = {"asyncio": asyncio.new_event_loop}
+with suppress(ImportError):
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+async def begin(streams: list[Any]) -> None:
+    for stream in streams:
+        await anext(stream)
+
+
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("client", ["own", "custom"])
+def test_open_stream_ends_with_a_loop_that_is_only_closed(connection_counter, client, new_loop):
+    """`loop.close` does not call `shutdown_asyncgens`, as `asyncio.run` does."""
+    fields = {"http_async_client": httpx.AsyncClient()} if client == "custom" else {}
+    model = connection_counter.model(**fields)
+    streams = [aiter(model.astream("endless")) for _ in range(3)]
+
+    loop = new_loop()
+    loop.run_until_complete(asyncio.wait_for(begin(streams), TIMEOUT_SECONDS))
+    with warnings.catch_warnings():
+        # Python warns of what this test does: its connections were not closed before the loop.
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop.close()
+        assert connection_counter.reaches(0, requests=3)
+        del model, fields, streams, loop
+        gc.collect()
 
 
 @pytest.mark.parametrize(

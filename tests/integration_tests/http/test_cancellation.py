@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
-from connection_counter import TIMEOUT_SECONDS
+from connection_counter import ANSWER, TIMEOUT_SECONDS
 
-from langchain_qwen_ci import ChatQwenCodeInterpreter
+from langchain_qwen_ci import ChatQwenCodeInterpreter, QwenCodeInterpreterNode
+from langchain_qwen_ci.errors import QwenTimeoutError
+
+
+async def ask(model: ChatQwenCodeInterpreter, entry_point: str, question: str) -> None:
+    if entry_point == "ainvoke":
+        await model.ainvoke(question)
+    elif entry_point == "node":
+        await QwenCodeInterpreterNode(model).ainvoke({"messages": [("user", question)]})
+    else:
+        async for _ in model.astream(question):
+            pass
+
+
+async def steps(count: int) -> None:
+    """Let the event loop run this number of iterations."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("question", ["silent", "endless"])
@@ -20,18 +39,97 @@ from langchain_qwen_ci import ChatQwenCodeInterpreter
 async def test_cancelled_task_closes_its_connection(
     connection_counter, model, question, entry_point
 ):
-    async def ask() -> None:
-        if entry_point == "ainvoke":
-            await model.ainvoke(question)
-        async for _ in model.astream(question):
-            pass
-
-    asking = asyncio.ensure_future(ask())
+    asking = asyncio.ensure_future(ask(model, entry_point, question))
     assert await connection_counter.areaches(1, requests=1)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert await connection_counter.areaches(0)
+
+
+@pytest.mark.parametrize("question", ["silent", "endless"])
+@pytest.mark.parametrize("entry_point", ["ainvoke", "astream", "node"])
+async def test_task_cancelled_twice_closes_its_connection(
+    connection_counter, model, question, entry_point
+):
+    """The second cancellation arrives while the first one closes the connection."""
+    for count, between in enumerate([1, 1, 1, 2, 3], 1):
+        asking = asyncio.ensure_future(ask(model, entry_point, question))
+        assert await connection_counter.areaches(1, requests=count)
+        asking.cancel()
+        await steps(between)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await connection_counter.areaches(0)
+
+
+@pytest.mark.parametrize("question", ["silent", "endless"])
+async def test_timeout_beside_total_timeout_closes_the_connection(connection_counter, question):
+    """Both cancel the task, and httpx's own timeout ends at the same time."""
+    model = connection_counter.model(total_timeout=0.05)
+    for _ in range(20):
+        with pytest.raises((TimeoutError, QwenTimeoutError)):
+            async with asyncio.timeout(0.05):
+                await model.ainvoke(question)
+    assert await connection_counter.areaches(0, requests=1)
+
+
+async def test_task_cancelled_at_any_step_loses_no_connection(connection_counter):
+    """The only connection of the pool would be lost for ever."""
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
+        model = connection_counter.model(http_async_client=client, timeout=TIMEOUT_SECONDS)
+        for is_connected, count in itertools.product((False, True), range(40)):
+            if not is_connected:
+                await asyncio.gather(cancelled_after(model, 200))  # closes the connection
+            await cancelled_after(model, count)
+            assert (await model.ainvoke("complete")).text == ANSWER
+        assert connection_counter.connections == 1
+
+
+async def cancelled_after(model: ChatQwenCodeInterpreter, count: int) -> None:
+    asking = asyncio.ensure_future(model.ainvoke("endless"))
+    await steps(count)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+@pytest.mark.parametrize("count", range(12))
+async def test_task_cancelled_while_it_gets_a_connection_loses_none(connection_counter, count):
+    """A call leaves the queue of the pool when the connection of another call becomes free."""
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
+        model = connection_counter.model(http_async_client=client, timeout=TIMEOUT_SECONDS)
+        first = asyncio.ensure_future(model.ainvoke("endless"))
+        assert await connection_counter.areaches(1, requests=1)
+        queued = asyncio.ensure_future(model.ainvoke("endless"))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await steps(count)
+        queued.cancel()
+        await asyncio.wait([first, queued])
+        assert (await model.ainvoke("complete")).text == ANSWER
+
+
+async def test_task_cancelled_during_the_tls_handshake_closes_its_connection():
+    connected, disconnected = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        connected.set()
+        while await reader.read(1000):
+            pass
+        disconnected.set()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
+        asking = asyncio.ensure_future(model.ainvoke("?"))
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await connected.wait()
+            asking.cancel()
+            await disconnected.wait()
 
 
 async def test_cancelled_tasks_do_not_affect_others(connection_counter, model):

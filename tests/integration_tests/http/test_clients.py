@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import subprocess
 import threading
 import warnings
@@ -17,7 +18,7 @@ from strict_python import STRICT_PYTHON
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
 from langchain_qwen_ci.emulator import EmulatorServer, Run, Say, Script
-from langchain_qwen_ci.errors import QwenError, QwenStreamError
+from langchain_qwen_ci.errors import QwenConnectionError, QwenError, QwenStreamError
 
 AT_ONCE = 6
 
@@ -198,6 +199,36 @@ async def test_async_stream_of_a_closed_model_raises_an_error(connection_counter
     assert await connection_counter.areaches(0, requests=1)
     with pytest.raises(QwenError):
         await anext(stream)
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["new connection", "reused connection"])
+def test_closing_a_model_wakes_threads_before_the_head(connection_counter, model, warm):
+    if warm:
+        model.invoke("complete")
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(model.invoke, "silent") for _ in range(3)]
+        assert connection_counter.reaches(3, requests=3 + warm)
+        model.close()
+        for one in waiting:
+            with pytest.raises(QwenConnectionError, match="model was closed"):
+                one.result(TIMEOUT_SECONDS)
+    assert connection_counter.reaches(0)
+    assert model.invoke("complete").content == ANSWER
+
+
+def test_closing_a_model_wakes_a_thread_in_the_tls_handshake():
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        model = ChatQwenCodeInterpreter(
+            base_url=url, api_key="any", max_retries=0, connect_timeout=None
+        )
+        calling = threads.submit(model.invoke, "?")
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(1)
+            model.close()
+            with pytest.raises(QwenConnectionError, match="model was closed"):
+                calling.result(TIMEOUT_SECONDS)
 
 
 def test_collected_sync_model_closes_its_connections(connection_counter):

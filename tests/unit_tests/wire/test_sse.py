@@ -75,3 +75,27 @@ def test_byte_order_mark_is_removed_only_at_the_beginning():
     assert parse(b"\n", b"\xef\xbb\xbfdata:1\n\n") == []
     assert parse(b"\xef\xbb") == []
     assert parse() == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"data:1\n\n"], [True]),
+        ([b"dat", b"a", b":", b" ", b"1", b"2", b"\n", b"\n"], [False] * 4 + [True] * 3 + [False]),
+        ([b": keep-alive\n\n", b": keep", b"-alive"], [False] * 3),
+        ([b"event: ping\nid: 1\nretry: 5\n\n", b"event:"], [False] * 2),
+        ([b"data:\n\n", b"data: ", b"\n\n"], [False] * 3),
+        ([b":HTTP_STATUS/200\n", b"data:1"], [False, True]),
+        ([b"data:1\n\n: keep", b"-alive\n\n", b"\n"], [True, False, False]),
+        ([b": keep-alive\n\ndata:1", b"\n: keep-alive"], [True, True]),
+        ([b"\xef\xbb", b"\xbf", b"\n", b"data:1"], [False, False, False, True]),
+        ([b'{"a"', b": 1}"], [True, True]),
+    ],
+)
+def test_only_data_is_new_data(pieces, expected):
+    parser = SSEParser()
+    received = []
+    for piece in pieces:
+        list(parser.feed(piece))
+        received.append(parser.has_new_data)
+    assert received == expected

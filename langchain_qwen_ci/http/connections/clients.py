@@ -11,11 +11,12 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 import httpx
 
+from langchain_qwen_ci.http.connections.network_streams import OpenStreams
 from langchain_qwen_ci.http.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -89,6 +90,25 @@ class _Certificates:
 _CERTIFICATES = _Certificates()
 
 
+class InterruptibleClient(httpx.Client):
+    """A sync client whose `close` also ends the requests of other threads.
+
+    The one of httpx closes the sockets, which does not wake a thread that waits for one, and it
+    knows no connection that is being opened.
+
+    Attributes:
+        streams: the network streams that the client has opened.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.streams = OpenStreams()
+
+    def close(self) -> None:
+        self.streams.close()
+        super().close()
+
+
 class SyncClient:
     """Owns one sync client for all threads.
 
@@ -103,7 +123,7 @@ class SyncClient:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._client: InterruptibleClient | None = None
 
     def get(self) -> httpx.Client:
         with self._lock:
@@ -111,7 +131,7 @@ class SyncClient:
                 transport = _Transport(
                     verify=_CERTIFICATES.read(), limits=_LIMITS, proxy=proxy_for(self._url)
                 )
-                self._client = httpx.Client(transport=transport)
+                self._client = InterruptibleClient(transport=transport)
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
                 self._finalizer = weakref.finalize(self, self._client.close)
             return self._client

@@ -1,0 +1,1 @@
+"""Clients and their connections: sharing, closing, and cancellations while they are used."""
