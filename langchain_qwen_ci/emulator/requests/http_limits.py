@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
+from langchain_qwen_ci.http.hosts import is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.requests import Request
 
-_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:]*)(?::\d+)?")
 
 
@@ -51,8 +51,11 @@ def check_host(host: str | None, allowed_hosts: Collection[str]) -> ServiceError
     A web page can make its own name resolve to 127.0.0.1 (DNS rebinding), and its requests are then
     same-origin for the browser. Their `Host` is the name of the page.
     """
-    match = _HOST.fullmatch(host or "")
-    if host is None or (match and match["name"].lower() in {*_LOOPBACK_HOSTS, *allowed_hosts}):
+    if host is None:
+        return None
+    match = _HOST.fullmatch(host)
+    name = match["name"].lower() if match else ""
+    if name in allowed_hosts or is_this_machine(name.strip("[]")):
         return None
     return ServiceError(
         421,
