@@ -34,7 +34,7 @@ from langchain_qwen_ci.emulator.requests.request_rules import ServiceError
 from langchain_qwen_ci.emulator.wires.encoding import compact_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
 
@@ -59,7 +59,7 @@ class Settings(Protocol):
     @property
     def pace(self) -> float: ...
     def record(self, received: RecordedRequest) -> None: ...
-    def on_fault(self, fault: Fault | None) -> None: ...
+    def on_fault(self, received: RecordedRequest) -> None: ...
     def take_fault(self, received: RecordedRequest) -> Fault | None: ...
     def accepts(self, authorization: str) -> bool: ...
 
@@ -105,9 +105,10 @@ class Endpoint:
         received = RecordedRequest(http.url.path, headers, body, size)
         self._settings.record(received)
         fault = self._settings.take_fault(received)
+        on_fault = partial(self._settings.on_fault, received)
         try:
             if isinstance(fault, Status):
-                self._settings.on_fault(fault)
+                on_fault()
                 _raise_error(fault.error)
             _raise_error(check_size(size, self._settings.max_request_bytes))
             if (document := self._stored_document(http)) is not None:
@@ -115,8 +116,13 @@ class Endpoint:
                 return Response(document, media_type=_JSON, headers=headers)
             request = self._check_request(http, body)
             encoder = request.create_encoder(request_id)
-            answering = self._respond(request, encoder, fault, {"x-request-id": request_id})
+            answering = self._respond(
+                request, encoder, fault, on_fault, {"x-request-id": request_id}
+            )
             return await run_while_connected(http, answering)
+        except asyncio.CancelledError:  # the client has disconnected
+            on_fault()
+            raise
         except RejectedError as rejected:
             fault_headers = fault.headers if isinstance(fault, Status) else {}
             return Response(
@@ -168,6 +174,7 @@ class Endpoint:
         request: WireRequest,
         encoder: ResponseEncoder,
         fault: Fault | None,
+        on_fault: Callable[[], None],
         headers: dict[str, str],
     ) -> Response:
         """Return the response with HTTP status 200, with its fault.
@@ -176,7 +183,6 @@ class Endpoint:
             RejectedError: the responder failed before anything was sent, or the fault is an HTTP
                 error of an answer that is not streamed.
         """
-        on_fault = partial(self._settings.on_fault, fault)
         if isinstance(fault, Stall) and fault.after == "request":
             on_fault()
             await asyncio.sleep(fault.seconds)

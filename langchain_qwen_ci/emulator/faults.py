@@ -208,26 +208,30 @@ async def with_fault(
         fault: the fault of the request.
         encoder: the encoder of the answer.
         places: the places that the frames have passed; it grows while they are read.
-        on_fault: called when the fault takes effect.
+        on_fault: called when the fault takes effect, or the client disconnects before that.
     """
-    async with aclosing(frames):
-        after = getattr(fault, "after", None)  # a fault without it has replaced the answer
-        sent = 0
-        async for frame in frames:
-            if after is None or (sent != after and after not in places):
+    try:
+        async with aclosing(frames):
+            after = getattr(fault, "after", None)  # a fault without it has replaced the answer
+            sent = 0
+            async for frame in frames:
+                if after is None or (sent != after and after not in places):
+                    yield frame
+                    sent += 1
+                    continue
+                on_fault()
+                if not isinstance(fault, Stall):
+                    async with aclosing(_faulty_end(frame, fault, encoder, sent)) as last:
+                        async for part in last:
+                            yield part
+                    return
+                after = None  # a place stays passed, but the pause is over
+                await asyncio.sleep(fault.seconds)
                 yield frame
                 sent += 1
-                continue
-            on_fault()
-            if not isinstance(fault, Stall):
-                async with aclosing(_faulty_end(frame, fault, encoder, sent)) as last:
-                    async for part in last:
-                        yield part
-                return
-            after = None  # a place stays passed, but the pause is over
-            await asyncio.sleep(fault.seconds)
-            yield frame
-            sent += 1
+    except (GeneratorExit, asyncio.CancelledError):  # the client has disconnected
+        on_fault()
+        raise
 
 
 async def _faulty_end(

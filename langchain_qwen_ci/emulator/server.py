@@ -113,7 +113,8 @@ class EmulatorServer:
         self._pace = pace
         self._api_key = api_key
         self._faults: deque[Fault | None] = deque(() if callable(faults) else faults)
-        self._pending_faults: list[Fault] = []  # taken by a request, and without effect so far
+        # The faults of requests, until they take effect.
+        self._pending_faults: list[tuple[RecordedRequest, Fault]] = []
         self._fault_function = faults if callable(faults) else None
         self._limits = limits or Limits()
         self._reasoning_events = reasoning_events
@@ -195,15 +196,17 @@ class EmulatorServer:
     def unused_faults(self) -> tuple[Fault, ...]:
         """The injected faults without an effect so far.
 
-        No request has come for them, or the answer ended before the place of the fault. Leaving the
-        server's `with` block warns of them.
+        No request has come for them, or the answer ended before the place of the fault. An answer
+        whose client disconnected does not count. Leaving the server's `with` block warns of them.
         """
-        return (*self._pending_faults, *(fault for fault in self._faults if fault is not None))
+        pending = (fault for _, fault in self._pending_faults)
+        return (*pending, *(fault for fault in self._faults if fault is not None))
 
-    def on_fault(self, fault: Fault | None) -> None:
-        """Register that the fault of a request took effect."""
-        if fault is not None:
-            self._pending_faults.remove(fault)  # equal faults are interchangeable
+    def on_fault(self, received: RecordedRequest) -> None:
+        """Register that the fault of a request took effect, or that its client disconnected."""
+        self._pending_faults = [
+            (request, fault) for request, fault in self._pending_faults if request is not received
+        ]
 
     def set_script(self, *turns: Turn) -> None:
         """Answer the next requests with a new `Script` of these answers.
@@ -224,7 +227,7 @@ class EmulatorServer:
         elif self._fault_function:
             fault = self._fault_function(received)
         if fault is not None:
-            self._pending_faults.append(fault)
+            self._pending_faults.append((received, fault))
         return fault
 
     def accepts(self, authorization: str) -> bool:

@@ -278,7 +278,8 @@ def test_response_of_an_error_is_not_pickled(make_model: ModelFactory, emulator)
     assert repr(error) == repr(caught.value)
 
 
-FAULTS = (None, Cut(after=9), ErrorFrame(after=9), Status(401, code="InvalidApiKey"))
+# The function call of the agent has 8 frames.
+FAULTS = (None, Cut(after=7), ErrorFrame(after=7), Status(401, code="InvalidApiKey"))
 
 
 def _agent_with_mcp(make_model: ModelFactory) -> None:
