@@ -108,7 +108,9 @@ class SyncClient:
                     verify=_CERTIFICATES.read(), limits=_LIMITS, mounts=_NO_PROXY
                 )
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
-                self._finalizer = weakref.finalize(self, self._client.close)
+                # Not `InterruptibleClient.close`: at exit it would wake daemon threads, and they
+                # would print the error.
+                self._finalizer = weakref.finalize(self, httpx.Client.close, self._client)
             return self._client
 
     def discard(self) -> None:
