@@ -28,6 +28,9 @@ T = TypeVar("T")
 # Maximum time for one wait of the code that handles a cancellation. Closing a connection waits for
 # a lock at most, which another request holds for one iteration of the event loop.
 _CLEANUP_SECONDS = 0.5
+# anyio 4.16 yields to the loop until a cancellation is delivered, if a scope was cancelled before
+# it waits for something. httpcore yields once for each idle connection that it closes.
+_MAX_ITERATIONS = 100
 # Acquiring a free lock takes one iteration, and another one after each request that waited for it.
 _ITERATIONS_WITH_LOCK = 3
 
@@ -40,12 +43,20 @@ class CancellableAtWaits(Generic[T]):
     its end.
     """
 
-    __slots__ = ("_cancelled_before", "_coroutine", "_delayed", "_is_handling", "_task")
+    __slots__ = (
+        "_cancelled_before",
+        "_coroutine",
+        "_delayed",
+        "_is_handling",
+        "_iterations",
+        "_task",
+    )
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
         self._delayed: list[asyncio.CancelledError] = []
         self._is_handling = False
+        self._iterations = 0  # of the loop, since a cancellation was delayed
 
     def __await__(self) -> Generator[Any, Any, T]:
         self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
@@ -110,6 +121,10 @@ class CancellableAtWaits(Generic[T]):
             if self._is_handling:
                 return (yield from self._finish_wait(awaited))
             return (yield from self._cancel(awaited))
+        self._iterations = self._iterations + 1 if is_cancelled else 0
+        if self._iterations > _MAX_ITERATIONS:
+            self._iterations = 0
+            return self._next_cancellation()
         try:
             yield awaited
         except asyncio.CancelledError as cancellation:

@@ -133,7 +133,9 @@ class SyncClient:
                 )
                 self._client = InterruptibleClient(transport=transport)
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
-                self._finalizer = weakref.finalize(self, self._client.close)
+                # Not `InterruptibleClient.close`: at exit it would wake daemon threads, and they
+                # would print the error.
+                self._finalizer = weakref.finalize(self, httpx.Client.close, self._client)
             return self._client
 
     def discard(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import anyio
+import anyio.lowlevel
 import pytest
 
 from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
@@ -123,6 +123,20 @@ async def test_cancellation_in_the_iteration_of_a_timeout_inside_is_delivered(ki
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@BOTH
+async def test_scope_of_anyio_that_was_cancelled_before_a_wait_ends(kind):
+    """anyio yields to the loop until its cancellation is delivered."""
+
+    async def check() -> str:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        return "answer"
+
+    async with asyncio.timeout(10):
+        assert await kind(check()) == "answer"
 
 
 @BOTH
