@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("no question: pass one, or write it to standard input")
     if sys.stdout is None:  # it was closed by the parent process, for example with `>&-`
         parser.error("standard output is closed")
+    _handle_interrupts()
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
@@ -71,6 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(f"{type(error).__name__}: {escape_unprintable(str(error))}")
         return 1
     return 1 if display.has_failed else 0
+
+
+def _handle_interrupts() -> None:
+    """Let the first Ctrl-C end the answer, and the second one the process."""
+
+    def interrupt(*_: object) -> None:
+        # Here and not where the exception is caught: a second Ctrl-C may come before that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    # A process in the background of a shell ignores Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _read_question(parser: argparse.ArgumentParser) -> str:
@@ -148,7 +162,6 @@ def _run_question(model: ChatQwenCodeInterpreter, question: str, display: Displa
             display.end(error.partial)
         raise
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
         if message is not None:
             display.end(message)
         raise
