@@ -18,7 +18,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from langchain_qwen_ci.chat_models.structured_output import REFORMAT_PROMPT, TURNED_OFF
+from langchain_qwen_ci.chat_models.structured_output import (
+    REFORMAT_PROMPT,
+    TURNED_OFF,
+    input_messages,
+)
 from langchain_qwen_ci.errors import QwenError, QwenStreamError
 
 if TYPE_CHECKING:
@@ -112,7 +116,7 @@ class _SchemaTurn:
     def _invoke(
         self, model_input: LanguageModelInput, config: RunnableConfig, **arguments: Any
     ) -> AIMessage:
-        messages = self._messages(model_input)
+        messages = input_messages(self.model, model_input)
         if rejected := self._rejected_calls(messages):
             return self.formatting.invoke([SystemMessage(self.prompt), *rejected], config)
         answer = self.answering.invoke(self._without_calls(messages), config, **arguments)
@@ -123,17 +127,13 @@ class _SchemaTurn:
     async def _ainvoke(
         self, model_input: LanguageModelInput, config: RunnableConfig, **arguments: Any
     ) -> AIMessage:
-        messages = self._messages(model_input)
+        messages = input_messages(self.model, model_input)
         if rejected := self._rejected_calls(messages):
             return await self.formatting.ainvoke([SystemMessage(self.prompt), *rejected], config)
         answer = await self.answering.ainvoke(self._without_calls(messages), config, **arguments)
         with _attach_to_errors(answer):
             formatting = self.formatting.with_config(_NOT_STREAMED)
             return self._merge(answer, await formatting.ainvoke(self._to_format(answer), config))
-
-    def _messages(self, model_input: LanguageModelInput) -> list[BaseMessage]:
-        # LangChain has no public name for this conversion (langchain-core 1.6 to 1.8).
-        return self.model._convert_input(model_input).to_messages()  # noqa: SLF001
 
     def _to_format(self, answer: AIMessage) -> list[BaseMessage]:
         """Return the messages of the second request.

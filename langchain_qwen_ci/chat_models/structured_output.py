@@ -76,6 +76,12 @@ TURNED_OFF: dict[str, Any] = {
 """Arguments of a second request, which converts an answer: they override those of the first."""
 
 
+def input_messages(model: BaseChatModel, model_input: LanguageModelInput) -> list[BaseMessage]:
+    """Return the messages of any input that a model accepts."""
+    # LangChain has no public name for this conversion (langchain-core 1.6 to 1.8).
+    return model._convert_input(model_input).to_messages()  # noqa: SLF001
+
+
 class StructuredOutput:
     """Builds a chain for one model and schema; see `with_structured_output` of the model."""
 
@@ -175,12 +181,8 @@ class StructuredOutput:
     ) -> Runnable[LanguageModelInput, list[BaseMessage]]:
         return RunnableLambda(convert).with_config(run_name="schema_in_prompt")
 
-    def _messages(self, model_input: LanguageModelInput) -> list[BaseMessage]:
-        # LangChain has no public name for this conversion (langchain-core 1.6 to 1.8).
-        return self._model._convert_input(model_input).to_messages()  # noqa: SLF001
-
     def _add_schema_prompt(self, model_input: LanguageModelInput) -> list[BaseMessage]:
-        messages = self._messages(model_input)
+        messages = input_messages(self._model, model_input)
         prompt = f"{_SCHEMA_PROMPT}{self._json_schema}"
         # The service accepts one system message only.
         if messages and isinstance(messages[0], SystemMessage):
@@ -193,7 +195,7 @@ class StructuredOutput:
         The service demands it for `json_object`: 400 "'messages' must contain the word 'json' in
         some form".
         """
-        messages = self._messages(model_input)
+        messages = input_messages(self._model, model_input)
         if any("json" in message.text.lower() for message in messages):
             return messages
         return self._add_schema_prompt(messages)

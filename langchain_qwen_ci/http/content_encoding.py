@@ -45,7 +45,7 @@ def decompressor(encoding: str) -> Decompressor:
         case "gzip" | "x-gzip" | "deflate":
             return _Inflater()
     raise QwenStreamError(
-        f"The answer is compressed as {encoding!r}, which was not asked for: only "
+        f"The answer is compressed as {encoding!r}, which was not requested: only "
         f"{ACCEPT_ENCODING} was. Switch it off in whatever stands between here and the service."
     )
 

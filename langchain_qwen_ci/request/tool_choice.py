@@ -112,6 +112,6 @@ def warn_parallel_calls_not_limited() -> None:
     """Warn that the service ignores `parallel_tool_calls=False` on Responses (measured)."""
     warnings.warn(
         "The Responses API of the service ignores parallel_tool_calls=False: a message may still "
-        "have several tool calls..",
+        "have several tool calls.",
         stacklevel=2,
     )

@@ -83,13 +83,16 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
         ordered += _text_blocks(
             reasoning[reasoning_offset:reasoning_end], text[text_offset:text_end]
         )
-        is_streaming = isinstance(message, AIMessageChunk) and message.chunk_position != "last"
-        ordered += _blocks_at(position, executions, is_streaming=is_streaming)
+        ordered += _blocks_at(position, executions, is_streaming=_is_streaming(message))
         reasoning_offset, text_offset = reasoning_end, text_end
     ordered += _text_blocks(reasoning[reasoning_offset:], text[text_offset:])
     _add_citations(ordered, [position for position in positions if "citation" in position])
     ordered += _function_call_blocks(message)
     return cast("list[blocks.ContentBlock]", ordered)
+
+
+def _is_streaming(message: AIMessage) -> bool:
+    return isinstance(message, AIMessageChunk) and message.chunk_position != "last"
 
 
 def _text_blocks(reasoning: str, text: str) -> Iterator[dict[str, Any]]:
@@ -134,8 +137,8 @@ def _blocks_at(
 
 
 def _function_call_blocks(message: AIMessage) -> Iterator[dict[str, Any]]:
-    if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
-        for chunk in message.tool_call_chunks:
+    if _is_streaming(message):
+        for chunk in cast("AIMessageChunk", message).tool_call_chunks:
             yield {**chunk, "type": "tool_call_chunk"}
         return
     for call in message.tool_calls:

@@ -145,7 +145,7 @@ UNREADABLE_BODIES = {
     "compressed twice": (
         "gzip, gzip",
         gzip.compress(gzip.compress(WHOLE)),
-        "which was not asked for",
+        "which was not requested",
     ),
     "not compressed": ("gzip", WHOLE, "cannot be unpacked"),
     "corrupt": ("gzip", gzip.compress(WHOLE)[:60] + b"\xff" * 99, "cannot be unpacked"),

@@ -1,4 +1,4 @@
-"""Items of Responses whose ids are missing, shared, changing or renamed are told apart."""
+"""Items of Responses whose ids are missing, shared, changing or renamed are distinguished."""
 
 from __future__ import annotations
 
