@@ -55,7 +55,8 @@ class HeldService:
         hold: longest time in seconds that a call is held; it is chosen at random.
         reached: has an item for each call that has reached the stage.
         released: ends the holding of all calls.
-        running: number of requests that were received and whose answer neither ended nor was cut.
+        running: number of requests whose head was received and whose answer neither ended nor was
+            cut. The rest of a large request may arrive after its client has closed the connection.
         open: the open connections, each with the number of requests that it served.
     """
 
@@ -116,9 +117,14 @@ class HeldService:
             if self._tls and self.stage == "tls":
                 await self._hold()
             reader, writer = await connection.start(self_signed_context() if self._tls else None)
-            while await self._receive(reader):
-                self.open[connection] += 1
-                await self._count_answer(reader, writer)
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.running += 1
+                try:
+                    await self._receive_body(reader, head)
+                    self.open[connection] += 1
+                    await self._answer_unless_closed(reader, writer)
+                finally:
+                    self.running -= 1
         connection.abort()
         del self.open[connection]
 
@@ -127,19 +133,16 @@ class HeldService:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.released.wait(), random.uniform(0, self.hold))
 
-    async def _receive(self, reader: asyncio.StreamReader) -> bool:
-        head = await reader.readuntil(b"\r\n\r\n")
+    async def _receive_body(self, reader: asyncio.StreamReader, head: bytes) -> None:
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         if self.stage == "body":
             await self._hold()
         await reader.readexactly(length)
-        return True
 
-    async def _count_answer(
+    async def _answer_unless_closed(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer; the answer ends at once when the client closes the connection."""
-        self.running += 1
         answering = asyncio.ensure_future(self._answer(writer))
         closed = asyncio.ensure_future(reader.read(1))
         try:
@@ -148,7 +151,6 @@ class HeldService:
                 raise ConnectionError
             answering.result()
         finally:
-            self.running -= 1
             answering.cancel()
             closed.cancel()
             await asyncio.gather(answering, closed, return_exceptions=True)
