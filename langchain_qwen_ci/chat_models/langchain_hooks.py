@@ -24,6 +24,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 
 from langchain_qwen_ci.request.accepted_names import reject_model_fields
+from langchain_qwen_ci.response.chunk_construction import generation_chunk
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
 from langchain_qwen_ci.tracing.parent_run import (
@@ -180,16 +181,18 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
-        with call.events() as events:
+        with call.events() as answer:
             if run_manager and self._has_token_listeners(run_manager):
                 encoder = chunk_encoder(call.builder, self.output_version)
-                for event in events:
-                    if chunk := encoder.feed(event):
-                        generation = _with_message_id(chunk, run_manager)
-                        run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
+                for events in answer:
+                    for event in events:
+                        if chunk := encoder.feed(event):
+                            generation = _with_message_id(chunk, run_manager)
+                            run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
-                for event in events:
-                    call.builder.add(event)
+                for events in answer:
+                    for event in events:
+                        call.builder.add(event)
         return _to_chat_result(call.builder.message(self.output_version))
 
     async def _agenerate(
@@ -200,16 +203,18 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
-        async with call.aevents() as events:
+        async with call.aevents() as answer:
             if run_manager and self._has_token_listeners(run_manager):
                 encoder = chunk_encoder(call.builder, self.output_version)
-                async for event in events:
-                    if chunk := encoder.feed(event):
-                        generation = _with_message_id(chunk, run_manager)
-                        await run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
+                async for events in answer:
+                    for event in events:
+                        if chunk := encoder.feed(event):
+                            generation = _with_message_id(chunk, run_manager)
+                            await run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
-                async for event in events:
-                    call.builder.add(event)
+                async for events in answer:
+                    for event in events:
+                        call.builder.add(event)
         return _to_chat_result(call.builder.message(self.output_version))
 
     def _stream(
@@ -222,10 +227,11 @@ class LangChainHooks(BaseChatModel):
         # LangChain's `stream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = chunk_encoder(call.builder, self.output_version)
-        with call.events() as events:
-            for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
+        with call.events() as answer:
+            for events in answer:
+                for event in events:
+                    if chunk := encoder.feed(event):
+                        yield generation_chunk(chunk)
 
     async def _astream(
         self,
@@ -237,10 +243,11 @@ class LangChainHooks(BaseChatModel):
         # LangChain's `astream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = chunk_encoder(call.builder, self.output_version)
-        async with call.aevents() as events:
-            async for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
+        async with call.aevents() as answer:
+            async for events in answer:
+                for event in events:
+                    if chunk := encoder.feed(event):
+                        yield generation_chunk(chunk)
 
     # The hook behind `stream_events(version="v3")` (langchain-core 1.6 to 1.8). Without it
     # LangChain converts chunks, and closes every block only at the end of the message: code would
@@ -255,9 +262,10 @@ class LangChainHooks(BaseChatModel):
     ) -> Iterator[MessagesData]:
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.builder, _message_id(run_manager))
-        with call.events() as events:
-            for event in events:
-                yield from encoder.feed(event)
+        with call.events() as answer:
+            for events in answer:
+                for event in events:
+                    yield from encoder.feed(event)
         yield from encoder.end()
 
     async def _astream_chat_model_events(
@@ -269,10 +277,11 @@ class LangChainHooks(BaseChatModel):
     ) -> AsyncIterator[MessagesData]:
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.builder, _message_id(run_manager))
-        async with call.aevents() as events:
-            async for event in events:
-                for protocol_event in encoder.feed(event):
-                    yield protocol_event
+        async with call.aevents() as answer:
+            async for events in answer:
+                for event in events:
+                    for protocol_event in encoder.feed(event):
+                        yield protocol_event
         for protocol_event in encoder.end():
             yield protocol_event
 
@@ -288,7 +297,7 @@ def _with_message_id(
     chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 ) -> ChatGenerationChunk:
     chunk.id = _message_id(run)
-    return ChatGenerationChunk(message=chunk)
+    return generation_chunk(chunk)
 
 
 def _to_chat_result(message: AIMessage) -> ChatResult:

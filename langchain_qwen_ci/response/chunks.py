@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from langchain_core.messages import AIMessageChunk
 
 from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
+from langchain_qwen_ci.response.chunk_construction import message_chunk
 from langchain_qwen_ci.response.content_blocks import (
     escape_code,
     result_block_for,
@@ -62,7 +63,7 @@ class TextChunks:
         position = self._builder.add(event)
         match event:
             case TextDelta(text):
-                return AIMessageChunk(content=text, response_metadata=_ON_EVERY_CHUNK)
+                return message_chunk(text, _ON_EVERY_CHUNK)
             case ReasoningDelta(text):
                 kwargs: dict[str, Any] = {"reasoning_content": text}
                 if position:
@@ -80,9 +81,7 @@ class TextChunks:
 
 
 def _with_additional_kwargs(additional_kwargs: dict[str, Any]) -> AIMessageChunk:
-    return AIMessageChunk(
-        content="", additional_kwargs=additional_kwargs, response_metadata=_ON_EVERY_CHUNK
-    )
+    return message_chunk("", _ON_EVERY_CHUNK, additional_kwargs)
 
 
 def _final_chunk(builder: MessageBuilder, content: str | list[Any]) -> AIMessageChunk:
@@ -195,4 +194,4 @@ class BlockChunks:
 
 
 def _block(**fields: Any) -> AIMessageChunk:
-    return AIMessageChunk(content=[fields], response_metadata=_ON_EVERY_BLOCK_CHUNK)
+    return message_chunk([fields], _ON_EVERY_BLOCK_CHUNK)

@@ -9,11 +9,7 @@ the service. The official SDKs read line by line and accept such streams.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import NamedTuple
 
 _DATA_FIELD = b"data:"
 _STATUS_COMMENT = b":HTTP_STATUS/"
@@ -21,8 +17,7 @@ _STATUS_DIGITS = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One server-sent event.
 
     Attributes:
@@ -37,7 +32,7 @@ class Frame:
 
 
 class SSEParser:
-    """Parses bytes into frames. Each frame is yielded as soon as its last byte was fed.
+    """Parses bytes into frames. Each frame is returned as soon as its last byte was fed.
 
     Attributes:
         has_new_data: whether the last `feed` received a part of the data of a frame. Comments,
@@ -71,36 +66,35 @@ class SSEParser:
         self._later_status: int | None = None
         self.has_new_data = False
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that `data` completes."""
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that `data` completes."""
         self.has_new_data = False
         if not self._started:
             data = self._detect_document(data)
         if self._is_document:
             self._partial_line.append(data)
             self.has_new_data = True
-            return
-        for line in self._complete_lines(data):
-            if frame := self._read_field(line) if line else self._dispatch():
-                yield frame
+            return []
+        frames = [
+            frame
+            for line in self._complete_lines(data)
+            if (frame := self._read_field(line) if line else self._dispatch())
+        ]
         if data and self._partial_line and not self.has_new_data:
             # The first pieces may be shorter than the name of the field.
             start = b"".join(self._partial_line[: len(_DATA_FIELD) + 1])
             self.has_new_data = start.startswith(_DATA_FIELD) and bool(start[5:].strip())
+        return frames
 
-    def close(self) -> Iterator[Frame]:
-        """Yield the last frame if the stream ended without the blank line after it.
+    def close(self) -> list[Frame]:
+        """Return the last frame if the stream ended without the blank line after it.
 
         The specification discards such a frame. Qwen's streams end by closing the connection, so
         the frame may be complete; if it is not, the JSON parser finds out.
         """
         rest = b"".join(self._partial_line)
-        if self._is_document:
-            yield Frame(rest)
-        elif frame := self._read_field(rest):
-            yield frame
-        if frame := self._dispatch():
-            yield frame
+        frame = Frame(rest) if self._is_document else self._read_field(rest)
+        return [frame for frame in (frame, self._dispatch()) if frame]
 
     def _detect_document(self, data: bytes) -> bytes:
         """Decide by the first bytes whether the body is a JSON document; return bytes to parse."""

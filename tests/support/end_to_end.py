@@ -74,17 +74,20 @@ def read_stream(api: str, pieces: Iterable[bytes]) -> StreamResult:
     builder = MessageBuilder(_MODEL)
     events: list[Event] = []
 
-    def add(event: Event) -> None:
-        events.append(event)
-        builder.add(event)
+    def read(step: Callable[..., None], *data: bytes) -> None:
+        decoded: list[Event] = []
+        try:
+            step(*data, decoded)
+        finally:
+            events.extend(decoded)
+            for event in decoded:
+                builder.add(event)
 
     try:
         with builder.attach_partial_to_errors():
             for piece in pieces:
-                for event in decoder.feed(piece):
-                    add(event)
-            for event in decoder.close():
-                add(event)
+                read(decoder.feed, piece)
+            read(decoder.close)
     except QwenError as error:
         return StreamResult(events, builder.message(), error)
     assert decoder.finished

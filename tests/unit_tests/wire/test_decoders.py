@@ -197,8 +197,8 @@ def test_damaged_stream_results_in_an_answer_or_a_qwen_error(name, data):
     events: list[Event] = []
     try:
         for piece in split(data, bytes(body)):
-            events.extend(decoder.feed(piece))
-        events.extend(decoder.close())
+            decoder.feed(piece, events)
+        decoder.close(events)
     except QwenError:
         pass
     else:
