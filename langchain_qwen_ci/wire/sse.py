@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _DATA_FIELD = b"data:"
+_EVENT_FIELD = b"event:"
 _STATUS_COMMENT = b":HTTP_STATUS/"
 _STATUS_DIGITS = 3
 # An integer, because searching for bytes takes seven times as long in CPython 3.11.
@@ -77,9 +78,9 @@ class SSEParser:
             self._partial_line.append(data)
             self.has_new_data = True
             return []
-        if (value := _only_data_line(data)) and self._is_between_frames():
+        if self._is_between_frames() and (frame := _only_frame(data)):
             self.has_new_data = True
-            return [Frame(value)]
+            return [frame]
         frames = [
             frame
             for line in self._complete_lines(data)
@@ -154,7 +155,7 @@ class SSEParser:
         """Read a line; return the frame before it if the blank line between them is missing."""
         frame = None
         if line.startswith(_DATA_FIELD):
-            value = line[6:] if line.startswith(b" ", 5) else line[5:]
+            value = _data_value(line)
             self.has_new_data = self.has_new_data or bool(value)
             if self._data and _begins_next_frame(self._data[-1], value):
                 frame = Frame(b"\n".join(self._data), self._event, self._status)
@@ -162,16 +163,14 @@ class SSEParser:
                 self._event, self._status = self._later_event or "", self._later_status
                 self._later_event = self._later_status = None
             self._data.append(value)
-        elif line.startswith(b"event:"):
-            event = line[6:].strip().decode("utf-8", "replace")
+        elif line.startswith(_EVENT_FIELD):
+            event = _event_name(line)
             if self._data:
                 self._later_event = event
             else:
                 self._event = event
         elif line.startswith(_STATUS_COMMENT):
-            text = line[len(_STATUS_COMMENT) :].strip()
-            is_status = len(text) == _STATUS_DIGITS and text.isdigit()
-            status = int(text) if is_status else None
+            status = _http_status(line)
             if self._data:
                 self._later_status = status
             else:
@@ -193,15 +192,39 @@ class SSEParser:
         return Frame(b"\n".join(data), event, status)
 
 
-def _only_data_line(data: bytes) -> bytes:
-    """Return the value of bytes that are one frame with one `data` line; b"" for all other bytes.
+def _only_frame(data: bytes) -> Frame | None:
+    """Return the frame of bytes that are exactly one frame with one `data` line; otherwise None.
 
-    Chat Completions' reads are such bytes. This needs a third of the time of the general way.
+    Most reads are such bytes. This needs less than half of the time of the general way.
     """
-    line, _, rest = data.partition(b"\n")
-    if rest != b"\n" or _CARRIAGE_RETURN in line or not line.startswith(_DATA_FIELD):
-        return b""
+    if not data.endswith(b"\n\n") or _CARRIAGE_RETURN in data:
+        return None
+    value, event, status = b"", "", None
+    for line in data[:-2].split(b"\n"):
+        if line.startswith(_DATA_FIELD):
+            if value:
+                return None
+            value = _data_value(line)
+        elif line.startswith(_EVENT_FIELD):
+            event = _event_name(line)
+        elif line.startswith(_STATUS_COMMENT):
+            status = _http_status(line)
+        elif not line:
+            return None
+    return Frame(value, event, status) if value else None
+
+
+def _data_value(line: bytes) -> bytes:
     return line[6:] if line.startswith(b" ", 5) else line[5:]
+
+
+def _event_name(line: bytes) -> str:
+    return line[6:].strip().decode("utf-8", "replace")
+
+
+def _http_status(comment: bytes) -> int | None:
+    text = comment[len(_STATUS_COMMENT) :].strip()
+    return int(text) if len(text) == _STATUS_DIGITS and text.isdigit() else None
 
 
 def _begins_next_frame(line: bytes, next_line: bytes) -> bool:
