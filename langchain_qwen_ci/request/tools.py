@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.accepted_names import to_list
+from langchain_qwen_ci.request.json_schema import inline_root, is_recursive, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,7 +222,8 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
     """
     try:
         # LangChain checks the type at runtime.
-        converted = convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
+        given: Any = _with_references(tool)
+        converted = convert_to_openai_tool(given, strict=strict)
         # LangChain returns a dictionary that looks converted without a check.
         if not isinstance(converted["function"]["name"], str):
             raise TypeError("the name is not a string")  # noqa: TRY301  # reported below
@@ -237,3 +240,27 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
             "in OpenAI's format."
         ) from (None if isinstance(tool, dict) else error)
     return converted
+
+
+def _with_references(tool: object) -> object:
+    """Return a tool whose schema is recursive as a dictionary; return other tools as given.
+
+    LangChain replaces references by what they refer to (langchain-core 1.6 to 1.8), and recursive
+    ones by a schema that anything fits.
+    """
+    source = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        schema = schema_of(source)
+    elif isinstance(source, dict) and "$defs" in source:  # a JSON schema
+        schema = inline_root(source)
+    else:
+        return tool
+    if not is_recursive(schema):
+        return tool
+    described = (
+        {"name": tool.name, "description": tool.description}
+        if isinstance(tool, BaseTool)
+        else {"name": schema.get("title"), "description": schema.get("description", "")}
+    )
+    parameters = {name: schema[name] for name in schema if name not in ("title", "description")}
+    return {**described, "parameters": parameters}
