@@ -125,7 +125,10 @@ class ToolSet:
         raise ToolsNotAllowedError(
             "The code interpreter is on, and this package sends no function tools with it "
             f"(given: {names}). Either pass enable_code_interpreter=False to use the tools, or "
-            "leave the tools out; for both in one program, use two models, one for each."
+            "leave the tools out. For both in one agent, let it switch: create_agent(model, tools, "
+            "middleware=[CodeInterpreterMiddleware()]); or make the interpreter one of its tools: "
+            "create_agent(model_without_interpreter, [*tools, code_interpreter_tool(model)]). "
+            "Both are in langchain_qwen_ci.agents."
         )
 
     def check_server_tools(self, api: str) -> None:
