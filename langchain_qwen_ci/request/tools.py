@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
@@ -251,7 +252,7 @@ def _with_references(tool: object) -> object:
     LangChain replaces references by what they refer to (langchain-core 1.6 to 1.8), and recursive
     ones by a schema that anything fits.
     """
-    source = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    source = _argument_schema(tool)
     if isinstance(source, type) and issubclass(source, BaseModel):
         schema = schema_of(source)
     elif isinstance(source, dict) and "$defs" in source:  # a JSON schema
@@ -267,3 +268,20 @@ def _with_references(tool: object) -> object:
     )
     parameters = {name: schema[name] for name in schema if name not in ("title", "description")}
     return {**described, "parameters": parameters}
+
+
+def _argument_schema(tool: object) -> object:
+    """Return the class or JSON schema of a tool's arguments."""
+    if isinstance(tool, BaseTool):
+        return tool.tool_call_schema
+    if isinstance(tool, FunctionType):
+        # As LangChain converts a function.
+        return create_schema_from_function(
+            tool.__name__,
+            tool,
+            filter_args=(),
+            parse_docstring=True,
+            error_on_invalid_docstring=False,
+            include_injected=False,
+        )
+    return tool

@@ -326,6 +326,16 @@ def draw(root: Any) -> str:
     return str(root)
 
 
+def draw_all(root: Node, title: str = "") -> str:
+    """Draw trees.
+
+    Args:
+        root: the first tree.
+        title: the title of the drawing.
+    """
+    return f"{title} {root}"
+
+
 TREE_TOOL = StructuredTool(
     name="Node", description="A node of a tree.", args_schema=Node.model_json_schema()
 )
@@ -334,6 +344,7 @@ RECURSIVE_TOOLS = {
     "JSON schema": (Node.model_json_schema(), "Node", "A node of a tree."),
     "tool with a JSON schema": (TREE_TOOL, "Node", "A node of a tree."),
     "tool": (draw, "draw", "Draw a tree."),
+    "function": (draw_all, "draw_all", "Draw trees."),
 }
 
 
@@ -352,5 +363,7 @@ def test_recursive_schema_is_sent_whole(mock_service, given, name, description, 
     node = function["parameters"]["$defs"]["Node"]
     assert node["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
     assert node.get("additionalProperties") is (False if strict else None)
+    if given is draw_all:
+        assert function["parameters"]["properties"]["title"]["description"].startswith("the title")
     # If this fails, LangChain keeps recursive references, and the conversion here is needless.
     assert "$defs" not in convert_to_openai_function(draw)["parameters"]
