@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
-from langchain_qwen_ci import code_executions, plugin_counts
+from langchain_qwen_ci import code_executions, plugin_counts, with_context_usage
 
 RUN = {"id": "ci_1", "code": "6 * 7", "status": "completed"}
 
@@ -62,3 +62,48 @@ def test_positions_of_another_shape_are_left_out(positions):
 def test_dictionary_that_is_no_message_has_no_executions(data):
     assert code_executions(data) == []
     assert plugin_counts(data) == {}
+
+
+SUM = {"input_tokens": 60, "output_tokens": 6, "total_tokens": 66}
+SIZES = [(10, 1), (30, 3), (20, 2)]
+INFERENCES = [{"input_tokens": size, "output_tokens": output} for size, output in SIZES]
+
+
+def used(**response_metadata: Any) -> AIMessage:
+    return message(**response_metadata).model_copy(update={"usage_metadata": SUM})
+
+
+def context_tokens(answer: AIMessage) -> int | None:
+    (read,) = with_context_usage([answer])
+    assert answer.usage_metadata == SUM  # the message itself is not changed
+    return read.usage_metadata and read.usage_metadata["total_tokens"]
+
+
+def test_context_usage_is_that_of_the_largest_inference():
+    assert context_tokens(used(inference_usage=INFERENCES, code_executions=[RUN])) == 33
+    assert context_tokens(used(inference_usage=INFERENCES, schema_request={})) == 33
+    chunk = AIMessageChunk("", usage_metadata=SUM, response_metadata=used().response_metadata)
+    chunk.response_metadata["inference_usage"] = INFERENCES
+    assert context_tokens(chunk) == 33
+
+
+def test_context_usage_is_unknown_where_only_the_sum_of_several_inferences_is_known():
+    assert context_tokens(used(code_executions=[RUN])) is None
+    assert context_tokens(used(plugins={"web_search": {"count": 1}})) is None
+    assert context_tokens(used(schema_request={"request_id": "1"})) is None
+
+
+def test_context_usage_of_one_inference_and_of_other_messages_stays():
+    others = [
+        HumanMessage("?"),
+        used(),
+        used(inference_usage=INFERENCES[:1]),
+        used(inference_usage=INFERENCES, code_executions=[RUN], model_provider="openai"),
+        AIMessage("?", usage_metadata=SUM),
+    ]
+    assert all(a is b for a, b in zip(with_context_usage(others), others, strict=True))
+
+
+@pytest.mark.parametrize("recorded", [5, "text", [1, 2], [{}, {}], [{"input_tokens": "1"}] * 2])
+def test_inferences_of_another_shape_are_left_out(recorded):
+    assert context_tokens(used(inference_usage=recorded)) == 66
