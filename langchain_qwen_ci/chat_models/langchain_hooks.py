@@ -183,11 +183,11 @@ class LangChainHooks(BaseChatModel):
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
         with call.events() as answer:
             if run_manager and self._has_token_listeners(run_manager):
-                encoder = chunk_encoder(call.builder, self.output_version)
+                encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
                 for events in answer:
                     for event in events:
                         if chunk := encoder.feed(event):
-                            generation = _with_message_id(chunk, run_manager)
+                            generation = generation_chunk(chunk)
                             run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
                 for events in answer:
@@ -205,11 +205,11 @@ class LangChainHooks(BaseChatModel):
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
         async with call.aevents() as answer:
             if run_manager and self._has_token_listeners(run_manager):
-                encoder = chunk_encoder(call.builder, self.output_version)
+                encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
                 async for events in answer:
                     for event in events:
                         if chunk := encoder.feed(event):
-                            generation = _with_message_id(chunk, run_manager)
+                            generation = generation_chunk(chunk)
                             await run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
                 async for events in answer:
@@ -226,7 +226,7 @@ class LangChainHooks(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain's `stream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.builder, self.output_version)
+        encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
         with call.events() as answer:
             for events in answer:
                 for event in events:
@@ -242,7 +242,7 @@ class LangChainHooks(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # LangChain's `astream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.builder, self.output_version)
+        encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
         async with call.aevents() as answer:
             async for events in answer:
                 for event in events:
@@ -291,13 +291,6 @@ def _message_id(
 ) -> str | None:
     """Return the id that LangChain gives to the message of a run."""
     return f"{LC_ID_PREFIX}-{run.run_id}" if run else None
-
-
-def _with_message_id(
-    chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
-) -> ChatGenerationChunk:
-    chunk.id = _message_id(run)
-    return generation_chunk(chunk)
 
 
 def _to_chat_result(message: AIMessage) -> ChatResult:

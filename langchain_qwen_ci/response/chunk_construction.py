@@ -19,13 +19,14 @@ Model = TypeVar("Model", bound=BaseModel)
 # Values of all fields; the mutable ones are replaced for each chunk.
 _MESSAGE_DEFAULTS = dict(AIMessageChunk(content=""))
 _GENERATION_DEFAULTS = dict(ChatGenerationChunk(message=AIMessageChunk(content="")))
-_MESSAGE_FIELDS = frozenset({"content", "additional_kwargs", "response_metadata"})
+_MESSAGE_FIELDS = frozenset({"content", "additional_kwargs", "response_metadata", "id"})
 _GENERATION_FIELDS = frozenset({"text", "message"})
 
 
 def message_chunk(
     content: str | list[Any],
     response_metadata: dict[str, Any],
+    message_id: str | None,
     additional_kwargs: dict[str, Any] | None = None,
 ) -> AIMessageChunk:
     """Return a chunk with these fields and no others."""
@@ -34,6 +35,7 @@ def message_chunk(
         "content": content,
         "additional_kwargs": additional_kwargs or {},
         "response_metadata": {**response_metadata},
+        "id": message_id,
         "tool_calls": [],
         "invalid_tool_calls": [],
         "tool_call_chunks": [],

@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_qwen_ci.response.chunk_construction import generation_chunk, message_chunk
 
 METADATA = {"model_provider": "qwen"}
+ID = "lc_run--1"
 CONTENTS = pytest.mark.parametrize(
     "content",
     [
@@ -25,12 +26,12 @@ CONTENTS = pytest.mark.parametrize(
 
 
 def validated(content):
-    return AIMessageChunk(content=content, additional_kwargs={}, response_metadata=METADATA)
+    return AIMessageChunk(content=content, additional_kwargs={}, response_metadata=METADATA, id=ID)
 
 
 @CONTENTS
 def test_message_chunk_equals_a_validated_one(content):
-    chunk, expected = message_chunk(content, METADATA), validated(content)
+    chunk, expected = message_chunk(content, METADATA, ID), validated(content)
     assert chunk == expected
     assert chunk.__dict__ == expected.__dict__
     assert chunk.model_fields_set == expected.model_fields_set
@@ -43,7 +44,7 @@ def test_message_chunk_equals_a_validated_one(content):
 
 @CONTENTS
 def test_generation_chunk_equals_a_validated_one(content):
-    chunk = generation_chunk(message_chunk(content, METADATA))
+    chunk = generation_chunk(message_chunk(content, METADATA, ID))
     expected = ChatGenerationChunk(message=validated(content))
     assert chunk == expected
     assert chunk.__dict__ == expected.__dict__
@@ -53,15 +54,15 @@ def test_generation_chunk_equals_a_validated_one(content):
 
 
 def test_chunks_share_no_values():
-    first, second = message_chunk("", METADATA), message_chunk("", METADATA)
+    first, second = message_chunk("", METADATA, ID), message_chunk("", METADATA, ID)
     for name in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
         getattr(first, name).append({})
     first.additional_kwargs["added"] = first.response_metadata["added"] = True
     first.added = True
     assert second == validated("")
-    assert message_chunk("", METADATA) == validated("")
+    assert message_chunk("", METADATA, ID) == validated("")
 
 
 def test_additional_kwargs_are_those_that_were_given():
-    chunk = message_chunk("", METADATA, {"reasoning_content": "Let me compute."})
+    chunk = message_chunk("", METADATA, ID, {"reasoning_content": "Let me compute."})
     assert chunk.additional_kwargs == {"reasoning_content": "Let me compute."}
