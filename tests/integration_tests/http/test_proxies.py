@@ -93,3 +93,16 @@ def test_unusable_proxy_is_an_error_of_the_call(proxy, monkeypatch, name):
     with pytest.raises(QwenInputError, match=f"{name} is not the URL of a proxy") as caught:
         ask("https://gate.example")
     assert SECRET not in str(caught.value)
+
+
+def test_proxy_is_read_at_the_first_request(proxy, monkeypatch):
+    url = os.environ["HTTPS_PROXY"]
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name)
+    model = ChatQwenCodeInterpreter(base_url="https://gate.example", api_key=SECRET, max_retries=0)
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    for _ in range(2):
+        with pytest.raises(QwenError, match="could not be reached"):
+            model.invoke("?")
+        monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    assert [one.startswith(b"CONNECT gate.example:443 ") for one in proxy.received] == [True] * 2
