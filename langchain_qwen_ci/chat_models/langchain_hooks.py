@@ -12,7 +12,7 @@ Private names of langchain-core that this module overrides: `_generate_with_cach
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -133,7 +133,8 @@ class LangChainHooks(BaseChatModel):
 
     # `_generate` receives the run, but LangChain may call `_stream` in its place (when a handler
     # streams), and that hook does not receive it. Both are called from `_generate_with_cache`
-    # (langchain-core 1.6 to 1.8), so the run is set around it.
+    # (langchain-core 1.6 to 1.8), so the run is set around it. It also returns the answers of
+    # LangChain's cache.
 
     def _generate_with_cache(
         self,
@@ -143,7 +144,8 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with parent_run(run_manager):
-            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+            result = super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+        return _with_own_id(result, run_manager)
 
     async def _agenerate_with_cache(
         self,
@@ -153,7 +155,8 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with parent_run(run_manager):
-            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+            result = await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+        return _with_own_id(result, run_manager)
 
     def _prepare_unstreamed_call(
         self,
@@ -291,6 +294,20 @@ def _message_id(
 ) -> str | None:
     """Return the id that LangChain gives to the message of a run."""
     return f"{LC_ID_PREFIX}-{run.run_id}" if run else None
+
+
+def _with_own_id(
+    result: ChatResult, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+) -> ChatResult:
+    """Give an answer of LangChain's cache the id of this run instead of that of the first run.
+
+    With the same id, `add_messages` would put the answer into the place of the first one.
+    """
+    message = result.generations[0].message
+    message_id = _message_id(run)
+    if message_id is None or (message.id or "").startswith(message_id):
+        return result
+    return _to_chat_result(cast("AIMessage", message.model_copy(update={"id": message_id})))
 
 
 def _to_chat_result(message: AIMessage) -> ChatResult:

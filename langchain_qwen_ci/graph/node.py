@@ -29,7 +29,7 @@ from langchain_qwen_ci.graph.node_model import (
     unwrap_models,
 )
 from langchain_qwen_ci.graph.state import NodeInput, channels_from_message
-from langchain_qwen_ci.graph.streaming import in_graph_run, stream_code_executions
+from langchain_qwen_ci.graph.streaming import in_graph_run, node_in_graph, stream_code_executions
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.response.text_messages import to_text_message
@@ -95,7 +95,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         prepare_history([], history, None)  # raises an error for an unknown value
         if on_error not in ("raise", "message"):
             raise ValueError(f'on_error {on_error!r} is neither "raise" nor "message".')
-        self.name = self._node = name or "code_interpreter"
+        self.name = self._default_node = name or "code_interpreter"
         self._message_name = name
         self._model = model
         self._system_prompt = system_prompt
@@ -132,7 +132,9 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(self._node, enabled=self._emit_events),
+                stream_code_executions(
+                    node_in_graph(self._default_node), enabled=self._emit_events
+                ),
                 run.errors_to_message(),
             ):
                 run.message = run.model.invoke(run.messages, config, **kwargs)
@@ -148,7 +150,9 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(self._node, enabled=self._emit_events),
+                stream_code_executions(
+                    node_in_graph(self._default_node), enabled=self._emit_events
+                ),
                 run.errors_to_message(),
             ):
                 run.message = await run.model.ainvoke(run.messages, config, **kwargs)
@@ -203,10 +207,6 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         message = _normalize(cast("AIMessage", run.message), run.model)
         if self._message_name:
             message = message.model_copy(update={"name": self._message_name})
-        if message.id is not None and message.id in {m.id for m in self._messages(run.state)}:
-            # An answer from LangChain's cache has the id of the first time; `add_messages` would
-            # put it in the place of that message.
-            message = message.model_copy(update={"id": f"lc_{uuid4()}"})
         update: Any = (
             [message]
             if isinstance(run.state, list)

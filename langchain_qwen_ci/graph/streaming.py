@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.stream import ProtocolEvent, StreamChannel, StreamTransformer
 from typing_extensions import TypedDict
 
@@ -58,7 +58,7 @@ class CodeExecutionEvent(TypedDict):
     API it may come again with more code."""
 
     node: str
-    """The name of the node."""
+    """The name of the node in the graph. Agents have the name of the tool or middleware here."""
 
     execution: CodeExecution
     """The record of the execution: at the start with the code received so far, then with the
@@ -122,6 +122,12 @@ def in_graph_run(getter: Callable[..., T]) -> T | None:
         return getter()
     except (RuntimeError, KeyError):
         return None
+
+
+def node_in_graph(default: str) -> str:
+    """Return the name of the running node in its graph; `default` outside of a graph."""
+    config = in_graph_run(get_config) or {}
+    return str(config.get("metadata", {}).get("langgraph_node", default))
 
 
 @contextmanager

@@ -615,6 +615,15 @@ def test_unknown_destination_fails_when_the_graph_is_compiled(server):
 # Streaming.
 
 
+def test_custom_events_have_the_name_of_the_node_in_the_graph(server):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("compute", QwenCodeInterpreterNode(qwen(server)))
+    builder.add_edge(START, "compute")
+    graph = builder.compile()
+    events = [part for _, part in graph.stream(QUESTION, stream_mode=["custom"])]
+    assert [event["node"] for event in events] == ["compute", "compute"]
+
+
 def test_custom_events_at_start_and_end_of_programs(server):
     graph = compiled(QwenCodeInterpreterNode(qwen(server, api="responses")))
     parts = list(graph.stream(QUESTION, stream_mode=["custom", "messages"]))
@@ -875,6 +884,20 @@ def test_package_import_does_not_import_langgraph():
         "assert {'QWEN_RETRY_POLICY', 'CodeInterpreterState'} <= set(dir(q))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_cached_answer_of_a_model_in_a_graph_is_a_message_of_its_own(server):
+    """A node of the user's own, as most graphs have one."""
+    model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any", cache=LanguageModelCache())
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", lambda state: {"messages": [model.invoke(state["messages"][-1:])]})
+    builder.add_edge(START, "model")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(2):
+        state = graph.invoke({"messages": [HumanMessage("What is 6 times 7?")]}, thread)
+    assert len(server.requests) == 1
+    assert [message.type for message in state["messages"]] == ["human", "ai"] * 2
 
 
 def test_cached_answer_is_a_message_of_its_own(server):
