@@ -95,7 +95,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         prepare_history([], history, None)  # raises an error for an unknown value
         if on_error not in ("raise", "message"):
             raise ValueError(f'on_error {on_error!r} is neither "raise" nor "message".')
-        self.name = self._default_node = name or "code_interpreter"
+        self.name = self._node = name or "code_interpreter"
         self._message_name = name
         self._model = model
         self._system_prompt = system_prompt
@@ -132,9 +132,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(
-                    node_in_graph(self._default_node), enabled=self._emit_events
-                ),
+                stream_code_executions(node_in_graph(self._node), enabled=self._emit_events),
                 run.errors_to_message(),
             ):
                 run.message = run.model.invoke(run.messages, config, **kwargs)
@@ -150,9 +148,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(
-                    node_in_graph(self._default_node), enabled=self._emit_events
-                ),
+                stream_code_executions(node_in_graph(self._node), enabled=self._emit_events),
                 run.errors_to_message(),
             ):
                 run.message = await run.model.ainvoke(run.messages, config, **kwargs)
