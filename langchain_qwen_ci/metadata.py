@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, Literal, NotRequired, TypeGuard, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -21,6 +22,9 @@ CODE_INTERPRETER = "code_interpreter"
 _JSON_CODE = re.compile(r'(?:\{"code": ")?([^"\\]*(?:\\.[^"\\]*)*)')
 
 
+ExecutionStatus = Literal["in_progress", "completed", "failed", "incomplete"]
+
+
 class CodeExecution(TypedDict):
     """One program that the model wrote and the service ran."""
 
@@ -30,7 +34,7 @@ class CodeExecution(TypedDict):
     code: str
     """The Python source code, as the model wrote it."""
 
-    status: Literal["in_progress", "completed", "failed", "incomplete"]
+    status: ExecutionStatus
     """"in_progress" appears in partial messages only. "failed" means that the output holds a
     traceback, so only the Responses API can report it. "incomplete" appears in custom stream events
     of a graph only: the answer ended before the execution did."""
@@ -68,6 +72,8 @@ class InferenceUsage(TypedDict):
     output_tokens: int
 
 
+# Of messages as dictionaries: from `model_dump`, `message_to_dict`, `dumpd`.
+_MESSAGE_KEYS = ("response_metadata", "additional_kwargs", "content", "data", "kwargs")
 _EXECUTION_TYPES = {"id": str, "code": str, "status": str}
 _INFERENCE_TYPES = {"input_tokens": int, "output_tokens": int}
 _POSITION_TYPES = {
@@ -83,30 +89,60 @@ _POSITION_TYPES = {
 }
 
 
-def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
-    """Return the programs that the service ran for a message, in order.
+def code_executions(source: object) -> list[CodeExecution]:
+    """Return the programs that the service ran, in order.
 
     Args:
-        message: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON).
+        source: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON); a
+            list of messages; or the state of a graph, a dictionary or an object. Of a state, the
+            channel `code_executions` is returned, which `QwenCodeInterpreterNode` writes; without
+            this channel, the programs of its `messages`.
 
     Returns:
         The executions. For a message that is still streaming, the executions so far. Empty if no
         program ran, or if the API does not return programs (Chat Completions).
+
+    Raises:
+        TypeError: `source` is none of these.
     """
-    recorded = _metadata(message, "response_metadata").get("code_executions")
-    if isinstance(recorded, list):
-        return [
-            cast("CodeExecution", dict(execution))
-            for execution in recorded
-            if _has_types(execution, _EXECUTION_TYPES)
-        ]
-    # The records are in the last chunk only. Before it, the positions of blocks hold the code.
+    channel = _state_channel(source, "code_executions")
+    if channel is not None:
+        return _valid_executions(channel)
+    return [
+        execution
+        for message in _messages(source, "code_executions")
+        for execution in (*_recorded_executions(message), *_unrecorded_executions(message))
+    ]
+
+
+def _recorded_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
+    return _valid_executions(_metadata(message, "response_metadata").get("code_executions"))
+
+
+def _valid_executions(recorded: object) -> list[CodeExecution]:
+    return [
+        cast("CodeExecution", dict(execution))
+        for execution in (recorded if isinstance(recorded, list) else ())
+        if _has_types(execution, _EXECUTION_TYPES)
+    ]
+
+
+def _unrecorded_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
+    """Return the programs that only the positions of blocks have.
+
+    The records are in the last chunk only, and `merge_message_runs` of LangChain keeps those of the
+    first message only.
+    """
+    is_finished = isinstance(_metadata(message, "response_metadata").get("code_executions"), list)
+    recorded_ids = {execution["id"] for execution in _recorded_executions(message)}
     positions = block_positions(message)
     results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
+    status: ExecutionStatus = "completed" if is_finished else "in_progress"
     return [
-        _execution_from_positions(entry, results.get(entry["id"]))
+        _execution_from_positions(entry, status, results.get(entry["id"]))
         for entry in positions
         if {"id", "code", "reasoning_offset"} <= entry.keys()  # not a chunk with more code
+        and entry["id"] not in recorded_ids
     ]
 
 
@@ -137,9 +173,9 @@ def _has_types(value: object, types: Mapping[str, type]) -> bool:
 
 
 def _execution_from_positions(
-    entry: Mapping[str, Any], result: Mapping[str, Any] | None
+    entry: Mapping[str, Any], status: ExecutionStatus, result: Mapping[str, Any] | None
 ) -> CodeExecution:
-    execution = CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
+    execution = CodeExecution(id=entry["id"], code=entry["code"], status=status)
     if result:
         execution["status"] = "failed" if result["status"] == "error" else "completed"
         execution["output"] = result["output"]
@@ -169,26 +205,73 @@ def code_delta(block: Mapping[str, Any]) -> str:
     return str(json.loads(f'"{_JSON_CODE.match(str(args))[1]}"'))  # type: ignore[index]
 
 
-def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of calls of each plugin for a message: `{"code_interpreter": 1}`.
+def plugin_counts(source: object) -> dict[str, int]:
+    """Return the number of calls of each plugin: `{"code_interpreter": 1}`.
 
     Args:
-        message: a message, a sum of chunks, or one of them as a dictionary (from JSON).
+        source: a message, a list of messages, or a state, as for `code_executions`. Of a state, the
+            channel `plugin_counts` is returned; without this channel, the sum of its `messages`.
 
     Returns:
-        Number of calls by plugin. Where the API returns no counts, the executions of the message
-        are counted. Empty if neither is known.
+        Number of calls by plugin. Where the API returns no counts, the executions are counted.
+        Empty if neither is known.
+
+    Raises:
+        TypeError: `source` is none of these.
     """
+    channel = _state_channel(source, "plugin_counts")
+    if isinstance(channel, Mapping):
+        return {name: count for name, count in channel.items() if type(count) is int}
+    total: Counter[str] = Counter()
+    for message in _messages(source, "plugin_counts"):
+        total.update(_counts_of(message))
+    return dict(total)
+
+
+def _counts_of(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
     plugins = _metadata(message, "response_metadata").get("plugins")
     counts = {
         name: usage["count"]
         for name, usage in (plugins.items() if isinstance(plugins, Mapping) else ())
         if isinstance(usage, Mapping) and type(usage.get("count")) is int
     }
-    if counts:
-        return counts
-    executions = code_executions(message)
-    return {CODE_INTERPRETER: len(executions)} if executions else {}
+    uncounted = len(_unrecorded_executions(message))
+    if not counts:
+        uncounted += len(_recorded_executions(message))
+    if uncounted:
+        counts[CODE_INTERPRETER] = counts.get(CODE_INTERPRETER, 0) + uncounted
+    return counts
+
+
+def _state_channel(source: object, name: str) -> Any:  # noqa: ANN401  # any value of a channel
+    """Return a channel of a graph's state; None if it has none, or if `source` is no state."""
+    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
+        return None
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+
+
+def _is_message_dictionary(source: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(source, Mapping) and any(name in source for name in _MESSAGE_KEYS)
+
+
+def _messages(source: object, function: str) -> list[BaseMessage | Mapping[str, Any]]:
+    """Return the messages of what was passed to a function.
+
+    Raises:
+        TypeError: it is no message, no list of messages and no state.
+    """
+    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
+        return [source]
+    is_list = isinstance(source, (list, tuple))
+    messages = source if is_list else _state_channel(source, "messages")
+    if isinstance(messages, (list, tuple)) and all(
+        isinstance(message, BaseMessage) or _is_message_dictionary(message) for message in messages
+    ):
+        return list(messages)
+    raise TypeError(
+        f"{function}() takes a message, a list of messages, or the state of a graph (with messages "
+        f"or {function}), and not a {type(source).__name__}."
+    )
 
 
 def with_context_usage(messages: Iterable[BaseMessage]) -> list[BaseMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,10 +59,51 @@ def test_positions_of_another_shape_are_left_out(positions):
     assert answer.content_blocks == [{"type": "text", "text": "42"}]
 
 
-@pytest.mark.parametrize("data", [{}, {"data": 5}, {"response_metadata": 5}, {"kwargs": ["?"]}])
-def test_dictionary_that_is_no_message_has_no_executions(data):
+@pytest.mark.parametrize("data", [{"data": 5}, {"response_metadata": 5}, {"kwargs": ["?"]}])
+def test_dictionary_of_a_message_with_other_values_has_no_executions(data):
     assert code_executions(data) == []
     assert plugin_counts(data) == {}
+
+
+OTHER_RUN = {"id": "ci_2", "code": "7 * 8", "status": "completed"}
+ANSWERS = [
+    HumanMessage("?"),
+    message(code_executions=[RUN], plugins={"code_interpreter": {"count": 1}}),
+    message(code_executions=[OTHER_RUN], plugins={"code_interpreter": {"count": 1}}),
+]
+CHANNELS = {"code_executions": [RUN, OTHER_RUN], "plugin_counts": {"code_interpreter": 2}}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        CHANNELS,
+        {"messages": [], **CHANNELS},
+        {"messages": ANSWERS},
+        {"messages": [answer.model_dump() for answer in ANSWERS]},
+        SimpleNamespace(messages=[], **CHANNELS),
+        SimpleNamespace(messages=ANSWERS),
+        ANSWERS,
+        tuple(ANSWERS),
+    ],
+)
+def test_states_and_lists_of_messages_have_the_executions_of_all_answers(state):
+    assert code_executions(state) == [RUN, OTHER_RUN]
+    assert plugin_counts(state) == {"code_interpreter": 2}
+
+
+@pytest.mark.parametrize("nothing", [{"messages": []}, [], HumanMessage("?"), AIMessage("Hi")])
+def test_without_executions_the_result_is_empty(nothing):
+    assert code_executions(nothing) == []
+    assert plugin_counts(nothing) == {}
+
+
+@pytest.mark.parametrize("other", [None, "text", 5, {}, {"a": 1}, ["text"], object(), AIMessage])
+def test_what_is_neither_message_nor_state_is_a_type_error(other):
+    with pytest.raises(TypeError, match=r"code_executions\(\) takes a message, a list of messages"):
+        code_executions(other)
+    with pytest.raises(TypeError, match=r"plugin_counts\(\) takes a message, a list of messages"):
+        plugin_counts(other)
 
 
 SUM = {"input_tokens": 60, "output_tokens": 6, "total_tokens": 66}
