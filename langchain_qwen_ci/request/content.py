@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
     from langchain_qwen_ci.request.prompt import MediaKind
 
-_MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video", "audio")
+MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video", "audio")
 _TEXT_TYPES = ("text", "text-plain", "input_text")
 _IMAGE_URL = re.compile(r"(https?|oss)://[^\s/]|data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
+# The keys of media blocks that say what it is and where, and those of LangChain's own bookkeeping.
+_MEDIA_KEYS = frozenset(
+    {
+        *("type", "url", "base64", "mime_type", "cache_control", "extras", "id", "index"),
+        *("image", "video", "audio", "image_url", "video_url"),
+    }
+)
 _MAX_SHOWN = 80  # characters of a wrong URL in an error; it may be a whole image
 
 
@@ -75,18 +82,20 @@ def _part(block: Mapping[str, Any]) -> Text | Media:
     if block.get("type") in _TEXT_TYPES and isinstance(block.get("text"), str):
         return Text(block["text"], cache_control(block))
     if media := _media(block):
-        kind, url = media
-        if kind == "image":
-            _check_image_url(url)
-        return Media(kind, url, cache_control(block))
+        kind, source = media
+        url, frames = (source, ()) if isinstance(source, str) else ("", source)
+        for image in (url,) if kind == "image" else frames:
+            _check_image_url(image)
+        return Media(kind, url, cache_control(block), frames, _media_options(block))
     raise QwenInputError(
         f"A content block of type {block.get('type')!r} cannot be sent. Send text, or images, "
         "video and audio by url or base64."
     )
 
 
-def _media(block: Mapping[str, Any]) -> tuple[MediaKind, str] | None:
-    """Return kind and URL of a media block; None if it is not one."""
+def _media(block: Mapping[str, Any]) -> tuple[MediaKind, str | tuple[str, ...]] | None:
+    """Return kind and URL of a media block, or the URLs of the frames of a video; None if it is no
+    media block."""
     match block:
         case {"type": "image" | "video" | "audio" as kind, "url": str(url)}:
             return kind, url
@@ -97,10 +106,32 @@ def _media(block: Mapping[str, Any]) -> tuple[MediaKind, str] | None:
             return "image", url
         case {"type": "video_url", "video_url": {"url": str(url)} | str(url)}:
             return "video", url
-    for kind in _MEDIA_KINDS:
+    for kind in MEDIA_KINDS:
         if isinstance(block.get(kind), str):
             return kind, block[kind]
+    frames = block.get("video")
+    if isinstance(frames, list) and frames and all(isinstance(frame, str) for frame in frames):
+        return "video", tuple(frames)
     return None
+
+
+def _media_options(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a block says besides its kind and source, wherever people write it.
+
+    LangChain moves keys that it does not know to `extras`, and those inside of `image_url` with
+    that name before them.
+    """
+    options: dict[str, Any] = {}
+    for holder in (block.get("image_url"), block.get("video_url"), block.get("extras"), block):
+        if isinstance(holder, dict):
+            options |= {name.removeprefix("image_url_"): holder[name] for name in holder}
+    if options.get("detail") == "auto":  # the default
+        del options["detail"]
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in _MEDIA_KEYS and value is not None
+    }
 
 
 def _check_image_url(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
@@ -16,11 +17,16 @@ from langchain_core.messages import (
 from pydantic_core import from_json
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.request.content import cache_control, content_parts, standard_blocks
+from langchain_qwen_ci.request.content import (
+    MEDIA_KINDS,
+    cache_control,
+    content_parts,
+    standard_blocks,
+)
 from langchain_qwen_ci.request.prompt import FunctionCall, Media, PromptMessage, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_qwen_ci.request.prompt import Prompt, RequestOptions, Role
 
@@ -70,7 +76,7 @@ def _to_prompt_message(message: BaseMessage) -> PromptMessage:
 
 def _user_parts(message: HumanMessage) -> tuple[Text | Media, ...]:
     parts = content_parts(message)
-    if any(part.text if isinstance(part, Text) else part.url for part in parts):
+    if any(part.text if isinstance(part, Text) else part.url or part.frames for part in parts):
         return parts
     raise QwenInputError("The service does not take a human message without text or media.")
 
@@ -78,13 +84,25 @@ def _user_parts(message: HumanMessage) -> tuple[Text | Media, ...]:
 def _text_parts(message: AIMessage) -> tuple[Text, ...]:
     """Return the text of an answer: in parts only if one of them has `cache_control`."""
     if isinstance(message.content, list):
-        blocks = [block for block in standard_blocks(message) if block["type"] == "text"]
+        all_blocks = standard_blocks(message)
+        _warn_of_media(all_blocks)
+        blocks = [block for block in all_blocks if block["type"] == "text"]
         if any(cache_control(block) is not None for block in blocks):
             return tuple(
                 Text(str(block.get("text") or ""), cache_control(block)) for block in blocks
             )
     text = str(message.text)
     return (Text(text),) if text else ()
+
+
+def _warn_of_media(blocks: Sequence[Mapping[str, Any]]) -> None:
+    for block in blocks:
+        if block["type"] in MEDIA_KINDS:
+            warnings.warn(
+                f"The {block['type']} of an answer is not sent: the service takes media in human "
+                "and tool messages only. Repeat it in a human message if the model should see it.",
+                stacklevel=2,
+            )
 
 
 def _function_calls(message: AIMessage) -> tuple[FunctionCall, ...]:

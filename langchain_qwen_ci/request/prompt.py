@@ -29,13 +29,18 @@ class Media:
     """A part of a message that is an image, a video or audio.
 
     Attributes:
-        url: an http(s), oss or data URL.
+        url: an http(s), oss or data URL; empty for a video of frames.
         cache_control: as of `Text`.
+        frames: the URLs of the images of a video that has no URL of its own.
+        options: how the service should read it, with the service's names, such as `min_pixels`,
+            `max_pixels` and `fps`; or OpenAI's `detail`.
     """
 
     kind: MediaKind
     url: str
     cache_control: Mapping[str, Any] | None = None
+    frames: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def format(self) -> str:

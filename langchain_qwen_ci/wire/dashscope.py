@@ -18,6 +18,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.prompt import Text
 from langchain_qwen_ci.wire import WireRequest
 from langchain_qwen_ci.wire.choices import Logprobs, ToolCalls, content_text, to_finish_reason
@@ -97,7 +98,16 @@ def _text_content(message: PromptMessage) -> str | list[dict[str, Any]]:
 
 def _typed_part(part: Text | Media) -> dict[str, Any]:
     # The documentation of cache_control shows text parts with their type.
-    return {"type": "text", "text": part.text} if isinstance(part, Text) else {part.kind: part.url}
+    return {"type": "text", "text": part.text} if isinstance(part, Text) else _media_part(part)
+
+
+def _media_part(media: Media) -> dict[str, Any]:
+    if "detail" in media.options:
+        raise QwenInputError(
+            "detail is a parameter of OpenAI's APIs: with api='dashscope' pass min_pixels or "
+            "max_pixels in the image's block."
+        )
+    return {media.kind: list(media.frames) or media.url, **media.options}
 
 
 def _multimodal_content(message: PromptMessage) -> list[dict[str, Any]]:
@@ -107,7 +117,7 @@ def _multimodal_content(message: PromptMessage) -> list[dict[str, Any]]:
 def _multimodal_part(part: Text | Media) -> dict[str, Any]:
     if part.cache_control is not None:
         return {**_typed_part(part), **cache_marker(part)}
-    return {"text": part.text} if isinstance(part, Text) else {part.kind: part.url}
+    return {"text": part.text} if isinstance(part, Text) else _media_part(part)
 
 
 def _parameters(options: RequestOptions) -> dict[str, Any]:

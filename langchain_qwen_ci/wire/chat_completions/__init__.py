@@ -66,6 +66,13 @@ class ChatCompletionsWire:
 def _encode_part(part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
+    options = dict(part.options)
+    if part.frames:
+        return {"type": "video", "video": list(part.frames), **options}
     if part.kind == "audio":
-        return {"type": "input_audio", "input_audio": {"data": part.url, "format": part.format}}
-    return {"type": f"{part.kind}_url", f"{part.kind}_url": {"url": part.url}}
+        audio = {"data": part.url, "format": options.pop("format", part.format)}
+        return {"type": "input_audio", "input_audio": audio, **options}
+    source = {"url": part.url}
+    if "detail" in options:  # OpenAI's parameter has its place beside the URL
+        source["detail"] = options.pop("detail")
+    return {"type": f"{part.kind}_url", f"{part.kind}_url": source, **options}

@@ -94,7 +94,12 @@ def _encode_part(part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "input_text", "text": part.text}
     if part.kind == "image":
-        return {"type": "input_image", "image_url": part.url}
+        if unknown := part.options.keys() - {"detail"}:
+            raise QwenInputError(
+                f"The Responses API is not known to take {', '.join(sorted(unknown))} of an image: "
+                "use api='dashscope'."
+            )
+        return {"type": "input_image", "image_url": part.url, **part.options}
     raise QwenInputError(
         f"The Responses API is not known to take {part.kind} input: use api='dashscope'."
     )

@@ -315,6 +315,106 @@ def test_only_images_are_sent_to_responses(mock_service, name: str):
     ]
 
 
+IMAGE = f"{URL}.png"
+# Blocks with Qwen's own keys, at each place where people write them.
+WITH_OPTIONS: dict[str, dict[str, Any]] = {
+    "standard block": {"type": "image", "url": IMAGE, "min_pixels": 3136, "max_pixels": 12544},
+    "extras": {"type": "image", "url": IMAGE, "extras": {"min_pixels": 3136, "max_pixels": 12544}},
+    "beside image_url": {
+        "type": "image_url",
+        "image_url": {"url": IMAGE},
+        "min_pixels": 3136,
+        "max_pixels": 12544,
+    },
+    "inside image_url": {
+        "type": "image_url",
+        "image_url": {"url": IMAGE, "min_pixels": 3136, "max_pixels": 12544},
+    },
+    "DashScope": {"image": IMAGE, "min_pixels": 3136, "max_pixels": 12544},
+}
+
+
+@pytest.mark.parametrize("place", WITH_OPTIONS)
+def test_limits_on_pixels_are_sent_or_named(mock_service, place: str):
+    def body(api: str) -> Any:
+        message = HumanMessage([WITH_OPTIONS[place]])
+        return api_body(mock_service, api, [message], model="qwen3.5-plus")
+
+    limits = {"min_pixels": 3136, "max_pixels": 12544}
+    assert body("dashscope")["input"]["messages"][0]["content"] == [{"image": IMAGE, **limits}]
+    assert body("chat_completions")["messages"][0]["content"] == [
+        {"type": "image_url", "image_url": {"url": IMAGE}, **limits}
+    ]
+    with pytest.raises(QwenInputError, match="take max_pixels, min_pixels of an image"):
+        body("responses")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image_url", "image_url": {"url": IMAGE, "detail": "high"}},
+        {"type": "input_image", "image_url": IMAGE, "detail": "high"},
+        {"type": "image", "url": IMAGE, "extras": {"detail": "high"}},
+    ],
+)
+def test_detail_is_sent_to_openais_apis_and_named_for_the_native_one(mock_service, block: Any):
+    def body(api: str) -> Any:
+        return api_body(mock_service, api, [HumanMessage([block])], model="qwen3.5-plus")
+
+    assert body("chat_completions")["messages"][0]["content"] == [
+        {"type": "image_url", "image_url": {"url": IMAGE, "detail": "high"}}
+    ]
+    assert body("responses")["input"][0]["content"] == [
+        {"type": "input_image", "image_url": IMAGE, "detail": "high"}
+    ]
+    with pytest.raises(QwenInputError, match="detail is a parameter of OpenAI's APIs"):
+        body("dashscope")
+
+
+def test_detail_that_is_the_default_is_accepted_everywhere(mock_service):
+    block = {"type": "image_url", "image_url": {"url": IMAGE, "detail": "auto"}}
+    body = api_body(mock_service, "dashscope", [HumanMessage([block])], model="qwen3.5-plus")
+    assert body["input"]["messages"][0]["content"] == [{"image": IMAGE}]
+
+
+@pytest.mark.parametrize("block", [{"type": "video"}, {}])
+def test_video_of_frames_is_sent_or_named(mock_service, block: Any):
+    frames = [f"{URL}1.png", f"{URL}2.png"]
+
+    def body(api: str, frames: Any = frames) -> Any:
+        message = HumanMessage([{**block, "video": frames, "fps": 2}])
+        return api_body(mock_service, api, [message], model="qwen3.5-plus")
+
+    assert body("dashscope")["input"]["messages"][0]["content"] == [{"video": frames, "fps": 2}]
+    assert body("chat_completions")["messages"][0]["content"] == [
+        {"type": "video", "video": frames, "fps": 2}
+    ]
+    with pytest.raises(QwenInputError, match="video input: use api='dashscope'"):
+        body("responses")
+    with pytest.raises(QwenInputError, match="neither an http, https or oss URL"):
+        body("dashscope", ["frame.png"])
+
+
+def test_frames_per_second_of_a_video_are_sent(mock_service):
+    block = {"type": "video_url", "video_url": {"url": f"{URL}.mp4"}, "fps": 2}
+
+    def body(api: str) -> Any:
+        return api_body(mock_service, api, [HumanMessage([block])], model="qwen3.5-plus")
+
+    assert body("dashscope")["input"]["messages"][0]["content"] == [
+        {"video": f"{URL}.mp4", "fps": 2}
+    ]
+    assert body("chat_completions")["messages"][0]["content"] == [block]
+
+
+@pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
+def test_image_in_an_answer_of_the_history_is_named(mock_service, api: str):
+    answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "url": IMAGE}])
+    history = [HumanMessage("Draw."), answer, HumanMessage("Thanks.")]
+    with pytest.warns(UserWarning, match="The image of an answer is not sent"):
+        api_body(mock_service, api, history, model="qwen3.5-plus")
+
+
 @pytest.mark.parametrize("api", ["dashscope", *ANSWERS])
 def test_media_raise_for_models_without_vision(mock_service, api: str):
     backend = mock_service(b"")

@@ -295,6 +295,7 @@ MESSAGES = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore:The (image|video|audio) of an answer is not sent")
 @pytest.mark.parametrize("api", ["dashscope", "responses", "chat_completions"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages=MESSAGES, model=st.sampled_from(["qwen3-max", "qwen3.5-plus"]))
