@@ -122,7 +122,7 @@ class MessageBuilder:
         return handler(self, event) if handler else None
 
     def _on_reasoning(self, event: ReasoningDelta) -> dict[str, Any] | None:
-        position = self._add_position({}) if self._text_since_position else None
+        position = self._end_text({}) if self._text_since_position else None
         self._reasoning.append(event.text)
         self._reasoning_length += len(event.text)
         return position
@@ -133,19 +133,15 @@ class MessageBuilder:
         self._text_since_position = True
 
     def _on_citation(self, event: CitationAdded) -> dict[str, Any]:
-        # A citation does not end a text, so the reasoning after it may still continue without an
-        # entry of its own: `_text_since_position` stays as it is.
-        text_since_position = self._text_since_position
-        position = self._add_position({"citation": event.citation})
-        self._text_since_position = text_since_position
-        return position
+        # It does not end the text: reasoning after it may continue without an entry of its own.
+        return self._add_position({"citation": event.citation})
 
     def _on_code(self, event: CodeDelta) -> dict[str, Any]:
         program = self._programs.get(event.call_id)
         if program is None:
             record = CodeExecution(id=event.call_id, code=event.code, status="in_progress")
             self._executions[event.call_id] = record
-            position = self._add_position({"id": event.call_id, "code": event.code})
+            position = self._end_text({"id": event.call_id, "code": event.code})
             self._programs[event.call_id] = _Program(record, self._positions[-1])
             return position
         program.deltas.append(event.code)
@@ -153,8 +149,12 @@ class MessageBuilder:
         # except equal ids.
         return {"index": program.position["index"], "id": event.call_id, "code": event.code}
 
-    def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _end_text(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Add the position of what ends the text before it."""
         self._text_since_position = False
+        return self._add_position(fields)
+
+    def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
         position = {
             # LangChain merges entries of equal indexes when it adds chunks, and keeps those of two
             # answers apart when it merges messages.
@@ -185,14 +185,14 @@ class MessageBuilder:
             "output": event.output,
         }
         images = {"images": list(event.images)} if event.images else {}
-        return self._add_position({**result, **images})
+        return self._end_text({**result, **images})
 
     def _on_server_tool_call(self, event: ServerToolCalled) -> dict[str, Any]:
-        return self._add_position({"id": event.call_id, "name": event.name, "args": event.args})
+        return self._end_text({"id": event.call_id, "name": event.name, "args": event.args})
 
     def _on_server_tool_result(self, event: ServerToolReturned) -> dict[str, Any]:
         result = {"result_of": event.call_id, "status": event.status, "output": event.output}
-        return self._add_position(result)
+        return self._end_text(result)
 
     def _on_tool_call(self, event: ToolCallDelta) -> None:
         call = self._calls.setdefault(event.index, _FunctionCall(event.index))
