@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypeGuard, cast
 
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
@@ -81,23 +81,42 @@ _POSITION_TYPES = {
 }
 
 
-def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
-    """Return the programs that the service ran for a message, in order.
+Message = BaseMessage | Mapping[str, Any]
+"""A message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON)."""
+
+_MESSAGE_KEYS = frozenset({"content", "response_metadata", "additional_kwargs", "data", "kwargs"})
+_STATE_KEYS = ("messages", "code_executions", "plugin_counts")
+
+
+def code_executions(source: Message | Sequence[Message]) -> list[CodeExecution]:
+    """Return the programs that the service ran for a message, a list of messages or a graph, in
+    order.
 
     Args:
-        message: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON).
+        source: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON); a
+            list of these; or a graph's state or a node's update, as a dictionary or an object: its
+            "code_executions", else those of its "messages".
 
     Returns:
         The executions. For a message that is still streaming, the executions so far. Empty if no
-        program ran, or if the API does not return programs (Chat Completions).
+        program ran, or if the API does not return programs (Chat Completions). Those of a state
+        have a `message_id` as well.
+
+    Raises:
+        TypeError: `source` is none of these.
     """
+    recorded = _channel(source, "code_executions")
+    if recorded is not None:
+        return _valid_executions(recorded)
+    return [
+        execution for message in _messages(source) for execution in _message_executions(message)
+    ]
+
+
+def _message_executions(message: Message) -> list[CodeExecution]:
     recorded = _metadata(message, "response_metadata").get("code_executions")
     if isinstance(recorded, list):
-        return [
-            cast("CodeExecution", dict(execution))
-            for execution in recorded
-            if _has_types(execution, _EXECUTION_TYPES)
-        ]
+        return _valid_executions(recorded)
     # The records are in the last chunk only. Before it, the positions of blocks hold the code.
     positions = block_positions(message)
     results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
@@ -105,6 +124,14 @@ def code_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecut
         _execution_from_positions(entry, results.get(entry["id"]))
         for entry in positions
         if {"id", "code", "reasoning_offset"} <= entry.keys()  # not a chunk with more code
+    ]
+
+
+def _valid_executions(recorded: object) -> list[CodeExecution]:
+    return [
+        cast("CodeExecution", dict(execution))
+        for execution in (recorded if isinstance(recorded, list) else ())
+        if _has_types(execution, _EXECUTION_TYPES)
     ]
 
 
@@ -167,16 +194,32 @@ def code_delta(block: Mapping[str, Any]) -> str:
     return str(json.loads(f'"{_JSON_CODE.match(str(args))[1]}"'))  # type: ignore[index]
 
 
-def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of calls of each plugin for a message: `{"code_interpreter": 1}`.
+def plugin_counts(source: Message | Sequence[Message]) -> dict[str, int]:
+    """Return the number of calls of each plugin: `{"code_interpreter": 1}`.
 
     Args:
-        message: a message, a sum of chunks, or one of them as a dictionary (from JSON).
+        source: a message, a sum of chunks, or one of them as a dictionary (from JSON); a list of
+            these; or a graph's state or a node's update, as a dictionary or an object: its
+            "plugin_counts", else the sum over its "messages".
 
     Returns:
         Number of calls by plugin. Where the API returns no counts, the executions of the message
         are counted. Empty if neither is known.
+
+    Raises:
+        TypeError: `source` is none of these.
     """
+    recorded = _channel(source, "plugin_counts")
+    if isinstance(recorded, Mapping):
+        return {name: count for name, count in recorded.items() if type(count) is int}
+    counts: dict[str, int] = {}
+    for message in _messages(source):
+        for name, count in _message_counts(message).items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _message_counts(message: Message) -> dict[str, int]:
     plugins = _metadata(message, "response_metadata").get("plugins")
     counts = {
         name: usage["count"]
@@ -185,11 +228,62 @@ def plugin_counts(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
     }
     if counts:
         return counts
-    executions = code_executions(message)
+    executions = _message_executions(message)
     return {CODE_INTERPRETER: len(executions)} if executions else {}
 
 
-def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _channel(source: object, name: str) -> object:
+    """Return a value of a graph's state; None if `source` is no state or does not have it."""
+    if isinstance(source, BaseMessage):
+        return None
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+
+
+def _messages(source: object) -> Iterator[Message]:
+    """Yield the messages of a message, a list or a state.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if _is_message(source):
+        yield source
+    elif isinstance(source, (list, tuple)):
+        for message in source:
+            if _is_message(message):
+                yield message
+            elif not isinstance(message, (str, tuple)):  # the input forms have no metadata
+                raise _type_error(message, "in the list")
+    elif _is_state(source):
+        messages = _channel(source, "messages")
+        if messages is not None and not isinstance(messages, str):
+            yield from _messages(messages)
+    else:
+        raise _type_error(source)
+
+
+def _is_message(value: object) -> TypeGuard[Message]:
+    if isinstance(value, Mapping):
+        return not _MESSAGE_KEYS.isdisjoint(value)
+    return isinstance(value, BaseMessage)
+
+
+def _is_state(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return not value or any(name in value for name in _STATE_KEYS)  # a new state is empty
+    return any(hasattr(value, name) for name in _STATE_KEYS)
+
+
+def _type_error(value: object, place: str = "") -> TypeError:
+    described = f"{type(value).__name__} {place}".strip()
+    if isinstance(value, Mapping):
+        described += f" with the keys {', '.join(map(str, value))}"
+    return TypeError(
+        f"An object of type {described} is neither a message nor a graph's state: pass a message, "
+        'a list of messages, or a state with "messages", "code_executions" or "plugin_counts".'
+    )
+
+
+def _metadata(message: Message, name: str) -> Mapping[str, Any]:
     if isinstance(message, Mapping):
         # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
         fields = message.get("data") or message.get("kwargs") or message

@@ -1,11 +1,15 @@
-"""Data of other shapes under our names: from old checkpoints, or from other packages."""
+"""Messages, lists and states; data of other shapes under our names, as from old checkpoints."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.load import dumpd
+from langchain_core.messages import AIMessage, HumanMessage, message_to_dict
+from pydantic import BaseModel
 
 from langchain_qwen_ci import code_executions, plugin_counts
 
@@ -58,7 +62,83 @@ def test_positions_of_another_shape_are_left_out(positions):
     assert answer.content_blocks == [{"type": "text", "text": "42"}]
 
 
-@pytest.mark.parametrize("data", [{}, {"data": 5}, {"response_metadata": 5}, {"kwargs": ["?"]}])
-def test_dictionary_that_is_no_message_has_no_executions(data):
+@pytest.mark.parametrize("data", [{"data": 5}, {"response_metadata": 5}, {"kwargs": ["?"]}])
+def test_message_of_another_shape_has_no_executions(data):
     assert code_executions(data) == []
     assert plugin_counts(data) == {}
+
+
+SECOND_RUN = {"id": "ci_2", "code": "7 * 7", "status": "completed"}
+MESSAGES = [
+    HumanMessage("?"),
+    message(code_executions=[RUN], plugins={"code_interpreter": {"count": 1}}),
+    message(code_executions=[SECOND_RUN]),
+]
+
+
+@dataclass
+class ObjectState:
+    messages: list[Any]
+
+
+class PydanticState(BaseModel):
+    messages: list[Any]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MESSAGES,
+        tuple(MESSAGES),
+        [entry.model_dump() for entry in MESSAGES],
+        json.loads(json.dumps([message_to_dict(entry) for entry in MESSAGES])),
+        json.loads(json.dumps([dumpd(entry) for entry in MESSAGES])),
+        ["?", ("human", "?"), {"role": "user", "content": "?"}, *MESSAGES],
+        {"messages": MESSAGES},
+        ObjectState(MESSAGES),
+        PydanticState(messages=MESSAGES),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_messages_of_a_list_or_state_are_joined(source):
+    assert code_executions(source) == [RUN, SECOND_RUN]
+    assert plugin_counts(source) == {"code_interpreter": 2}
+
+
+def test_channels_of_a_state_take_precedence_over_its_messages():
+    state = {"messages": MESSAGES, "code_executions": [RUN], "plugin_counts": {"search": 3}}
+    assert code_executions(state) == [RUN]
+    assert plugin_counts(state) == {"search": 3}
+    assert code_executions({**state, "code_executions": []}) == []
+    assert code_executions({"plugin_counts": {"search": 3}}) == []
+    assert plugin_counts({"code_executions": [RUN]}) == {}
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"messages": []}, {"messages": "Hi"}, {"messages": None}, []]
+)
+def test_state_without_answers_has_no_executions(state):
+    assert code_executions(state) == []
+    assert plugin_counts(state) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "described"),
+    [
+        (None, "An object of type NoneType"),
+        ("text", "An object of type str"),
+        (5, "An object of type int"),
+        ({"raw": MESSAGES[1], "parsed": None}, "An object of type dict with the keys raw, parsed"),
+        (
+            {"code_interpreter": {"messages": MESSAGES}},
+            "An object of type dict with the keys code_interpreter",
+        ),
+        ([RUN], "An object of type dict in the list with the keys id, code, status"),
+        ({"messages": [None]}, "An object of type NoneType in the list"),
+        ({"messages": 5}, "An object of type int"),
+    ],
+)
+@pytest.mark.parametrize("function", [code_executions, plugin_counts])
+def test_neither_message_nor_state_raises(function, source, described):
+    with pytest.raises(TypeError, match=f"{described} is neither a message .*: pass a message"):
+        function(source)
