@@ -116,10 +116,29 @@ class ConnectionSettings(BaseModel):
     def _check_client(cls, client: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
         # The exact class is not required: people wrap clients.
         other = httpx.AsyncClient if info.field_name == "http_client" else httpx.Client
-        if client is None or (hasattr(client, "build_request") and not isinstance(client, other)):
+        is_client = hasattr(client, "build_request") and not isinstance(client, type)
+        if client is None or (is_client and not isinstance(client, other)):
             return client
         expected = "AsyncClient" if other is httpx.Client else "Client"
-        raise ValueError(f"{info.field_name} takes an httpx.{expected}.")
+        advice = ""
+        if isinstance(client, other):
+            field = "http_async_client" if info.field_name == "http_client" else "http_client"
+            advice = f" Pass this {type(client).__name__} as {field}."
+        raise ValueError(f"{info.field_name} takes an httpx.{expected}.{advice}")
+
+    @field_validator(
+        "connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout", mode="before"
+    )
+    @classmethod
+    def _check_timeout(cls, timeout: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
+        if isinstance(timeout, (tuple, httpx.Timeout)):
+            raise ValueError(  # noqa: TRY004  # pydantic collects this type
+                f"{info.field_name} takes a number of seconds. There is a field for each phase: "
+                "connect_timeout=… until the connection is established, timeout=… until the answer "
+                "starts, stream_chunk_timeout=… between two chunks, total_timeout=… for the whole "
+                "call."
+            )
+        return timeout
 
     def _check_size(self, request: WireRequest) -> None:
         if len(request.body) > self.max_request_bytes:
