@@ -22,7 +22,7 @@ from langchain_qwen_ci.http.hosts import is_alibaba_host
 from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate, tokenizer
-from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
+from langchain_qwen_ci.request.accepted_names import check_call_arguments, to_list, trace_arguments
 from langchain_qwen_ci.request.call_options import CallOptions
 from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
 from langchain_qwen_ci.request.options import (
@@ -307,7 +307,7 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         arguments: dict[str, Any],
         run: ParentRun | None,
     ) -> Call:
-        reject_model_fields(arguments, type(self).model_fields)
+        check_call_arguments(arguments, type(self).model_fields)
         call = CallOptions.merge(self, arguments, stop)
         target = self._target
         options = resolve_options(call, target)
