@@ -31,17 +31,18 @@ _MIB = 1024 * 1024
 _MAX_SECONDS = 1e6
 _NOT_PICKLED = ("api_key", "workspace", "default_headers", "http_client", "http_async_client")
 
+_key_from_environment = secret_from_env("DASHSCOPE_API_KEY", default=None)
+
 
 class ConnectionSettings(BaseModel):
     """The fields of a model that concern its connection to the service."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    api_key: SecretStr | None = Field(
-        default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
-    )
-    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`. For a
-    server that needs none, pass `""`; Alibaba's hosts need one."""
+    api_key: SecretStr | None = Field(default_factory=_key_from_environment)
+    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`, read
+    when the model is made; if it is not set then, Alibaba's hosts, which need a key, get the one
+    that is set at the time of the call. For a server that needs none, pass `""`."""
 
     region: str | None = None
     """Region, such as "cn-beijing" or "ap-southeast-1"; see `http.hosts.REGIONS`. Default:
@@ -140,6 +141,11 @@ class ConnectionSettings(BaseModel):
             )
         return timeout
 
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401  # any input
+        # pydantic does not convert assigned values, and the repr would show the key.
+        secret = name == "api_key" and isinstance(value, str)
+        super().__setattr__(name, SecretStr(value) if secret else value)
+
     def _check_size(self, request: WireRequest) -> None:
         if len(request.body) > self.max_request_bytes:
             raise QwenInputError(
@@ -171,13 +177,16 @@ class ConnectionSettings(BaseModel):
         if workspace:
             headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
         host = hosts.resolve_host(api, self.base_url, self.region, workspace)
+        api_key = self.api_key
+        if api_key is None and host.is_alibaba:  # the variable may be set later than the model
+            api_key = _key_from_environment()
         if not self.allow_plain_http:
-            has_key = bool(self.api_key and self.api_key.get_secret_value().strip())
+            has_key = bool(api_key and api_key.get_secret_value().strip())
             has_secret_header = any(name.lower() == "authorization" for name in headers)
             hosts.require_https(host.url, sends_key=has_key or has_secret_header)
         return ServiceAddress(
             host=host,
-            api_key=self.api_key,
+            api_key=api_key,
             headers=headers,
             connect_timeout=self.connect_timeout,
             timeout=self.timeout,
@@ -223,4 +232,4 @@ class ConnectionSettings(BaseModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
+        self.api_key = _key_from_environment()
