@@ -38,20 +38,93 @@ if TYPE_CHECKING:
 class ChatQwenCodeInterpreter(CallPreparation):
     """A Qwen chat model that can write Python and run it in the service's sandbox.
 
-    Example:
-        ```python
-        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
+    Setup:
+        `pip install langchain-qwen-ci`, and set the environment variable `DASHSCOPE_API_KEY`.
 
-        model = ChatQwenCodeInterpreter(model="qwen3-max")
-        message = model.invoke("What is 123 to the power of 21?")
-        message.content
-        code_executions(message)  # [{"id": …, "code": "123**21", "status": "completed"}]
+    Key init args, completion params (also arguments of every call; `request.parameters` has all):
+        model: name of the model, by default "qwen3-max".
+        enable_code_interpreter: whether code may run, by default True. Excludes function tools.
+        enable_thinking: whether the model thinks. None: on with the interpreter.
+        temperature: from 0 to below 2. max_tokens: of the answer. stop: one string or several.
+        model_kwargs: other parameters of the service: `{"enable_search": True}`.
+
+    Key init args, client params (`http.settings` has all):
+        api: "dashscope" (default), "responses" or "chat_completions".
+        api_key: by default `DASHSCOPE_API_KEY`. region, workspace, base_url: the host.
+        timeout: seconds until the answer starts, by default 300; connect_timeout,
+            stream_chunk_timeout and total_timeout limit the other phases.
+        max_retries: maximum number of repetitions before the answer starts, by default 2.
+
+    Instantiate:
+        ```python
+        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+
+        model = ChatQwenCodeInterpreter(model="qwen3-max", temperature=0.5, timeout=60)
         ```
 
-    Every finished message has `response_metadata["code_executions"]` and, where a plugin was
-    called, `response_metadata["plugins"]`. `usage_metadata` is the sum over all inferences of the
-    request. While the interpreter is on, this package rejects function tools with
-    `ToolsNotAllowedError`.
+    Invoke:
+        ```python
+        message = model.invoke("What is 123 to the power of 21?")
+        print(message.text)
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("What is 2 to the power of 10?"):
+            print(chunk.text, end="")
+        ```
+
+    Async:
+        ```python
+        import asyncio
+
+        asyncio.run(model.ainvoke("What is 2 to the power of 10?"))
+        ```
+
+    Code executions:
+        ```python
+        print(code_executions(message))  # [{"id": …, "code": "123**21", "status": "completed"}]
+        print(plugin_counts(message))  # {"code_interpreter": 1}
+        ```
+
+    Structured output (works with the interpreter on):
+        ```python
+        from pydantic import BaseModel
+
+
+        class Result(BaseModel):
+            value: int
+
+
+        print(model.with_structured_output(Result).invoke("What is 7 to the power of 5?").value)
+        ```
+
+    Tool calling (function tools raise `ToolsNotAllowedError` while the interpreter is on):
+        ```python
+        from langchain_qwen_ci import ToolsNotAllowedError
+
+
+        class GetWeather(BaseModel):
+            city: str
+
+
+        try:
+            model.bind_tools([GetWeather])
+        except ToolsNotAllowedError as error:
+            print(error)
+        with_tools = model.bind_tools([GetWeather], enable_code_interpreter=False)
+        print(with_tools.invoke("What is the weather in Paris?").tool_calls)
+        ```
+
+    Usage (the sum over all inferences of the request):
+        ```python
+        print(message.usage_metadata)  # {"input_tokens": …, "output_tokens": …, …}
+        ```
+
+    Response metadata:
+        ```python
+        print(message.response_metadata)  # {"model_provider": "qwen", "finish_reason": "stop", …}
+        ```
 
     Calls raise the errors of `langchain_qwen_ci.errors`. The `partial` attribute of an error holds
     the message received before it.
