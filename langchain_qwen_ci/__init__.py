@@ -37,6 +37,7 @@ from langchain_qwen_ci.metadata import (
     code_delta,
     code_executions,
     plugin_counts,
+    with_context_usage,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ __all__ = [
     "code_delta",
     "code_executions",
     "plugin_counts",
+    "with_context_usage",
 ]
 
 _GRAPH_NAMES = ("QWEN_RETRY_POLICY", "CodeInterpreterState", "QwenCodeInterpreterNode")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired, TypeGuard, cast
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from typing_extensions import TypedDict
 
 MODEL_PROVIDER = "qwen"
@@ -20,6 +22,9 @@ CODE_INTERPRETER = "code_interpreter"
 _JSON_CODE = re.compile(r'(?:\{"code": ")?([^"\\]*(?:\\.[^"\\]*)*)')
 
 
+ExecutionStatus = Literal["in_progress", "completed", "failed", "incomplete"]
+
+
 class CodeExecution(TypedDict):
     """One program that the model wrote and the service ran."""
 
@@ -29,7 +34,7 @@ class CodeExecution(TypedDict):
     code: str
     """The Python source code, as the model wrote it."""
 
-    status: Literal["in_progress", "completed", "failed", "incomplete"]
+    status: ExecutionStatus
     """"in_progress" appears in partial messages only. "failed" means that the output holds a
     traceback, so only the Responses API can report it. "incomplete" appears in custom stream events
     of a graph only: the answer ended before the execution did."""
@@ -67,7 +72,10 @@ class InferenceUsage(TypedDict):
     output_tokens: int
 
 
+# Of messages as dictionaries: from `model_dump`, `message_to_dict`, `dumpd`.
+_MESSAGE_KEYS = ("response_metadata", "additional_kwargs", "content", "data", "kwargs")
 _EXECUTION_TYPES = {"id": str, "code": str, "status": str}
+_INFERENCE_TYPES = {"input_tokens": int, "output_tokens": int}
 _POSITION_TYPES = {
     "reasoning_offset": int,
     "text_offset": int,
@@ -81,50 +89,34 @@ _POSITION_TYPES = {
 }
 
 
-Message = BaseMessage | Mapping[str, Any]
-"""A message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON)."""
-
-_MESSAGE_KEYS = frozenset({"content", "response_metadata", "additional_kwargs", "data", "kwargs"})
-_STATE_KEYS = ("messages", "code_executions", "plugin_counts")
-
-
-def code_executions(source: Message | Sequence[Message]) -> list[CodeExecution]:
-    """Return the programs that the service ran for a message, a list of messages or a graph, in
-    order.
+def code_executions(source: object) -> list[CodeExecution]:
+    """Return the programs that the service ran, in order.
 
     Args:
         source: a message, a chunk, a sum of chunks, or one of them as a dictionary (from JSON); a
-            list of these; or a graph's state or a node's update, as a dictionary or an object: its
-            "code_executions", else those of its "messages".
+            list of messages; or the state of a graph, a dictionary or an object. Of a state, the
+            channel `code_executions` is returned, which `QwenCodeInterpreterNode` writes; without
+            this channel, the programs of its `messages`.
 
     Returns:
         The executions. For a message that is still streaming, the executions so far. Empty if no
-        program ran, or if the API does not return programs (Chat Completions). Those of a state
-        have a `message_id` as well.
+        program ran, or if the API does not return programs (Chat Completions).
 
     Raises:
         TypeError: `source` is none of these.
     """
-    recorded = _channel(source, "code_executions")
-    if recorded is not None:
-        return _valid_executions(recorded)
+    channel = _state_channel(source, "code_executions")
+    if channel is not None:
+        return _valid_executions(channel)
     return [
-        execution for message in _messages(source) for execution in _message_executions(message)
+        execution
+        for message in _messages(source, "code_executions")
+        for execution in (*_recorded_executions(message), *_unrecorded_executions(message))
     ]
 
 
-def _message_executions(message: Message) -> list[CodeExecution]:
-    recorded = _metadata(message, "response_metadata").get("code_executions")
-    if isinstance(recorded, list):
-        return _valid_executions(recorded)
-    # The records are in the last chunk only. Before it, the positions of blocks hold the code.
-    positions = block_positions(message)
-    results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
-    return [
-        _execution_from_positions(entry, results.get(entry["id"]))
-        for entry in positions
-        if {"id", "code", "reasoning_offset"} <= entry.keys()  # not a chunk with more code
-    ]
+def _recorded_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
+    return _valid_executions(_metadata(message, "response_metadata").get("code_executions"))
 
 
 def _valid_executions(recorded: object) -> list[CodeExecution]:
@@ -132,6 +124,25 @@ def _valid_executions(recorded: object) -> list[CodeExecution]:
         cast("CodeExecution", dict(execution))
         for execution in (recorded if isinstance(recorded, list) else ())
         if _has_types(execution, _EXECUTION_TYPES)
+    ]
+
+
+def _unrecorded_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
+    """Return the programs that only the positions of blocks have.
+
+    The records are in the last chunk only, and `merge_message_runs` of LangChain keeps those of the
+    first message only.
+    """
+    is_finished = isinstance(_metadata(message, "response_metadata").get("code_executions"), list)
+    recorded_ids = {execution["id"] for execution in _recorded_executions(message)}
+    positions = block_positions(message)
+    results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
+    status: ExecutionStatus = "completed" if is_finished else "in_progress"
+    return [
+        _execution_from_positions(entry, status, results.get(entry["id"]))
+        for entry in positions
+        if {"id", "code", "reasoning_offset"} <= entry.keys()  # not a chunk with more code
+        and entry["id"] not in recorded_ids
     ]
 
 
@@ -162,9 +173,9 @@ def _has_types(value: object, types: Mapping[str, type]) -> bool:
 
 
 def _execution_from_positions(
-    entry: Mapping[str, Any], result: Mapping[str, Any] | None
+    entry: Mapping[str, Any], status: ExecutionStatus, result: Mapping[str, Any] | None
 ) -> CodeExecution:
-    execution = CodeExecution(id=entry["id"], code=entry["code"], status="in_progress")
+    execution = CodeExecution(id=entry["id"], code=entry["code"], status=status)
     if result:
         execution["status"] = "failed" if result["status"] == "error" else "completed"
         execution["output"] = result["output"]
@@ -194,96 +205,127 @@ def code_delta(block: Mapping[str, Any]) -> str:
     return str(json.loads(f'"{_JSON_CODE.match(str(args))[1]}"'))  # type: ignore[index]
 
 
-def plugin_counts(source: Message | Sequence[Message]) -> dict[str, int]:
+def plugin_counts(source: object) -> dict[str, int]:
     """Return the number of calls of each plugin: `{"code_interpreter": 1}`.
 
     Args:
-        source: a message, a sum of chunks, or one of them as a dictionary (from JSON); a list of
-            these; or a graph's state or a node's update, as a dictionary or an object: its
-            "plugin_counts", else the sum over its "messages".
+        source: a message, a list of messages, or a state, as for `code_executions`. Of a state, the
+            channel `plugin_counts` is returned; without this channel, the sum of its `messages`.
 
     Returns:
-        Number of calls by plugin. Where the API returns no counts, the executions of the message
-        are counted. Empty if neither is known.
+        Number of calls by plugin. Where the API returns no counts, the executions are counted.
+        Empty if neither is known.
 
     Raises:
         TypeError: `source` is none of these.
     """
-    recorded = _channel(source, "plugin_counts")
-    if isinstance(recorded, Mapping):
-        return {name: count for name, count in recorded.items() if type(count) is int}
-    counts: dict[str, int] = {}
-    for message in _messages(source):
-        for name, count in _message_counts(message).items():
-            counts[name] = counts.get(name, 0) + count
-    return counts
+    channel = _state_channel(source, "plugin_counts")
+    if isinstance(channel, Mapping):
+        return {name: count for name, count in channel.items() if type(count) is int}
+    total: Counter[str] = Counter()
+    for message in _messages(source, "plugin_counts"):
+        total.update(_counts_of(message))
+    return dict(total)
 
 
-def _message_counts(message: Message) -> dict[str, int]:
+def _counts_of(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
     plugins = _metadata(message, "response_metadata").get("plugins")
     counts = {
         name: usage["count"]
         for name, usage in (plugins.items() if isinstance(plugins, Mapping) else ())
         if isinstance(usage, Mapping) and type(usage.get("count")) is int
     }
-    if counts:
-        return counts
-    executions = _message_executions(message)
-    return {CODE_INTERPRETER: len(executions)} if executions else {}
+    uncounted = len(_unrecorded_executions(message))
+    if not counts:
+        uncounted += len(_recorded_executions(message))
+    if uncounted:
+        counts[CODE_INTERPRETER] = counts.get(CODE_INTERPRETER, 0) + uncounted
+    return counts
 
 
-def _channel(source: object, name: str) -> object:
-    """Return a value of a graph's state; None if `source` is no state or does not have it."""
-    if isinstance(source, BaseMessage):
+def _state_channel(source: object, name: str) -> Any:  # noqa: ANN401  # any value of a channel
+    """Return a channel of a graph's state; None if it has none, or if `source` is no state."""
+    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
         return None
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
 
-def _messages(source: object) -> Iterator[Message]:
-    """Yield the messages of a message, a list or a state.
+def _is_message_dictionary(source: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(source, Mapping) and any(name in source for name in _MESSAGE_KEYS)
+
+
+def _messages(source: object, function: str) -> list[BaseMessage | Mapping[str, Any]]:
+    """Return the messages of what was passed to a function.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is no message, no list of messages and no state.
     """
-    if _is_message(source):
-        yield source
-    elif isinstance(source, (list, tuple)):
-        for message in source:
-            if _is_message(message):
-                yield message
-            elif not isinstance(message, (str, tuple)):  # the input forms have no metadata
-                raise _type_error(message, "in the list")
-    elif _is_state(source):
-        messages = _channel(source, "messages")
-        if messages is not None and not isinstance(messages, str):
-            yield from _messages(messages)
-    else:
-        raise _type_error(source)
-
-
-def _is_message(value: object) -> TypeGuard[Message]:
-    if isinstance(value, Mapping):
-        return not _MESSAGE_KEYS.isdisjoint(value)
-    return isinstance(value, BaseMessage)
-
-
-def _is_state(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return not value or any(name in value for name in _STATE_KEYS)  # a new state is empty
-    return any(hasattr(value, name) for name in _STATE_KEYS)
-
-
-def _type_error(value: object, place: str = "") -> TypeError:
-    described = f"{type(value).__name__} {place}".strip()
-    if isinstance(value, Mapping):
-        described += f" with the keys {', '.join(map(str, value))}"
-    return TypeError(
-        f"An object of type {described} is neither a message nor a graph's state: pass a message, "
-        'a list of messages, or a state with "messages", "code_executions" or "plugin_counts".'
+    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
+        return [source]
+    is_list = isinstance(source, (list, tuple))
+    messages = source if is_list else _state_channel(source, "messages")
+    if isinstance(messages, (list, tuple)) and all(
+        isinstance(message, BaseMessage) or _is_message_dictionary(message) for message in messages
+    ):
+        return list(messages)
+    raise TypeError(
+        f"{function}() takes a message, a list of messages, or the state of a graph (with messages "
+        f"or {function}), and not a {type(source).__name__}."
     )
 
 
-def _metadata(message: Message, name: str) -> Mapping[str, Any]:
+def with_context_usage(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """Replace the usage of answers by that of one inference, which shows the size of the context.
+
+    The usage of an answer is the sum over its inferences, as it is billed, and each of them reads
+    the whole conversation. Functions that take the `total_tokens` of the last answer for the size
+    of the conversation need the usage of one: `SummarizationMiddleware`, and
+    `count_tokens_approximately` with `use_usage_metadata_scaling=True`.
+
+    Args:
+        messages: messages of any kind and provider. They are not changed.
+
+    Returns:
+        The messages, with copies of Qwen's answers of several inferences. A copy has the usage of
+        the largest inference. If code ran, or another plugin, and the API does not report
+        inferences (only the native one does), a copy has no usage; LangChain then estimates it.
+        Chat Completions reports neither inferences nor executions, so its answers keep the sum.
+    """
+    return [_with_context_usage(message) for message in messages]
+
+
+def _with_context_usage(message: BaseMessage) -> BaseMessage:
+    metadata = message.response_metadata
+    if not isinstance(message, AIMessage) or metadata.get("model_provider") != MODEL_PROVIDER:
+        return message
+    inferences = _inferences(message)
+    if len(inferences) > 1:
+        # The largest one and not the last: an answer for an agent's schema ends with an inference
+        # that does not read the conversation.
+        return message.model_copy(update={"usage_metadata": max(inferences, key=_total)})
+    if not inferences and (plugin_counts(message) or "schema_request" in metadata):
+        return message.model_copy(update={"usage_metadata": None})
+    return message
+
+
+def _inferences(message: AIMessage) -> list[UsageMetadata]:
+    recorded = message.response_metadata.get("inference_usage")
+    return [
+        UsageMetadata(
+            input_tokens=inference["input_tokens"],
+            output_tokens=inference["output_tokens"],
+            total_tokens=inference["input_tokens"] + inference["output_tokens"],
+        )
+        for inference in (recorded if isinstance(recorded, list) else ())
+        if _has_types(inference, _INFERENCE_TYPES)
+    ]
+
+
+def _total(usage: UsageMetadata) -> int:
+    return usage["total_tokens"]
+
+
+def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if isinstance(message, Mapping):
         # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
         fields = message.get("data") or message.get("kwargs") or message

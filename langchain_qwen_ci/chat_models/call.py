@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from langchain_qwen_ci.errors import QwenStreamError
@@ -48,8 +49,10 @@ class Call:
         return replace(self, policy=replace(self.policy, retry_cut_answers=True))
 
     @contextmanager
-    def events(self) -> Iterator[Iterator[Event]]:
-        """Send the request and yield an iterator of events; leaving the block ends the request.
+    def events(self) -> Iterator[Iterator[list[Event]]]:
+        """Send the request and yield an iterator of its events; leaving the block ends the request.
+
+        The iterator yields the events that one read completes as a list.
 
         Raises:
             QwenError: the call failed; `partial` is the message received before the error.
@@ -74,16 +77,16 @@ class Call:
         return (*new_observers(), *self.observers)
 
     def _notify(
-        self, events: Generator[Event], observers: tuple[EventObserver, ...]
-    ) -> Generator[Event]:
+        self, answer: Generator[list[Event]], observers: tuple[EventObserver, ...]
+    ) -> Generator[list[Event]]:
         started = False
-        for event in events:
+        for event in chain.from_iterable(answer):
             if isinstance(event, ResponseStarted):
                 if started:
                     for observer in observers:
                         observer.on_error(_REQUEST_REPEATED)
                 started = True
-            yield event  # the reader adds it to the builder before it requests the next event
+            yield [event]  # the reader adds it to the builder before it requests the next event
             for observer in observers:
                 observer.on_event(event, self.builder)
 
@@ -100,7 +103,7 @@ class _AsyncEventStream:
         self._observers = observers
         self._exit_stack = AsyncExitStack()
 
-    async def __aenter__(self) -> AsyncIterator[Event]:
+    async def __aenter__(self) -> AsyncIterator[list[Event]]:
         call = self._call
         self._exit_stack.enter_context(call.builder.attach_partial_to_errors())
         events = call.transport.aevents(call.wire, call.request, call.policy)
@@ -121,13 +124,14 @@ class _AsyncEventStream:
             for observer in self._observers:
                 await observer.aon_error(error)
 
-    async def _notify(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def _notify(self, answer: AsyncIterator[list[Event]]) -> AsyncIterator[list[Event]]:
         started = False
-        async for event in events:
-            if isinstance(event, ResponseStarted):
-                if started:
-                    await self._notify_error(None, _REQUEST_REPEATED, None)
-                started = True
-            yield event
-            for observer in self._observers:
-                await observer.aon_event(event, self._call.builder)
+        async for events in answer:
+            for event in events:
+                if isinstance(event, ResponseStarted):
+                    if started:
+                        await self._notify_error(None, _REQUEST_REPEATED, None)
+                    started = True
+                yield [event]
+                for observer in self._observers:
+                    await observer.aon_event(event, self._call.builder)

@@ -12,7 +12,7 @@ Private names of langchain-core that this module overrides: `_generate_with_cach
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -24,6 +24,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 
 from langchain_qwen_ci.request.accepted_names import check_call_arguments
+from langchain_qwen_ci.response.chunk_construction import generation_chunk
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
 from langchain_qwen_ci.tracing.parent_run import (
@@ -132,7 +133,8 @@ class LangChainHooks(BaseChatModel):
 
     # `_generate` receives the run, but LangChain may call `_stream` in its place (when a handler
     # streams), and that hook does not receive it. Both are called from `_generate_with_cache`
-    # (langchain-core 1.6 to 1.8), so the run is set around it.
+    # (langchain-core 1.6 to 1.8), so the run is set around it. It also returns the answers of
+    # LangChain's cache.
 
     def _generate_with_cache(
         self,
@@ -142,7 +144,8 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with parent_run(run_manager):
-            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+            result = super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+        return _with_own_id(result, run_manager)
 
     async def _agenerate_with_cache(
         self,
@@ -152,7 +155,8 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with parent_run(run_manager):
-            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+            result = await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+        return _with_own_id(result, run_manager)
 
     def _prepare_unstreamed_call(
         self,
@@ -180,16 +184,18 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
-        with call.events() as events:
+        with call.events() as answer:
             if run_manager and self._has_token_listeners(run_manager):
-                encoder = chunk_encoder(call.builder, self.output_version)
-                for event in events:
-                    if chunk := encoder.feed(event):
-                        generation = _with_message_id(chunk, run_manager)
-                        run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
+                encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
+                for events in answer:
+                    for event in events:
+                        if chunk := encoder.feed(event):
+                            generation = generation_chunk(chunk)
+                            run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
-                for event in events:
-                    call.builder.add(event)
+                for events in answer:
+                    for event in events:
+                        call.builder.add(event)
         return _to_chat_result(call.builder.message(self.output_version))
 
     async def _agenerate(
@@ -200,16 +206,18 @@ class LangChainHooks(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._prepare_unstreamed_call(messages, stop, kwargs, run_manager)
-        async with call.aevents() as events:
+        async with call.aevents() as answer:
             if run_manager and self._has_token_listeners(run_manager):
-                encoder = chunk_encoder(call.builder, self.output_version)
-                async for event in events:
-                    if chunk := encoder.feed(event):
-                        generation = _with_message_id(chunk, run_manager)
-                        await run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
+                encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
+                async for events in answer:
+                    for event in events:
+                        if chunk := encoder.feed(event):
+                            generation = generation_chunk(chunk)
+                            await run_manager.on_llm_new_token(str(chunk.text), chunk=generation)
             else:
-                async for event in events:
-                    call.builder.add(event)
+                async for events in answer:
+                    for event in events:
+                        call.builder.add(event)
         return _to_chat_result(call.builder.message(self.output_version))
 
     def _stream(
@@ -221,11 +229,12 @@ class LangChainHooks(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain's `stream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.builder, self.output_version)
-        with call.events() as events:
-            for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
+        encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
+        with call.events() as answer:
+            for events in answer:
+                for event in events:
+                    if chunk := encoder.feed(event):
+                        yield generation_chunk(chunk)
 
     async def _astream(
         self,
@@ -236,11 +245,12 @@ class LangChainHooks(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # LangChain's `astream` calls `on_llm_new_token` for every chunk by itself.
         call = self._prepare_call(messages, stop, kwargs, run_manager)
-        encoder = chunk_encoder(call.builder, self.output_version)
-        async with call.aevents() as events:
-            async for event in events:
-                if chunk := encoder.feed(event):
-                    yield ChatGenerationChunk(message=chunk)
+        encoder = chunk_encoder(call.builder, self.output_version, _message_id(run_manager))
+        async with call.aevents() as answer:
+            async for events in answer:
+                for event in events:
+                    if chunk := encoder.feed(event):
+                        yield generation_chunk(chunk)
 
     # The hook behind `stream_events(version="v3")` (langchain-core 1.6 to 1.8). Without it
     # LangChain converts chunks, and closes every block only at the end of the message: code would
@@ -255,9 +265,10 @@ class LangChainHooks(BaseChatModel):
     ) -> Iterator[MessagesData]:
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.builder, _message_id(run_manager))
-        with call.events() as events:
-            for event in events:
-                yield from encoder.feed(event)
+        with call.events() as answer:
+            for events in answer:
+                for event in events:
+                    yield from encoder.feed(event)
         yield from encoder.end()
 
     async def _astream_chat_model_events(
@@ -269,10 +280,11 @@ class LangChainHooks(BaseChatModel):
     ) -> AsyncIterator[MessagesData]:
         call = self._prepare_call(messages, stop, kwargs, run_manager)
         encoder = ProtocolEvents(call.builder, _message_id(run_manager))
-        async with call.aevents() as events:
-            async for event in events:
-                for protocol_event in encoder.feed(event):
-                    yield protocol_event
+        async with call.aevents() as answer:
+            async for events in answer:
+                for event in events:
+                    for protocol_event in encoder.feed(event):
+                        yield protocol_event
         for protocol_event in encoder.end():
             yield protocol_event
 
@@ -284,11 +296,18 @@ def _message_id(
     return f"{LC_ID_PREFIX}-{run.run_id}" if run else None
 
 
-def _with_message_id(
-    chunk: AIMessageChunk, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
-) -> ChatGenerationChunk:
-    chunk.id = _message_id(run)
-    return ChatGenerationChunk(message=chunk)
+def _with_own_id(
+    result: ChatResult, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+) -> ChatResult:
+    """Give an answer of LangChain's cache the id of this run instead of that of the first run.
+
+    With the same id, `add_messages` would put the answer into the place of the first one.
+    """
+    message = result.generations[0].message
+    message_id = _message_id(run)
+    if message_id is None or (message.id or "").startswith(message_id):
+        return result
+    return _to_chat_result(cast("AIMessage", message.model_copy(update={"id": message_id})))
 
 
 def _to_chat_result(message: AIMessage) -> ChatResult:

@@ -152,32 +152,20 @@ class _SchemaTurn:
         Raises:
             QwenStreamError: the model has called no schema tool.
         """
-        if self.tool_names and not (formatted.tool_calls or formatted.invalid_tool_calls):
-            names = ", ".join(sorted(self.tool_names))
-            raise QwenStreamError(f"The model did not put its answer into a schema ({names}).")
-        update = (
-            _with_calls(answer, formatted) if self.tool_names else _with_json(answer, formatted)
-        )
-        request = {
-            name: formatted.response_metadata[name]
-            for name in ("request_id", "finish_reason")
-            if name in formatted.response_metadata
-        }
-        if not self.tool_names:
-            request["answer"] = str(answer.text)
-        inferences = [
-            usage
-            for message in (answer, formatted)
-            for usage in message.response_metadata.get("inference_usage", ())
-        ]
-        update["response_metadata"] = {
-            **answer.response_metadata,
-            **({"inference_usage": inferences} if inferences else {}),
-            "schema_request": request,
-        }
+        if self.tool_names:
+            self._check_calls(formatted)
+            update, details = _with_calls(answer, formatted), {}
+        else:
+            update, details = _with_json(answer, formatted), {"answer": str(answer.text)}
+        update["response_metadata"] = _merge_metadata(answer, formatted, details)
         if answer.usage_metadata or formatted.usage_metadata:
             update["usage_metadata"] = add_usage(answer.usage_metadata, formatted.usage_metadata)
         return answer.model_copy(update=update)
+
+    def _check_calls(self, formatted: AIMessage) -> None:
+        if not (formatted.tool_calls or formatted.invalid_tool_calls):
+            names = ", ".join(sorted(self.tool_names))
+            raise QwenStreamError(f"The model did not put its answer into a schema ({names}).")
 
     def _rejected_calls(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the answer and the rejected calls if the conversation ends with such calls.
@@ -242,6 +230,30 @@ def _attach_to_errors(answer: AIMessage) -> Iterator[None]:
     except QwenError as error:
         error.partial = answer
         raise
+
+
+def _merge_metadata(
+    answer: AIMessage, formatted: AIMessage, details: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the metadata of the answer with the inferences of both requests.
+
+    `schema_request` has the ids of the second request, and the details.
+    """
+    inferences = [
+        usage
+        for message in (answer, formatted)
+        for usage in message.response_metadata.get("inference_usage", ())
+    ]
+    request = {
+        name: formatted.response_metadata[name]
+        for name in ("request_id", "finish_reason")
+        if name in formatted.response_metadata
+    }
+    return {
+        **answer.response_metadata,
+        **({"inference_usage": inferences} if inferences else {}),
+        "schema_request": {**request, **details},
+    }
 
 
 def _with_calls(answer: AIMessage, formatted: AIMessage) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_qwen_ci.chat_models.json_schema import resolve_reference
+from langchain_qwen_ci.request.json_schema import resolve_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

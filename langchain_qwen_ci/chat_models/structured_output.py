@@ -28,13 +28,13 @@ from langchain_qwen_ci.chat_models.answer_parsers import (
     DictArgumentsParser,
     TextAnswerParser,
 )
-from langchain_qwen_ci.chat_models.json_schema import (
+from langchain_qwen_ci.errors import QwenInputError
+from langchain_qwen_ci.request.json_schema import (
     inline_root,
     is_recursive,
     schema_of,
     without_required,
 )
-from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.tools import to_openai_tool
 
 if TYPE_CHECKING:

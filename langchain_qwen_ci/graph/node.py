@@ -29,7 +29,7 @@ from langchain_qwen_ci.graph.node_model import (
     unwrap_models,
 )
 from langchain_qwen_ci.graph.state import NodeInput, channels_from_message
-from langchain_qwen_ci.graph.streaming import in_graph_run, stream_code_executions
+from langchain_qwen_ci.graph.streaming import in_graph_run, node_in_graph, stream_code_executions
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request.messages import to_prompt
 from langchain_qwen_ci.response.text_messages import to_text_message
@@ -52,7 +52,8 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         history: how tool calls and tool results of other agents are converted before they are sent:
             "text" converts them to text, "drop" removes them, "pass" sends them unchanged, "error"
             raises an error; or a function of the messages that returns the messages to send.
-        goto: the name of the next node, or several.
+        goto: the name of the next node, or several. They are the node's destinations in drawings of
+            the graph, and compiling the graph fails if one of them does not exist.
         emit_events: whether `CodeExecutionEvent`s are written to the custom stream.
         on_error: "raise" leaves errors to LangGraph's retry policy and error handler. "message"
             converts an error of the model to a message with the partial output, so that the graph
@@ -115,8 +116,8 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         self._emit_events = emit_events
         self._on_error = on_error
         self._budget = budget or Budget()
-        if messages_key != "messages":
-            self._set_input_key(messages_key)
+        if messages_key != "messages" or goto:
+            self._annotate_call(messages_key, (goto,) if isinstance(goto, str) else goto or ())
 
     def __call__(self, state: NodeInput, config: RunnableConfig | None = None) -> Any:
         """Same as `invoke`. `add_node` reads the node's input channels from these annotations."""
@@ -142,7 +143,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(self._node, enabled=self._emit_events),
+                stream_code_executions(node_in_graph(self._node), enabled=self._emit_events),
                 run.errors_to_message(),
             ):
                 run.message = run.model.invoke(run.messages, config, **kwargs)
@@ -158,7 +159,7 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         run = self._start_run(input)
         if run.message is None:
             with (
-                stream_code_executions(self._node, enabled=self._emit_events),
+                stream_code_executions(node_in_graph(self._node), enabled=self._emit_events),
                 run.errors_to_message(),
             ):
                 run.message = await run.model.ainvoke(run.messages, config, **kwargs)
@@ -168,12 +169,18 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         """Return a cache key, for `add_node(cache_policy=CachePolicy(key_func=node.cache_key))`.
 
         LangGraph's default key contains message ids, which are new in every run. This key contains
-        the content that is sent and the configuration of the model. If the model is a function, the
-        key contains the function's name, because the returned model is not known.
+        the content that is sent, the configuration of the model, and the ids of Qwen's answers in
+        the state. If the model is a function, the key contains the function's name, because the
+        returned model is not known.
         """
-        messages = prepare_history(self._messages(state), self._history, self._system_prompt)
-        prompt = [replace(message, reasoning="") for message in to_prompt(messages)]
-        cache_text = f"{self._message_name}\n{cache_identity(self._model)}\n{prompt!r}"
+        messages = self._messages(state)
+        sent = prepare_history(messages, self._history, self._system_prompt)
+        prompt = [replace(message, reasoning="") for message in to_prompt(sent)]
+        # LangGraph stores what the node has written, with the id of the answer. A thread can have
+        # an id once only: `add_messages` would put the answer into the place of the older one. The
+        # ids of the answers that the thread has lead to another key, and so to another answer.
+        ids = [message.id for message in messages if _is_from_qwen(message)]
+        cache_text = f"{self._message_name}\n{cache_identity(self._model)}\n{ids}\n{prompt!r}"
         return hashlib.sha256(cache_text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _start_run(self, state: Any) -> _NodeRun:
@@ -207,10 +214,6 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         message = _normalize(cast("AIMessage", run.message), run.model)
         if self._message_name:
             message = message.model_copy(update={"name": self._message_name})
-        if message.id is not None and message.id in {m.id for m in self._messages(run.state)}:
-            # An answer from LangChain's cache has the id of the first time; `add_messages` would
-            # put it in the place of that message.
-            message = message.model_copy(update={"id": f"lc_{uuid4()}"})
         update: Any = (
             [message]
             if isinstance(run.state, list)
@@ -218,8 +221,12 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
         )
         return Command(update=update, goto=self._goto) if self._goto else update
 
-    def _set_input_key(self, key: str) -> None:
-        """Change the annotations of `__call__`, which `add_node` reads, to another messages key."""
+    def _annotate_call(self, key: str, destinations: Sequence[str]) -> None:
+        """Give `__call__` annotations of this node's messages key and destinations.
+
+        `add_node` reads the input channels from the first one, and from the return annotation where
+        the node may go, for drawings and for a check of the names.
+        """
         hints = get_type_hints(NodeInput, include_extras=True)
         hints[key] = hints.pop("messages")
 
@@ -227,7 +234,8 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
             return self.invoke(state, config)
 
         schema = TypedDict("NodeInput", hints)  # type: ignore[misc]  # the key is dynamic
-        call.__annotations__ = {"state": schema, "config": RunnableConfig}
+        result = Command[Literal[tuple(destinations)]] if destinations else Any  # type: ignore[misc]
+        call.__annotations__ = {"state": schema, "config": RunnableConfig, "return": result}
         # Python looks up `__call__` on the class when it calls the node; `add_node` reads the
         # annotations from the instance.
         setattr(self, "__call__", MethodType(call, self))  # noqa: B010
@@ -283,3 +291,7 @@ def _normalize(message: AIMessage, model: ChatModel) -> AIMessage:
 def _channel(state: Any, key: str) -> Any:
     """Return a channel of a state, which may be a dictionary or an object."""
     return state.get(key) if isinstance(state, dict) else getattr(state, key, None)
+
+
+def _is_from_qwen(message: BaseMessage) -> bool:
+    return message.response_metadata.get("model_provider") == MODEL_PROVIDER

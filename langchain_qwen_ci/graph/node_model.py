@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any
 
 from langchain_core.language_models import BaseLLM
@@ -20,6 +20,7 @@ from langchain_core.runnables import (
     RunnablePick,
     RunnableSequence,
 )
+from langchain_core.runnables.base import RunnableEach
 from langchain_core.runnables.configurable import (
     DynamicRunnable,
     RunnableConfigurableAlternatives,
@@ -44,11 +45,14 @@ _NO_MODELS = (
     BaseTool,
     PregelProtocol,
     RunnableAssign,
+    RunnableEach,
     RunnableParallel,
     RunnablePassthrough,
     RunnablePick,
 )
-_ACCEPTED = "pass a ChatQwenCodeInterpreter, or a function of state and runtime that returns one"
+_ACCEPTED = (
+    'pass a ChatQwenCodeInterpreter(model="…"), or a function of state and runtime that returns one'
+)
 
 
 def check_model_choice(model: object) -> None:
@@ -69,6 +73,33 @@ def check_model_choice(model: object) -> None:
             "The function that returns the node's model must not be async, because `invoke` calls "
             "it as well."
         )
+    else:
+        _check_function(model)
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    """Reject a method of a model, and a function that cannot be called with state and runtime.
+
+    Raises:
+        TypeError: it is one of them.
+    """
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Runnable):
+        raise TypeError(
+            f"A method of a {type(owner).__name__} is no chat model: pass the model itself, or a "
+            "function of state and runtime that returns it."
+        )
+    try:
+        parameters = signature(function)
+    except ValueError:  # some functions written in C have none
+        return
+    try:
+        parameters.bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            "The function that returns the node's model is called with two arguments, the state "
+            f"and the runtime: {error}."
+        ) from None
 
 
 def check_model(model: object) -> None:
@@ -90,7 +121,8 @@ def check_model(model: object) -> None:
 def unwrap_models(model: Any, bound: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
     """Yield the models inside bindings, retries and fallbacks, with the arguments bound to each."""
     bound = {**getattr(model, "kwargs", {}), **(bound or {})}
-    if inner := getattr(model, "bound", None):
+    inner = None if isinstance(model, RunnableEach) else getattr(model, "bound", None)
+    if inner:
         yield from unwrap_models(inner, bound)
     elif inner := getattr(model, "runnables", None):  # with fallbacks
         for fallback in inner:
@@ -126,4 +158,7 @@ def _message_sources(model: object) -> Iterator[object]:
 def _describe(value: object) -> str:
     if isinstance(value, BaseTool):
         return f"The tool {value.name}"
-    return "None" if value is None else f"A {type(value).__name__}"
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'An' if name[0] in 'AEIOaeio' else 'A'} {name}"

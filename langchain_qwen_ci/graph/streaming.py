@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.stream import ProtocolEvent, StreamChannel, StreamTransformer
 from typing_extensions import TypedDict
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVENT_TYPE: Literal["code_execution"] = "code_execution"
+# The stream writers of the enclosing `stream_code_executions` blocks; each graph run has one.
+_ACTIVE_WRITERS: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar(
+    "active_writers", default=()
+)
 ExecutionEventName = Literal["started", "code", "ended"]
 
 
@@ -53,7 +58,7 @@ class CodeExecutionEvent(TypedDict):
     API it may come again with more code."""
 
     node: str
-    """The name of the node."""
+    """The name of the node in the graph. Agents have the name of the tool or middleware here."""
 
     execution: CodeExecution
     """The record of the execution: at the start with the code received so far, then with the
@@ -119,13 +124,23 @@ def in_graph_run(getter: Callable[..., T]) -> T | None:
         return None
 
 
+def node_in_graph(default: str) -> str:
+    """Return the name of the running node in its graph; `default` outside of a graph."""
+    config = in_graph_run(get_config) or {}
+    return str(config.get("metadata", {}).get("langgraph_node", default))
+
+
 @contextmanager
 def stream_code_executions(node: str, *, enabled: bool = True) -> Iterator[None]:
-    """Write custom stream events for the calls made inside the block, if a graph is running."""
+    """Write custom stream events for the calls made inside the block, if a graph is running.
+
+    Of two nested blocks of one graph run, as of two middlewares, only the outer one writes.
+    """
     write = in_graph_run(get_stream_writer) if enabled else None
-    if write is None:
+    if write is None or write in _ACTIVE_WRITERS.get():
         yield
         return
+    token = _ACTIVE_WRITERS.set((*_ACTIVE_WRITERS.get(), write))
     emitters: list[ExecutionEventEmitter] = []
 
     def new_emitter() -> ExecutionEventEmitter:
@@ -140,6 +155,7 @@ def stream_code_executions(node: str, *, enabled: bool = True) -> Iterator[None]
         # after the error has reached the caller of the graph.
         for emitter in emitters:
             emitter.close()
+        _ACTIVE_WRITERS.reset(token)
 
 
 class CodeExecutionsTransformer(StreamTransformer):

@@ -1,7 +1,8 @@
 """Decides about one call: sending, reading, waiting and retrying. No I/O.
 
-`call_flow` is a generator. It yields commands for a driver to execute, and events for the caller.
-So retries and errors are the same for threads and for asyncio.
+`call_flow` is a generator. It yields commands for a driver to execute, and lists of events for the
+caller: the events that one read completes. So retries and errors are the same for threads and for
+asyncio.
 """
 
 from __future__ import annotations
@@ -124,7 +125,6 @@ class ResponseHead:
 
 
 Command = Send | Read | Drain | Wait
-COMMANDS = frozenset({Send, Read, Drain, Wait})
 _READ, _DRAIN = Read(), Drain()
 
 
@@ -162,7 +162,7 @@ class ByteLimits:
 
 def call_flow(
     wire: Wire, request: WireRequest, policy: CallPolicy, deadline: Deadline
-) -> Generator[Command | Event, Any, None]:
+) -> Generator[Command | list[Event], Any, None]:
     """Run one call, and repeat the request as long as that is safe or allowed by the policy.
 
     It is safe if the answer has not started and the service was not reached or has rejected the
@@ -198,7 +198,7 @@ def call_flow(
 
 def _attempt(
     wire: Wire, request: WireRequest, decoder: Decoder, policy: CallPolicy, deadline: Deadline
-) -> Generator[Command | Event, Any, None]:
+) -> Generator[Command | list[Event], Any, None]:
     try:
         head = yield Send(request)
     except httpx.HTTPError as failure:
@@ -215,13 +215,22 @@ def _attempt(
         # Emit what was received before the failure. If the terminal event was received, the answer
         # is complete, whatever fails after it.
         with suppress(QwenStreamError):
-            yield from decoder.close()
+            yield from _last_events(decoder)
         if decoder.finished:
             return
         if isinstance(failure, QwenStreamError):
             raise
         raise stream_error(failure) from failure
-    yield from decoder.close()
+    yield from _last_events(decoder)
+
+
+def _last_events(decoder: Decoder) -> Generator[list[Event]]:
+    events: list[Event] = []
+    try:
+        decoder.close(events)
+    finally:  # also the events before an error
+        if events:
+            yield events
 
 
 def _read_events(
@@ -230,17 +239,20 @@ def _read_events(
     limits: ByteLimits,
     deadline: Deadline,
     silence: Deadline,
-) -> Generator[Command | Event, Any, None]:
+) -> Generator[Command | list[Event], Any, None]:
     """Read the body to its end, to the deadline, or until only comments have come for too long."""
     has_data = True
     while data := (yield _READ) if has_data else (yield from _read_in_silence(silence)):
         has_data = False
         for piece in body.feed(data):
-            frames_with_events = decoder.frames_with_events
-            yield from decoder.feed(piece)
-            has_events = decoder.frames_with_events > frames_with_events
+            events: list[Event] = []
+            try:
+                decoder.feed(piece, events)
+            finally:  # also the events before an error
+                if events:
+                    yield events
             has_data = has_data or decoder.has_new_data
-            limits.count(len(piece), has_events=has_events)
+            limits.count(len(piece), has_events=bool(events))
         if has_data:
             silence.restart()
         if decoder.ended:

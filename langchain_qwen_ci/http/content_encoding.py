@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from langchain_qwen_ci.errors import QwenStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ACCEPT_ENCODING = "gzip, deflate"  # br and zstd cannot be decompressed in limited pieces
 _PIECE_BYTES = 64 * 1024
@@ -25,8 +25,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class Decompressor(Protocol):
     """Decompresses the bytes of a body, split anywhere."""
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the decompressed pieces of `data`, the next bytes.
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        """Return the decompressed pieces of `data`, the next bytes.
 
         Raises:
             QwenStreamError: the data cannot be decompressed.
@@ -51,8 +51,8 @@ def decompressor(encoding: str) -> Decompressor:
 
 
 class _Identity:
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        yield data
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        return (data,)
 
 
 class _Inflater:

@@ -186,6 +186,7 @@ class AsyncExchange:
                 await self.close()
                 await asyncio.sleep(command.seconds)
                 return None
+        self._trace.executing = executing
         if seconds is None:
             return await executing
         try:
@@ -225,4 +226,5 @@ class AsyncExchange:
 
     async def close(self) -> None:
         if self._response:
-            await CancellableAtWaits(self._response.aclose())
+            closing = self._trace.executing = CancellableAtWaits(self._response.aclose())
+            await closing

@@ -103,11 +103,8 @@ class ServiceAddress:
         if not key:
             if not self.host.is_alibaba:
                 return {}  # servers of one's own often need no key
-            error = QwenAuthenticationError(
-                "There is no API key: set DASHSCOPE_API_KEY, or pass api_key."
-            )
+            error = QwenAuthenticationError("There is no API key.")
             if self.lost_in_pickle:
-                error = QwenAuthenticationError("There is no API key.")
                 error.advice = unpickled_advice(self.lost_in_pickle)
             raise error
         if not _is_header_safe(key):

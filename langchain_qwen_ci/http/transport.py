@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from langchain_qwen_ci.http.call_flow import COMMANDS, call_flow
+from langchain_qwen_ci.http.call_flow import call_flow
 from langchain_qwen_ci.http.connections.clients import AsyncClientPerLoop, SyncClient
 from langchain_qwen_ci.http.deadline import Deadline
 from langchain_qwen_ci.http.exchanges import AsyncExchange, SyncExchange
@@ -65,8 +65,10 @@ class Transport:
             http_async_client,
         )
 
-    def events(self, wire: Wire, request: WireRequest, policy: CallPolicy) -> Generator[Event]:
-        """Send a request and yield the events of its answer.
+    def events(
+        self, wire: Wire, request: WireRequest, policy: CallPolicy
+    ) -> Generator[list[Event]]:
+        """Send a request and yield the events of its answer, those of one read together.
 
         Raises:
             QwenError: the call failed; see `errors`.
@@ -75,17 +77,17 @@ class Transport:
         exchange = SyncExchange(self._address, self._get_client, deadline)
         self._exchanges.add(exchange)
         flow = call_flow(wire, request, policy, deadline)
-        resume: Callable[[Any], Command | Event] = flow.send
+        resume: Callable[[Any], Command | list[Event]] = flow.send
         outcome: Any = None
         try:
             while True:
                 step = resume(outcome)
                 resume, outcome = flow.send, None
-                if type(step) not in COMMANDS:
-                    yield step  # type: ignore[misc]  # every step that is not a command is an event
+                if isinstance(step, list):
+                    yield step
                     continue
                 try:
-                    outcome = exchange.execute(step)  # type: ignore[arg-type]
+                    outcome = exchange.execute(step)
                 except httpx.HTTPError as failure:
                     resume, outcome = flow.throw, failure
         except StopIteration:
@@ -127,7 +129,7 @@ class Transport:
 
 
 class AsyncEvents:
-    """The events of an answer, as an asynchronous iterator.
+    """The events of an answer, those of one read together, as an asynchronous iterator.
 
     It is a class and not an async generator. An event loop that ends closes all open async
     generators in any order, and closing one that is already being closed by its reader raises an
@@ -135,7 +137,7 @@ class AsyncEvents:
     """
 
     def __init__(
-        self, exchange: AsyncExchange, flow: Generator[Command | Event, Any, None]
+        self, exchange: AsyncExchange, flow: Generator[Command | list[Event], Any, None]
     ) -> None:
         self._exchange = exchange
         self._flow = flow
@@ -143,17 +145,17 @@ class AsyncEvents:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
-        resume: Callable[[Any], Command | Event] = self._flow.send
+    async def __anext__(self) -> list[Event]:
+        resume: Callable[[Any], Command | list[Event]] = self._flow.send
         outcome: Any = None
         try:
             while True:
                 step = resume(outcome)
                 resume, outcome = self._flow.send, None
-                if type(step) not in COMMANDS:
-                    return step  # type: ignore[return-value]  # see `Transport.events`
+                if isinstance(step, list):
+                    return step
                 try:
-                    outcome = await self._exchange.execute(step)  # type: ignore[arg-type]
+                    outcome = await self._exchange.execute(step)
                 except httpx.HTTPError as failure:
                     resume, outcome = self._flow.throw, failure
         except StopIteration:

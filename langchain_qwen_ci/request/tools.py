@@ -11,14 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from langchain_qwen_ci.errors import QwenInputError, ToolsNotAllowedError
 from langchain_qwen_ci.metadata import CODE_INTERPRETER
 from langchain_qwen_ci.request.accepted_names import to_list
+from langchain_qwen_ci.request.json_schema import inline_root, is_recursive, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +126,10 @@ class ToolSet:
         raise ToolsNotAllowedError(
             "The code interpreter is on, and this package sends no function tools with it "
             f"(given: {names}). Either pass enable_code_interpreter=False to use the tools, or "
-            "leave the tools out; for both in one program, use two models, one for each."
+            "leave the tools out. For both in one agent, let it switch: create_agent(model, tools, "
+            "middleware=[CodeInterpreterMiddleware()]); or make the interpreter one of its tools: "
+            "create_agent(model_without_interpreter, [*tools, code_interpreter_tool(model)]). "
+            "Both are in langchain_qwen_ci.agents."
         )
 
     def check_server_tools(self, api: str) -> None:
@@ -220,7 +226,8 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
     """
     try:
         # LangChain checks the type at runtime.
-        converted = convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]
+        given: Any = _with_references(tool)
+        converted = convert_to_openai_tool(given, strict=strict)
         # LangChain returns a dictionary that looks converted without a check.
         if not isinstance(converted["function"]["name"], str):
             raise TypeError("the name is not a string")  # noqa: TRY301  # reported below
@@ -237,3 +244,44 @@ def to_openai_tool(tool: object, *, strict: bool | None = None) -> dict[str, Any
             "in OpenAI's format."
         ) from (None if isinstance(tool, dict) else error)
     return converted
+
+
+def _with_references(tool: object) -> object:
+    """Return a tool whose schema is recursive as a dictionary; return other tools as given.
+
+    LangChain replaces references by what they refer to (langchain-core 1.6 to 1.8), and recursive
+    ones by a schema that anything fits.
+    """
+    source = _argument_schema(tool)
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        schema = schema_of(source)
+    elif isinstance(source, dict) and "$defs" in source:  # a JSON schema
+        schema = inline_root(source)
+    else:
+        return tool
+    if not is_recursive(schema):
+        return tool
+    described = (
+        {"name": tool.name, "description": tool.description}
+        if isinstance(tool, BaseTool)
+        else {"name": schema.get("title"), "description": schema.get("description", "")}
+    )
+    parameters = {name: schema[name] for name in schema if name not in ("title", "description")}
+    return {**described, "parameters": parameters}
+
+
+def _argument_schema(tool: object) -> object:
+    """Return the class or JSON schema of a tool's arguments."""
+    if isinstance(tool, BaseTool):
+        return tool.tool_call_schema
+    if isinstance(tool, FunctionType):
+        # As LangChain converts a function.
+        return create_schema_from_function(
+            tool.__name__,
+            tool,
+            filter_args=(),
+            parse_docstring=True,
+            error_on_invalid_docstring=False,
+            include_injected=False,
+        )
+    return tool

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from langchain_core.messages import AIMessageChunk
 
 from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
+from langchain_qwen_ci.response.chunk_construction import message_chunk
 from langchain_qwen_ci.response.content_blocks import (
     escape_code,
     result_block_for,
@@ -47,47 +48,52 @@ class ChunkEncoder(Protocol):
         """Return the chunk of an event; None if the event changes nothing that chunks contain."""
 
 
-def chunk_encoder(builder: MessageBuilder, output_version: str | None) -> ChunkEncoder:
+def chunk_encoder(
+    builder: MessageBuilder, output_version: str | None, message_id: str | None
+) -> ChunkEncoder:
     """Return an encoder for an output version: "v1" for blocks, otherwise text."""
-    return BlockChunks(builder) if output_version == "v1" else TextChunks(builder)
+    encoder = BlockChunks if output_version == "v1" else TextChunks
+    return encoder(builder, message_id)
 
 
 class TextChunks:
     """The default: `content` is text; reasoning and positions are in `additional_kwargs`."""
 
-    def __init__(self, builder: MessageBuilder) -> None:
+    def __init__(self, builder: MessageBuilder, message_id: str | None) -> None:
         self._builder = builder
+        self._message_id = message_id
 
     def feed(self, event: Event) -> AIMessageChunk | None:
         position = self._builder.add(event)
         match event:
-            case TextDelta(text):
-                return AIMessageChunk(content=text, response_metadata=_ON_EVERY_CHUNK)
-            case ReasoningDelta(text):
-                kwargs: dict[str, Any] = {"reasoning_content": text}
+            case TextDelta():
+                return message_chunk(event.text, _ON_EVERY_CHUNK, self._message_id)
+            case ReasoningDelta():
+                kwargs: dict[str, Any] = {"reasoning_content": event.text}
                 if position:
                     kwargs["block_positions"] = [position]
-                return _with_additional_kwargs(kwargs)
+                return message_chunk("", _ON_EVERY_CHUNK, self._message_id, kwargs)
             case ToolCallDelta():
                 return AIMessageChunk(
                     content="",
+                    id=self._message_id,
                     tool_call_chunks=[to_tool_call_chunk(event)],
                     response_metadata=_ON_EVERY_CHUNK,
                 )
             case Finished():
-                return _final_chunk(self._builder, content="")
-        return _with_additional_kwargs({"block_positions": [position]}) if position else None
+                return _final_chunk(self._builder, "", self._message_id)
+        if position:
+            kwargs = {"block_positions": [position]}
+            return message_chunk("", _ON_EVERY_CHUNK, self._message_id, kwargs)
+        return None
 
 
-def _with_additional_kwargs(additional_kwargs: dict[str, Any]) -> AIMessageChunk:
-    return AIMessageChunk(
-        content="", additional_kwargs=additional_kwargs, response_metadata=_ON_EVERY_CHUNK
-    )
-
-
-def _final_chunk(builder: MessageBuilder, content: str | list[Any]) -> AIMessageChunk:
+def _final_chunk(
+    builder: MessageBuilder, content: str | list[Any], message_id: str | None
+) -> AIMessageChunk:
     return AIMessageChunk(
         content=content,
+        id=message_id,
         response_metadata=builder.response_metadata,
         usage_metadata=builder.usage_metadata,
         chunk_position="last",
@@ -97,8 +103,9 @@ def _final_chunk(builder: MessageBuilder, content: str | list[Any]) -> AIMessage
 class BlockChunks:
     """`output_version="v1"`: `content` is a list of standard blocks, merged by their indexes."""
 
-    def __init__(self, builder: MessageBuilder) -> None:
+    def __init__(self, builder: MessageBuilder, message_id: str | None) -> None:
         self._builder = builder
+        self._message_id = message_id
         self._index = -1
         self._open_block: object = None  # "text" or "reasoning"; a unique object for other blocks
         self._text_index: int | None = None  # of the latest text block
@@ -112,15 +119,19 @@ class BlockChunks:
 
     def _on_text(self, event: TextDelta) -> AIMessageChunk:
         self._text_index = self._block_index("text")
-        return _block(type="text", text=event.text, index=self._text_index)
+        return self._block(type="text", text=event.text, index=self._text_index)
 
     def _on_citation(self, event: CitationAdded) -> AIMessageChunk:
         if self._text_index is None:
             self._text_index = self._block_index("text")
-        return _block(type="text", text="", annotations=[event.citation], index=self._text_index)
+        return self._block(
+            type="text", text="", annotations=[event.citation], index=self._text_index
+        )
 
     def _on_reasoning(self, event: ReasoningDelta) -> AIMessageChunk:
-        return _block(type="reasoning", reasoning=event.text, index=self._block_index("reasoning"))
+        return self._block(
+            type="reasoning", reasoning=event.text, index=self._block_index("reasoning")
+        )
 
     def _on_server_tool_call(self, event: ServerToolCalled) -> AIMessageChunk:
         return self._complete_block(server_tool_call_block(event.call_id, event.name, event.args))
@@ -131,11 +142,11 @@ class BlockChunks:
         )
 
     def _complete_block(self, block: dict[str, Any]) -> AIMessageChunk:
-        return _block(**block, index=self._block_index(object()))
+        return self._block(**block, index=self._block_index(object()))
 
     def _on_finished(self, event: Finished) -> AIMessageChunk:
         del event
-        last = _final_chunk(self._builder, content=[])
+        last = _final_chunk(self._builder, [], self._message_id)
         last.response_metadata["output_version"] = "v1"
         # Only here: the reasoning of the earlier chunks is in their content.
         last.additional_kwargs = self._builder.reasoning_kwargs
@@ -152,10 +163,10 @@ class BlockChunks:
         call_id, escaped = event.call_id, escape_code(event.code)
         if call_id in self._call_indexes:
             index = self._call_indexes[call_id]
-            return _block(type="server_tool_call_chunk", id=call_id, args=escaped, index=index)
+            return self._block(type="server_tool_call_chunk", id=call_id, args=escaped, index=index)
         self._call_indexes[call_id] = index = self._block_index(object())
         # LangChain concatenates the args of chunks and parses them as JSON: {"code": "…"}.
-        return _block(
+        return self._block(
             type="server_tool_call_chunk",
             id=call_id,
             name=CODE_INTERPRETER,
@@ -165,7 +176,7 @@ class BlockChunks:
 
     def _on_code_finished(self, event: CodeFinished) -> AIMessageChunk:
         index = self._call_indexes[event.call_id]
-        chunk = _block(type="server_tool_call_chunk", id=event.call_id, args='"}', index=index)
+        chunk = self._block(type="server_tool_call_chunk", id=event.call_id, args='"}', index=index)
         if result := result_block_for(event):
             chunk.content.append({**result, "index": self._block_index(object())})  # type: ignore[union-attr]
         return chunk
@@ -176,10 +187,13 @@ class BlockChunks:
         index = self._call_indexes.setdefault(event.index, self._index + 1)
         self._index = max(self._index, index)
         self._open_block = None
-        chunk = _block(**{**call, "type": "tool_call_chunk", "index": index})
+        chunk = self._block(**{**call, "type": "tool_call_chunk", "index": index})
         # LangChain parses the calls of a sum of chunks from this field, not from the content.
         chunk.tool_call_chunks = [call]
         return chunk
+
+    def _block(self, **fields: Any) -> AIMessageChunk:
+        return message_chunk([fields], _ON_EVERY_BLOCK_CHUNK, self._message_id)
 
     _ENCODERS: dict[type, Callable[[BlockChunks, Any], AIMessageChunk]] = {  # noqa: RUF012
         TextDelta: _on_text,
@@ -192,7 +206,3 @@ class BlockChunks:
         ToolCallDelta: _on_tool_call,
         Finished: _on_finished,
     }
-
-
-def _block(**fields: Any) -> AIMessageChunk:
-    return AIMessageChunk(content=[fields], response_metadata=_ON_EVERY_BLOCK_CHUNK)

@@ -8,7 +8,7 @@ each execution, for each result, for each citation, and for reasoning that conti
 with the offsets into the reasoning and the text at which it happened. For example, after the
 reasoning "Let me compute." (15 characters) and before any text:
 
-    {"index": 0, "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
+    {"index": "lc_…_0", "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
 
 `content_blocks` is rebuilt from these entries (see `content_blocks.py`). They contain the code,
 because the sum of the first chunks must show it; the execution records are in the last chunk only.
@@ -156,7 +156,9 @@ class MessageBuilder:
     def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
         self._text_since_position = False
         position = {
-            "index": len(self._positions),
+            # LangChain merges entries of equal indexes when it adds chunks, and keeps those of two
+            # answers apart when it merges messages.
+            "index": f"lc_{self._metadata.get('request_id')}_{len(self._positions)}",
             "reasoning_offset": self._reasoning_length,
             "text_offset": self._text_length,
             **fields,

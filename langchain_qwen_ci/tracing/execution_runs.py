@@ -88,7 +88,7 @@ class ExecutionRunTracer(EventObserver):
             return
         metadata = builder.response_metadata
         run_metadata = {name: metadata[name] for name in _RUN_METADATA if name in metadata}
-        for tracer in self._parent.inheritable_handlers:
+        for tracer in self._parent.handlers:
             # langchain-core's tracers (1.6 to 1.8) keep their open runs in `run_map`; there is no
             # public way to add metadata to a run that has started.
             if run := getattr(tracer, "run_map", {}).get(str(self._parent.run_id)):
@@ -109,11 +109,14 @@ class ExecutionRunTracer(EventObserver):
     def _child_manager(self, manager_class: type[M]) -> M:
         """Return the callback manager of the child runs; it is built at the first execution."""
         if self._manager is None:
-            self._manager = child = manager_class(handlers=[], parent_run_id=self._parent.run_id)
-            child.set_handlers(self._parent.inheritable_handlers)
-            child.add_tags(self._parent.inheritable_tags)
+            inherited = manager_class(handlers=[], parent_run_id=self._parent.run_id)
+            inherited.set_handlers(self._parent.inheritable_handlers)
+            inherited.add_tags(self._parent.inheritable_tags)
+            inherited.add_metadata(_without_model_metadata(self._parent.inheritable_metadata))
+            # Adds the handlers of the context, such as the one of `collect_runs`. They are not
+            # inheritable: LangChain adds them to each run.
+            self._manager = child = manager_class.configure(inherited)
             child.add_tags([_NO_STREAM], inherit=False)
-            child.add_metadata(_without_model_metadata(self._parent.inheritable_metadata))
         return cast("M", self._manager)
 
 
@@ -138,4 +141,4 @@ def _run_output(execution: CodeExecution) -> dict[str, Any]:
 def trace_executions(parent: ParentRun | None) -> ExecutionRunTracer | None:
     """Return the observer that traces executions under a run; None if no handler listens."""
     parent = parent or current_parent_run()
-    return ExecutionRunTracer(parent) if parent and parent.inheritable_handlers else None
+    return ExecutionRunTracer(parent) if parent and parent.handlers else None

@@ -29,6 +29,8 @@ class ParentRun(Protocol):
     @property
     def run_id(self) -> UUID: ...
     @property
+    def handlers(self) -> list[BaseCallbackHandler]: ...
+    @property
     def inheritable_handlers(self) -> list[BaseCallbackHandler]: ...
     @property
     def inheritable_tags(self) -> list[str]: ...
@@ -79,6 +81,10 @@ class RunIdHandler(BaseCallbackHandler):
         return cast("UUID", self._run_id)
 
     @property
+    def handlers(self) -> list[BaseCallbackHandler]:
+        return self._manager.handlers
+
+    @property
     def inheritable_handlers(self) -> list[BaseCallbackHandler]:
         return self._manager.inheritable_handlers
 
@@ -106,7 +112,7 @@ def run_id_handler(
         inheritable_tags=config.get("tags"),
         inheritable_metadata=config.get("metadata"),
     )
-    return RunIdHandler(manager) if manager.inheritable_handlers else None
+    return RunIdHandler(manager) if manager.handlers else None
 
 
 def within_run(handler: RunIdHandler, chunks: Iterator[T]) -> Iterator[T]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from langchain_qwen_ci.errors import QwenAPIError
     from langchain_qwen_ci.request.prompt import Prompt, RequestOptions
@@ -37,20 +37,15 @@ class WireRequest:
 
 
 class Decoder(Protocol):
-    """Decodes the body of one response. `feed` and `close` are lazy: iterate over the result.
+    """Decodes the body of one response.
 
-    Because they are lazy, the caller receives the events that precede a malformed frame before the
-    exception is raised.
-
-    Attributes:
-        frames_with_events: number of frames so far that yielded at least one event.
+    `feed` and `close` append to a list of the caller, which so has the events that precede a
+    malformed frame when the exception is raised.
     """
-
-    frames_with_events: int
 
     @property
     def started(self) -> bool:
-        """True once an event was yielded. Code may have run then, and a retry may run it again."""
+        """True once there was an event. Code may have run then, and a retry may run it again."""
 
     @property
     def finished(self) -> bool:
@@ -58,23 +53,23 @@ class Decoder(Protocol):
 
     @property
     def ended(self) -> bool:
-        """True once the last event was yielded. Frames received later are ignored."""
+        """True once there was the last event. Frames received later are ignored."""
 
     @property
     def has_new_data(self) -> bool:
         """Whether the bytes of the last `feed` contained data: a frame, or a part of one. Comments
         of server-sent events, which keep a connection alive, are no data."""
 
-    def feed(self, data: bytes) -> Iterator[Event]:
-        """Decode the next bytes of the body.
+    def feed(self, data: bytes, events: list[Event]) -> None:
+        """Decode the next bytes of the body and append their events.
 
         Raises:
             QwenAPIError: the service reported an error inside the stream.
             QwenStreamError: a frame is malformed.
         """
 
-    def close(self) -> Iterator[Event]:
-        """Decode the rest when the body has ended.
+    def close(self, events: list[Event]) -> None:
+        """Decode the rest when the body has ended and append the events.
 
         Raises:
             QwenAPIError: the service reported an error in the last frame.

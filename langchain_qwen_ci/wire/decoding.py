@@ -17,8 +17,6 @@ from langchain_qwen_ci.wire.sse import SSEParser
 from langchain_qwen_ci.wire.usage import usage_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from langchain_qwen_ci.wire.events import Event
     from langchain_qwen_ci.wire.sse import Frame
 
@@ -66,7 +64,6 @@ class FramedDecoder:
         self._parser = parser
         self._sse_parser = SSEParser()
         self._frames_read = 0
-        self.frames_with_events = 0
         self._first_bytes = b""
 
     @property
@@ -85,52 +82,46 @@ class FramedDecoder:
     def has_new_data(self) -> bool:
         return self._sse_parser.has_new_data
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes, events: list[Event]) -> None:
         if len(self._first_bytes) <= EXCERPT_BYTES:
             self._first_bytes += data[: EXCERPT_BYTES + 1]
         for frame in self._sse_parser.feed(data):
-            yield from self._events(frame)
+            self._read(frame, events)
 
-    def close(self) -> Iterator[Event]:
+    def close(self, events: list[Event]) -> None:
         for frame in self._sse_parser.close():
-            yield from self._events(frame)
+            self._read(frame, events)
         if not self.finished:
-            yield from usage_events(self._parser.usage)
+            events += usage_events(self._parser.usage)
             raise QwenStreamError(
                 f"The answer broke off: the connection ended after {self._frames_read} frames, "
                 f"before the service said that it had finished.{self._non_stream_body()}"
             )
-        yield from self._parser.end()
+        events += self._parser.end()
 
     def _non_stream_body(self) -> str:
         """Quote a body without any frame, such as the HTML page of a proxy."""
         body = self._first_bytes if not self._frames_read else b""
         return f" It began with: {excerpt(body)}" if body else ""
 
-    def _events(self, frame: Frame) -> Iterator[Event]:
+    def _read(self, frame: Frame, events: list[Event]) -> None:
         if self._parser.ended:
             logger.debug("A frame after the end of the answer is ignored.")
             return
         self._frames_read += 1
-        events: list[Event] = []
         try:
             self._parser.read(frame, events)
         except QwenAPIError:
-            yield from events
-            yield from usage_events(self._parser.usage)
+            events += usage_events(self._parser.usage)
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            yield from events
             if self.finished:
                 # Chat Completions sends frames after the finish reason; the answer is complete.
                 logger.debug("A malformed frame after the finish reason is ignored.")
                 return
             self._sse_parser = SSEParser()  # discards the rest of the body, also on `close`
-            yield from usage_events(self._parser.usage)
+            events += usage_events(self._parser.usage)
             raise QwenStreamError(
                 f"Frame {self._frames_read} of the answer cannot be read "
                 f"({excerpt(str(error).encode())}): {excerpt(frame.data)}"
             ) from error
-        if events:
-            self.frames_with_events += 1
-            yield from events

@@ -125,6 +125,32 @@ def test_structured_response_of_an_agent(entry_point, name: str, api: str):
         assert kinds.index("server_tool_call") < kinds.index("text")
 
 
+class Tree(BaseModel):
+    """A tree of numbers."""
+
+    value: int = Field(description="the number of the node")
+    children: list[Tree] = []
+
+
+TREE = {"value": 7, "children": [{"value": 5, "children": []}]}
+
+
+@every_api
+@pytest.mark.parametrize("strategy", [AutoStrategy, ToolStrategy, ProviderStrategy])
+@pytest.mark.parametrize("interpreter", [True, False])
+def test_docstring_and_recursive_schema_reach_the_model(strategy, api: str, *, interpreter: bool):
+    by_tool = strategy is not ProviderStrategy
+    turn = [Call("Tree", TREE)] if by_tool else [Say(json.dumps(TREE))]
+    with EmulatorServer(responder=Script(*[ANSWER] * interpreter, turn)) as server:
+        model = qwen(server, api, enable_code_interpreter=interpreter)
+        agent = create_agent(model, [], response_format=strategy(Tree))
+        assert agent.invoke(QUESTION)["structured_response"] == Tree(**TREE)
+        request = json.dumps(server.requests[-1].body)
+    assert "A tree of numbers." in request
+    assert "the number of the node" in request
+    assert "#/$defs/Tree" in request
+
+
 @every_api
 @every_format
 def test_default_responder_fills_the_schema(name: str, api: str):

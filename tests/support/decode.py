@@ -19,5 +19,8 @@ WIRES: dict[str, Wire] = {
 def decode(*pieces: bytes, api: str = "dashscope") -> list[Event]:
     """Return the events of a complete response that arrives in these pieces."""
     decoder = WIRES[api].decoder(REQUEST)
-    events = [event for piece in pieces for event in decoder.feed(piece)]
-    return [*events, *decoder.close()]
+    events: list[Event] = []
+    for piece in pieces:
+        decoder.feed(piece, events)
+    decoder.close(events)
+    return events

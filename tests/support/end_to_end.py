@@ -74,17 +74,20 @@ def read_stream(api: str, pieces: Iterable[bytes]) -> StreamResult:
     builder = MessageBuilder(_MODEL)
     events: list[Event] = []
 
-    def add(event: Event) -> None:
-        events.append(event)
-        builder.add(event)
+    def read(step: Callable[..., None], *data: bytes) -> None:
+        decoded: list[Event] = []
+        try:
+            step(*data, decoded)
+        finally:
+            events.extend(decoded)
+            for event in decoded:
+                builder.add(event)
 
     try:
         with builder.attach_partial_to_errors():
             for piece in pieces:
-                for event in decoder.feed(piece):
-                    add(event)
-            for event in decoder.close():
-                add(event)
+                read(decoder.feed, piece)
+            read(decoder.close)
     except QwenError as error:
         return StreamResult(events, builder.message(), error)
     assert decoder.finished
@@ -167,8 +170,8 @@ def _check_message(message: AIMessage) -> None:
 def _check_message_forms(result: StreamResult) -> None:
     """Check that chunks, `output_version="v1"` and protocol events have the same content."""
     text_builder, v1_builder = MessageBuilder(_MODEL), MessageBuilder(_MODEL)
-    text_chunk = merge_chunks(chunk_encoder(text_builder, None), result.events)
-    v1_chunk = merge_chunks(chunk_encoder(v1_builder, "v1"), result.events)
+    text_chunk = merge_chunks(chunk_encoder(text_builder, None, None), result.events)
+    v1_chunk = merge_chunks(chunk_encoder(v1_builder, "v1", None), result.events)
     v1_message = v1_builder.message("v1")
     v3_blocks = _protocol_blocks(result)
     if result.error is not None:

@@ -1,17 +1,14 @@
-"""Messages, lists and states; data of other shapes under our names, as from old checkpoints."""
+"""Data of other shapes under our names: from old checkpoints, or from other packages."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from langchain_core.load import dumpd
-from langchain_core.messages import AIMessage, HumanMessage, message_to_dict
-from pydantic import BaseModel
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
-from langchain_qwen_ci import code_executions, plugin_counts
+from langchain_qwen_ci import code_executions, plugin_counts, with_context_usage
 
 RUN = {"id": "ci_1", "code": "6 * 7", "status": "completed"}
 
@@ -63,82 +60,92 @@ def test_positions_of_another_shape_are_left_out(positions):
 
 
 @pytest.mark.parametrize("data", [{"data": 5}, {"response_metadata": 5}, {"kwargs": ["?"]}])
-def test_message_of_another_shape_has_no_executions(data):
+def test_dictionary_of_a_message_with_other_values_has_no_executions(data):
     assert code_executions(data) == []
     assert plugin_counts(data) == {}
 
 
-SECOND_RUN = {"id": "ci_2", "code": "7 * 7", "status": "completed"}
-MESSAGES = [
+OTHER_RUN = {"id": "ci_2", "code": "7 * 8", "status": "completed"}
+ANSWERS = [
     HumanMessage("?"),
     message(code_executions=[RUN], plugins={"code_interpreter": {"count": 1}}),
-    message(code_executions=[SECOND_RUN]),
+    message(code_executions=[OTHER_RUN], plugins={"code_interpreter": {"count": 1}}),
 ]
-
-
-@dataclass
-class ObjectState:
-    messages: list[Any]
-
-
-class PydanticState(BaseModel):
-    messages: list[Any]
+CHANNELS = {"code_executions": [RUN, OTHER_RUN], "plugin_counts": {"code_interpreter": 2}}
 
 
 @pytest.mark.parametrize(
-    "source",
+    "state",
     [
-        MESSAGES,
-        tuple(MESSAGES),
-        [entry.model_dump() for entry in MESSAGES],
-        json.loads(json.dumps([message_to_dict(entry) for entry in MESSAGES])),
-        json.loads(json.dumps([dumpd(entry) for entry in MESSAGES])),
-        ["?", ("human", "?"), {"role": "user", "content": "?"}, *MESSAGES],
-        {"messages": MESSAGES},
-        ObjectState(MESSAGES),
-        PydanticState(messages=MESSAGES),
-    ],
-    ids=lambda source: type(source).__name__,
-)
-def test_messages_of_a_list_or_state_are_joined(source):
-    assert code_executions(source) == [RUN, SECOND_RUN]
-    assert plugin_counts(source) == {"code_interpreter": 2}
-
-
-def test_channels_of_a_state_take_precedence_over_its_messages():
-    state = {"messages": MESSAGES, "code_executions": [RUN], "plugin_counts": {"search": 3}}
-    assert code_executions(state) == [RUN]
-    assert plugin_counts(state) == {"search": 3}
-    assert code_executions({**state, "code_executions": []}) == []
-    assert code_executions({"plugin_counts": {"search": 3}}) == []
-    assert plugin_counts({"code_executions": [RUN]}) == {}
-
-
-@pytest.mark.parametrize(
-    "state", [{}, {"messages": []}, {"messages": "Hi"}, {"messages": None}, []]
-)
-def test_state_without_answers_has_no_executions(state):
-    assert code_executions(state) == []
-    assert plugin_counts(state) == {}
-
-
-@pytest.mark.parametrize(
-    ("source", "described"),
-    [
-        (None, "An object of type NoneType"),
-        ("text", "An object of type str"),
-        (5, "An object of type int"),
-        ({"raw": MESSAGES[1], "parsed": None}, "An object of type dict with the keys raw, parsed"),
-        (
-            {"code_interpreter": {"messages": MESSAGES}},
-            "An object of type dict with the keys code_interpreter",
-        ),
-        ([RUN], "An object of type dict in the list with the keys id, code, status"),
-        ({"messages": [None]}, "An object of type NoneType in the list"),
-        ({"messages": 5}, "An object of type int"),
+        CHANNELS,
+        {"messages": [], **CHANNELS},
+        {"messages": ANSWERS},
+        {"messages": [answer.model_dump() for answer in ANSWERS]},
+        SimpleNamespace(messages=[], **CHANNELS),
+        SimpleNamespace(messages=ANSWERS),
+        ANSWERS,
+        tuple(ANSWERS),
     ],
 )
-@pytest.mark.parametrize("function", [code_executions, plugin_counts])
-def test_neither_message_nor_state_raises(function, source, described):
-    with pytest.raises(TypeError, match=f"{described} is neither a message .*: pass a message"):
-        function(source)
+def test_states_and_lists_of_messages_have_the_executions_of_all_answers(state):
+    assert code_executions(state) == [RUN, OTHER_RUN]
+    assert plugin_counts(state) == {"code_interpreter": 2}
+
+
+@pytest.mark.parametrize("nothing", [{"messages": []}, [], HumanMessage("?"), AIMessage("Hi")])
+def test_without_executions_the_result_is_empty(nothing):
+    assert code_executions(nothing) == []
+    assert plugin_counts(nothing) == {}
+
+
+@pytest.mark.parametrize("other", [None, "text", 5, {}, {"a": 1}, ["text"], object(), AIMessage])
+def test_what_is_neither_message_nor_state_is_a_type_error(other):
+    with pytest.raises(TypeError, match=r"code_executions\(\) takes a message, a list of messages"):
+        code_executions(other)
+    with pytest.raises(TypeError, match=r"plugin_counts\(\) takes a message, a list of messages"):
+        plugin_counts(other)
+
+
+SUM = {"input_tokens": 60, "output_tokens": 6, "total_tokens": 66}
+SIZES = [(10, 1), (30, 3), (20, 2)]
+INFERENCES = [{"input_tokens": size, "output_tokens": output} for size, output in SIZES]
+
+
+def used(**response_metadata: Any) -> AIMessage:
+    return message(**response_metadata).model_copy(update={"usage_metadata": SUM})
+
+
+def context_tokens(answer: AIMessage) -> int | None:
+    (read,) = with_context_usage([answer])
+    assert answer.usage_metadata == SUM  # the message itself is not changed
+    return read.usage_metadata and read.usage_metadata["total_tokens"]
+
+
+def test_context_usage_is_that_of_the_largest_inference():
+    assert context_tokens(used(inference_usage=INFERENCES, code_executions=[RUN])) == 33
+    assert context_tokens(used(inference_usage=INFERENCES, schema_request={})) == 33
+    chunk = AIMessageChunk("", usage_metadata=SUM, response_metadata=used().response_metadata)
+    chunk.response_metadata["inference_usage"] = INFERENCES
+    assert context_tokens(chunk) == 33
+
+
+def test_context_usage_is_unknown_where_only_the_sum_of_several_inferences_is_known():
+    assert context_tokens(used(code_executions=[RUN])) is None
+    assert context_tokens(used(plugins={"web_search": {"count": 1}})) is None
+    assert context_tokens(used(schema_request={"request_id": "1"})) is None
+
+
+def test_context_usage_of_one_inference_and_of_other_messages_stays():
+    others = [
+        HumanMessage("?"),
+        used(),
+        used(inference_usage=INFERENCES[:1]),
+        used(inference_usage=INFERENCES, code_executions=[RUN], model_provider="openai"),
+        AIMessage("?", usage_metadata=SUM),
+    ]
+    assert all(a is b for a, b in zip(with_context_usage(others), others, strict=True))
+
+
+@pytest.mark.parametrize("recorded", [5, "text", [1, 2], [{}, {}], [{"input_tokens": "1"}] * 2])
+def test_inferences_of_another_shape_are_left_out(recorded):
+    assert context_tokens(used(inference_usage=recorded)) == 66

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from langchain_qwen_ci.http.connections.cancellation import CancellableSend
+    from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
 
 _CONNECTED = frozenset({"connect_tcp.complete", "connect_unix_socket.complete"})
 _OPENED = _CONNECTED | {"start_tls.complete"}
@@ -100,13 +100,18 @@ class SyncTrace:
 
 
 class AsyncTrace:
-    """Receives httpcore's events of the requests of one async call."""
+    """Receives httpcore's events of the requests of one async call.
+
+    Attributes:
+        executing: what uses the connection now.
+    """
 
     def __init__(self, streams: OpenStreams) -> None:
         self._streams = streams
         self._connected: Any = None
         self._client: httpx.AsyncClient | None = None
         self._sending: CancellableSend[Any] | None = None
+        self.executing: CancellableAtWaits[Any] | None = None
 
     async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
         event = name.partition(".")[2]
@@ -115,6 +120,8 @@ class AsyncTrace:
             _REPORTING_CLIENTS.add(self._client)
             if event == _BEFORE_SENDING:
                 self._sending.deliver_delayed()
+        if event.startswith("response_closed.") and self.executing is not None:
+            self.executing.is_closing = event == "response_closed.started"
         if event in _OPENED:
             self._streams.add(info["return_value"])
         if event in _CONNECTED:

@@ -60,7 +60,9 @@ class ChatCompletionsParser:
             events += self.end()
             return
         payload = parse_json(frame.data)
-        if payload.get("error") or frame.event == "error" or _is_native_error(payload):
+        # Gateways of this API also send errors in the native shape.
+        is_native_error = "choices" not in payload and bool(payload.get("code"))
+        if payload.get("error") or frame.event == "error" or is_native_error:
             raise service_error(payload, frame.status)
         if not self._request_id:
             self._request_id = str(payload.get("id") or uuid.uuid4().hex)
@@ -88,7 +90,8 @@ class ChatCompletionsParser:
             events.append(TextDelta(as_string(refusal)))
         for annotation in delta.get("annotations") or ():
             events.append(CitationAdded(to_citation(annotation)))
-        events.extend(map(self._tool_calls.to_delta, delta.get("tool_calls") or ()))
+        for piece in delta.get("tool_calls") or ():
+            events.append(self._tool_calls.to_delta(piece))  # in order, up to a broken one
         self._logprobs.add(choice)
         if reason := choice.get("finish_reason"):
             self._finish_reason = to_finish_reason(reason)
@@ -107,8 +110,3 @@ class ChatCompletionsParser:
             *usage_events(self.usage),
             Finished("content_filter" if is_refused else self._finish_reason),
         ]
-
-
-def _is_native_error(payload: dict[str, Any]) -> bool:
-    """Return whether it is an error in the native shape, which gateways of this API send."""
-    return "choices" not in payload and bool(payload.get("code"))

@@ -15,7 +15,7 @@ import dashscope_streams
 import httpx
 import pytest
 import responses_streams
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, merge_message_runs
 from langchain_openai import ChatOpenAI
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
@@ -287,3 +287,20 @@ def test_protocol_events_of_code_precede_the_next_frame(api: str, streams: dict[
             assert stream.read_count == frame_number
             return
     raise AssertionError("no event has the code")
+
+
+@pytest.mark.parametrize("api", ["dashscope", "responses"])
+def test_merged_answers_have_the_programs_of_both(api: str):
+    script = Script([Run("6 * 7"), Say("42")], [Run("7 * 8"), Say("56")], [Say("You are welcome.")])
+    with EmulatorServer(responder=script) as server:
+        model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any", api=api)
+        first, second = model.invoke("?"), model.invoke("?")
+        (merged,) = merge_message_runs([first, second])
+        assert code_executions(merged) == code_executions([first, second])
+        assert plugin_counts(merged) == {"code_interpreter": 2}
+        results = [block for block in merged.content_blocks if "result" in block["type"]]
+        assert [block["output"] for block in results] == ["42", "56"] * (api == "responses")
+        model.invoke([HumanMessage("?"), merged, HumanMessage("Thanks.")])
+        body = server.requests[-1].body
+    sent = body["input"]["messages"] if api == "dashscope" else body["input"]
+    assert sent[-2] == {"role": "assistant", "content": "42\n56"}

@@ -28,7 +28,7 @@ from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import NodeError
 from langgraph.func import entrypoint, task
-from langgraph.graph import START, MessagesState, StateGraph, add_messages
+from langgraph.graph import END, START, MessagesState, StateGraph, add_messages
 from langgraph.types import CachePolicy, Command, Send, TimeoutPolicy, interrupt
 from pydantic import BaseModel
 
@@ -465,6 +465,11 @@ MODELS = {
     "sequence": lambda model: RunnableLambda(lambda messages: messages) | model.bind(seed=1),
     "lambda that calls a model": lambda model: RunnableLambda(model.invoke),
     "function": lambda model: lambda state, runtime: model,
+    "listeners": lambda model: model.with_listeners(on_start=lambda run: None),
+    "retries of a sequence": lambda model: (
+        RunnableLambda(lambda messages: messages) | model.with_retry()
+    ).with_retry(),
+    "function of anything": lambda model: lambda *arguments: model,
     "partial": lambda model: functools.partial(lambda model, state, runtime: model, model),
     "callable object": Router,
 }
@@ -497,13 +502,24 @@ NO_MODELS = {
     "node": QwenCodeInterpreterNode,
     "graph": lambda model: compiled(QwenCodeInterpreterNode(model)),
     "async function": lambda model: choose_asynchronously,
+    "map": lambda model: model.map(),
+    "raw structured output": lambda model: model.with_structured_output(
+        {"title": "x"}, include_raw=True
+    ),
+    "retried prompt": lambda model: ChatPromptTemplate.from_messages(["Hi"]).with_retry(),
+    "arguments of init_chat_model": lambda model: ("qwen3-max", "qwen"),
+    "list": lambda model: [model],
+    "message": lambda model: AIMessage("Hi"),
+    "method": lambda model: model.invoke,
+    "function without parameters": lambda model: lambda: model,
+    "function of the state": lambda model: lambda state: model,
 }
 
 
 @pytest.mark.parametrize("model", NO_MODELS.values(), ids=NO_MODELS)
 def test_objects_that_are_no_model_raise_when_the_node_is_made(server, model):
     given = model(qwen(server))
-    with pytest.raises(TypeError, match=r"ChatQwenCodeInterpreter|must not be async"):
+    with pytest.raises(TypeError, match=r"ChatQwenCodeInterpreter|not be async|two arguments"):
         QwenCodeInterpreterNode(given)
 
 
@@ -558,7 +574,7 @@ def test_model_can_be_a_function_of_state_and_runtime(server):
 
 def test_goto(server):
     builder = StateGraph(CodeInterpreterState)
-    builder.add_node(QwenCodeInterpreterNode(qwen(server), goto="after"), destinations=("after",))
+    builder.add_node(QwenCodeInterpreterNode(qwen(server), goto="after"))
     builder.add_node("after", lambda state: {"messages": [("user", "Thanks.")]})
     builder.add_edge(START, "code_interpreter")
     state = builder.compile().invoke(QUESTION)
@@ -566,7 +582,46 @@ def test_goto(server):
     assert codes(state) == ["6 * 7"]
 
 
+@pytest.mark.parametrize(
+    ("goto", "destinations"),
+    [("after", {"after"}), (["after", "end"], {"after", "end"}), (END, {END})],
+)
+@pytest.mark.parametrize("key", ["messages", "chat"])
+def test_drawings_have_the_destinations(server, goto, destinations, key: str):
+    class Chat(CodeInterpreterState):
+        chat: Annotated[list[AnyMessage], add_messages]
+
+    builder = StateGraph(Chat)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server), goto=goto, messages_key=key))
+    for name in ("after", "end"):
+        builder.add_node(name, lambda state: {})
+    builder.add_edge(START, "code_interpreter")
+    graph = builder.compile()
+    edges = {(edge.source, edge.target) for edge in graph.get_graph().edges}
+    assert {target for source, target in edges if source == "code_interpreter"} == destinations
+    drawing = graph.get_graph().draw_mermaid()
+    assert all(f"code_interpreter -.-> {name};" in drawing for name in destinations)
+    assert graph.invoke({key: QUESTION["messages"]})[key][-1].text == "It is 42."
+
+
+def test_unknown_destination_fails_when_the_graph_is_compiled(server):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node(QwenCodeInterpreterNode(qwen(server), goto="nowhere"))
+    builder.add_edge(START, "code_interpreter")
+    with pytest.raises(ValueError, match="nowhere"):
+        builder.compile()
+
+
 # Streaming.
+
+
+def test_custom_events_have_the_name_of_the_node_in_the_graph(server):
+    builder = StateGraph(CodeInterpreterState)
+    builder.add_node("compute", QwenCodeInterpreterNode(qwen(server)))
+    builder.add_edge(START, "compute")
+    graph = builder.compile()
+    events = [part for _, part in graph.stream(QUESTION, stream_mode=["custom"])]
+    assert [event["node"] for event in events] == ["compute", "compute"]
 
 
 def test_custom_events_at_start_and_end_of_programs(server):
@@ -718,6 +773,37 @@ def test_cache_key_does_not_depend_on_ids(server):
     assert len(server.requests) == 2
 
 
+HISTORIES = {"all": "text", "last": lambda messages: messages[-1:]}
+
+
+@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_cached_node_that_is_asked_twice_in_a_thread(server, history, asynchronous):
+    node = QwenCodeInterpreterNode(qwen(server), history=history)
+    cached = {"cache_policy": CachePolicy(key_func=node.cache_key)}
+    graph = compiled(node, added=cached, cache=InMemoryCache(), checkpointer=InMemorySaver())
+
+    def converse(thread_id: str) -> Any:
+        thread: Any = {"configurable": {"thread_id": thread_id}}
+        for _ in range(3):
+            if asynchronous:
+                state = asyncio.run(graph.ainvoke(QUESTION, thread))
+            else:
+                state = graph.invoke(QUESTION, thread)
+        return state
+
+    state = converse("1")
+    assert [message.type for message in state["messages"]] == ["human", "ai"] * 3
+    assert len({message.id for message in state["messages"]}) == 6
+    assert len({run["id"] for run in state["code_executions"]}) == len(server.requests) == 3
+    assert state["plugin_counts"] == {"code_interpreter": 3}
+    again = converse("2")  # another thread with the same questions: from the cache
+    assert len(server.requests) == 3
+    assert again["messages"][1::2] == state["messages"][1::2]
+    assert again["code_executions"] == state["code_executions"]
+    assert again["plugin_counts"] == state["plugin_counts"]
+
+
 def test_cache_key_depends_on_content_and_model(server):
     model = qwen(server)
     message = {"messages": [HumanMessage("?", id="1")]}
@@ -798,6 +884,20 @@ def test_package_import_does_not_import_langgraph():
         "assert {'QWEN_RETRY_POLICY', 'CodeInterpreterState'} <= set(dir(q))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_cached_answer_of_a_model_in_a_graph_is_a_message_of_its_own(server):
+    """A node of the user's own, as most graphs have one."""
+    model = ChatQwenCodeInterpreter(base_url=server.url, api_key="any", cache=LanguageModelCache())
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", lambda state: {"messages": [model.invoke(state["messages"][-1:])]})
+    builder.add_edge(START, "model")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+    for _ in range(2):
+        state = graph.invoke({"messages": [HumanMessage("What is 6 times 7?")]}, thread)
+    assert len(server.requests) == 1
+    assert [message.type for message in state["messages"]] == ["human", "ai"] * 2
 
 
 def test_cached_answer_is_a_message_of_its_own(server):

@@ -9,7 +9,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import dashscope_streams
 import httpx
 import pytest
 from connection_counter import ANSWER, TIMEOUT_SECONDS
@@ -109,6 +111,59 @@ async def test_task_cancelled_while_it_gets_a_connection_loses_none(connection_c
         queued.cancel()
         await asyncio.wait([first, queued])
         assert (await model.ainvoke("complete")).text == ANSWER
+
+
+class LockedTransport(httpx.AsyncBaseTransport):
+    """Answers, and closes each response when `lock` is free, with httpcore's events."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=LockedStream(self, request.extensions["trace"]))
+
+
+class LockedStream(httpx.AsyncByteStream):
+    def __init__(self, transport: LockedTransport, trace: Any) -> None:
+        self._transport, self._trace = transport, trace
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield dashscope_streams.stream(*dashscope_streams.ONE_RUN)
+
+    async def aclose(self) -> None:
+        await self._trace("http11.response_closed.started", {})
+        async with self._transport.lock:
+            self._transport.closed += 1
+        await self._trace("http11.response_closed.complete", {})
+
+
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_task_cancelled_while_another_request_holds_its_connection_closes_it(cancellations):
+    transport = LockedTransport()
+    async with httpx.AsyncClient(transport=transport) as client:
+        model = ChatQwenCodeInterpreter(api_key="any", http_async_client=client)
+        async with transport.lock:
+            asking = asyncio.ensure_future(model.ainvoke("?"))
+            await asyncio.sleep(0.05)
+            for _ in range(cancellations):
+                asking.cancel()
+                await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert transport.closed == 1
+
+
+async def test_task_cancelled_while_its_connection_cannot_be_closed_ends():
+    transport = LockedTransport()
+    async with httpx.AsyncClient(transport=transport) as client:
+        model = ChatQwenCodeInterpreter(api_key="any", http_async_client=client)
+        async with transport.lock, asyncio.timeout(TIMEOUT_SECONDS):
+            asking = asyncio.ensure_future(model.ainvoke("?"))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
 
 
 async def test_task_cancelled_during_the_tls_handshake_closes_its_connection():

@@ -6,9 +6,12 @@ import asyncio
 import gc
 import socket
 import subprocess
+import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -229,6 +232,26 @@ def test_closing_a_model_wakes_a_thread_in_the_tls_handshake():
             model.close()
             with pytest.raises(QwenConnectionError, match="model was closed"):
                 calling.result(TIMEOUT_SECONDS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the queue of a listener is Linux's")
+def test_closing_a_model_ends_a_thread_that_connects():
+    with socket.socket() as listener, ExitStack() as stack, ThreadPoolExecutor(1) as threads:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):  # more than the queue holds: the next connection gets no reply
+            queued = stack.enter_context(socket.socket())
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        model = ChatQwenCodeInterpreter(
+            base_url=url, api_key="any", max_retries=5, connect_timeout=1
+        )
+        calling = threads.submit(model.invoke, "?")
+        time.sleep(0.2)
+        model.close()
+        with pytest.raises(QwenConnectionError, match="model was closed"):
+            calling.result(TIMEOUT_SECONDS)
 
 
 def test_collected_sync_model_closes_its_connections(connection_counter):

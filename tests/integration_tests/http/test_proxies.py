@@ -12,7 +12,7 @@ import pytest
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
 from langchain_qwen_ci.emulator import EmulatorServer
-from langchain_qwen_ci.errors import QwenError, QwenInputError
+from langchain_qwen_ci.errors import QwenConnectionError, QwenError, QwenInputError
 
 LOOPBACK = [
     "127.0.0.1",
@@ -28,16 +28,18 @@ SECRET = "sk-secret-of-this-test"  # not a real one
 
 
 class RecordingProxy(socketserver.ThreadingTCPServer):
-    """Records the first bytes of each connection and closes it."""
+    """Records the first bytes of each connection, sends `reply` and closes it."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
         self.received: list[bytes] = []
+        self.reply = b""
 
     def finish_request(self, request, client_address) -> None:
         self.received.append(request.recv(65536))
+        request.sendall(self.reply)
 
 
 @pytest.fixture
@@ -93,3 +95,37 @@ def test_unusable_proxy_is_an_error_of_the_call(proxy, monkeypatch, name):
     with pytest.raises(QwenInputError, match=f"{name} is not the URL of a proxy") as caught:
         ask("https://gate.example")
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (b"407 Proxy Authentication Required", "407 Proxy Authentication Required"),
+        (b"502 Bad Gateway", "502 Bad Gateway"),
+        (b"403 \x1b[31mNo", r"403 \\u001b\[31mNo"),
+    ],
+)
+def test_refusal_of_a_proxy_is_a_connection_error_with_its_status(proxy, status, reason):
+    proxy.reply = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(QwenConnectionError, match=f"gate.example could not be reached .{reason}"):
+        ask("https://gate.example")
+    assert all(SECRET.encode() not in one for one in proxy.received)
+
+
+def test_proxy_that_speaks_another_protocol_is_a_connection_error(proxy):
+    proxy.reply = b"SSH-2.0-OpenSSH_9.2\r\n"
+    with pytest.raises(QwenConnectionError, match="could not be reached"):
+        ask("https://gate.example")
+
+
+def test_proxy_is_read_at_the_first_request(proxy, monkeypatch):
+    url = os.environ["HTTPS_PROXY"]
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name)
+    model = ChatQwenCodeInterpreter(base_url="https://gate.example", api_key=SECRET, max_retries=0)
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    for _ in range(2):
+        with pytest.raises(QwenError, match="could not be reached"):
+            model.invoke("?")
+        monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    assert [one.startswith(b"CONNECT gate.example:443 ") for one in proxy.received] == [True] * 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import responses_streams
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers.context import collect_runs, register_configure_hook
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langgraph.graph import START, StateGraph
 
@@ -100,6 +104,37 @@ def test_executions_are_tool_runs_under_the_model_run(url, entry_point, version)
     assert succeeded.error is None
     assert failed.inputs == {"code": "1 / 0"}
     assert "\nZeroDivisionError: division by zero" in failed.error
+
+
+_HANDLERS: ContextVar[RunCollectorCallbackHandler | None] = ContextVar("handlers", default=None)
+register_configure_hook(_HANDLERS, inheritable=False)
+
+
+@contextmanager
+def _collect_by_hook() -> Iterator[RunCollectorCallbackHandler]:
+    handler = RunCollectorCallbackHandler()
+    token = _HANDLERS.set(handler)
+    yield handler
+    _HANDLERS.reset(token)
+
+
+@every_entry_point
+@pytest.mark.parametrize("collect", [collect_runs, _collect_by_hook])
+def test_handlers_of_the_context_receive_executions(url, entry_point, collect):
+    with collect() as collector:
+        entry_point(make_model(url), None)
+    (run,) = collector.traced_runs
+    assert [child.inputs["code"] for child in run.child_runs] == ["6 * 7", "1 / 0"]
+    assert run.extra["metadata"]["plugins"] == {"code_interpreter": {"count": 2}}
+    assert {child.trace_id for child in run.child_runs} == {run.id}
+
+
+def test_handlers_of_the_context_and_of_the_call_receive_executions_once(url):
+    with collect_runs() as collector:
+        run = trace(lambda config: (RunnableLambda(str) | make_model(url)).invoke("?", config))
+        run_async = trace(lambda config: asyncio.run(make_model(url).ainvoke("?", config)))
+    assert len(runs_below(run, "tool")) == len(run_async.child_runs) == 2
+    assert [len(runs_below(found, "tool")) for found in collector.traced_runs] == [2, 2]
 
 
 def test_execution_without_output_ends_when_the_model_continues(url):

@@ -86,6 +86,22 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((play,), bodyless_error("QwenServerError", 502, requests=3))
 
 
+_REASONS = (
+    b'{"detail": [{"loc": ["body", "model"], "msg": "Field required", "input": {}}]}',
+    b'{"detail": "There is no such route."}',
+    b'{"message": "The request is too long."}',
+    b'{"error": "The request is too long."}',
+    b'{"title": "Unprocessable", "detail": "The request is too long.", "status": 422}',
+    b"The request is too long.",
+)
+
+
+@fault("422 with a reason in the shapes of other servers", SECTION)
+def _(wire: str) -> Iterable[Case]:
+    for reason in _REASONS:
+        yield Case((document(reason, 422),), bodyless_error("QwenInvalidRequestError", 422))
+
+
 @fault("504 with an empty body", SECTION)
 def _(wire: str) -> Iterable[Case]:
     play = (head(504, Content_Length=0, X_Request_Id=REQUEST_ID), KEEP)

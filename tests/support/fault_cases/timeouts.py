@@ -50,6 +50,14 @@ def _(wire: str) -> Iterable[Case]:
     yield Case((play,), timed_out(sample.parts_before(sample.code)))
 
 
+@fault("only comments between frames", SECTION, fields={"stream_chunk_timeout": SHORT})
+def _(wire: str) -> Iterable[Case]:
+    sample = SAMPLE_ANSWERS[wire]
+    comments = Drip(b":\n" * 40, SHORT / 8)
+    play = closed_after(sample.until(sample.text), comments, Silence())
+    yield Case((play,), timed_out(sample.parts_before(sample.text)))
+
+
 @fault("stall after the terminal event", SECTION, fields={"stream_chunk_timeout": SHORT})
 def _(wire: str) -> Iterable[Case]:
     yield Case((open_chunks(SAMPLE_ANSWERS[wire].body, Silence()),), answer(wire))

@@ -240,7 +240,7 @@ def test_rejected_key_of_an_unpickled_model_says_what_was_lost(mock_service, mon
 
 
 def test_missing_key_of_a_model_that_was_not_pickled_does_not_mention_pickles(mock_service):
-    with pytest.raises(QwenAuthenticationError, match="set DASHSCOPE_API_KEY") as caught:
+    with pytest.raises(QwenAuthenticationError, match="Set DASHSCOPE_API_KEY") as caught:
         mock_service(b"").model(api_key=None).invoke("Hi")
     assert "pickle" not in str(caught.value)
 

@@ -31,7 +31,9 @@ def test_model_without_a_key_is_made_in_silence_and_cannot_be_called(mock_servic
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = without_key(backend)
-    with pytest.raises(QwenAuthenticationError, match="no API key: set DASHSCOPE_API_KEY, or pass"):
+    with pytest.raises(
+        QwenAuthenticationError, match=r"no API key\. Set DASHSCOPE_API_KEY, or pass"
+    ):
         model.invoke("Hi")
     assert backend.requests == []
 

@@ -11,7 +11,7 @@ import responses_streams
 from dashscope_streams import STREAMS
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel
 from request_bodies import ANSWERS
@@ -307,3 +307,63 @@ def test_container_of_the_interpreter_is_automatic_where_the_host_is_not_alibaba
     backend = mock_service(responses_streams.STREAMS["one run"].body)
     backend.model(api="responses", **fields).bind_tools(tools).invoke("?")
     assert backend.bodies[0]["tools"] == [sent]
+
+
+class Node(BaseModel):
+    """A node of a tree."""
+
+    value: int
+    children: list[Node] = []
+
+
+class TreeArguments(BaseModel):
+    root: Node
+
+
+@tool(args_schema=TreeArguments)
+def draw(root: Any) -> str:
+    """Draw a tree."""
+    return str(root)
+
+
+def draw_all(root: Node, title: str = "") -> str:
+    """Draw trees.
+
+    Args:
+        root: the first tree.
+        title: the title of the drawing.
+    """
+    return f"{title} {root}"
+
+
+TREE_TOOL = StructuredTool(
+    name="Node", description="A node of a tree.", args_schema=Node.model_json_schema()
+)
+RECURSIVE_TOOLS = {
+    "class": (Node, "Node", "A node of a tree."),
+    "JSON schema": (Node.model_json_schema(), "Node", "A node of a tree."),
+    "tool with a JSON schema": (TREE_TOOL, "Node", "A node of a tree."),
+    "tool": (draw, "draw", "Draw a tree."),
+    "function": (draw_all, "draw_all", "Draw trees."),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "description"), RECURSIVE_TOOLS.values(), ids=RECURSIVE_TOOLS
+)
+@pytest.mark.parametrize("strict", [None, True])
+def test_recursive_schema_is_sent_whole(mock_service, given, name, description, strict):
+    backend = mock_service(ANSWER)
+    model = backend.model(enable_code_interpreter=False)
+    model.bind_tools([given], strict=strict).invoke("?")
+    (sent,) = backend.bodies[0]["parameters"]["tools"]
+    function = sent["function"]
+    assert (function["name"], function["description"]) == (name, description)
+    assert function.get("strict") == strict
+    node = function["parameters"]["$defs"]["Node"]
+    assert node["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
+    assert node.get("additionalProperties") is (False if strict else None)
+    if given is draw_all:
+        assert function["parameters"]["properties"]["title"]["description"].startswith("the title")
+    # If this fails, LangChain keeps recursive references, and the conversion here is needless.
+    assert "$defs" not in convert_to_openai_function(draw)["parameters"]

@@ -27,6 +27,7 @@ from responses_streams import (
 from langchain_qwen_ci import code_executions, plugin_counts
 from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.wire import WireRequest
+from langchain_qwen_ci.wire.events import Event
 
 CODE = "code_interpreter_call_code"
 
@@ -433,8 +434,10 @@ def think_tags_message(api: str, *pieces: str) -> Any:
     request = WireRequest(model="m", path="/", body=b"", parse_think_tags=True)
     decoder = WIRES[api].decoder(request)
     builder = MessageBuilder("m")
-    body = text_stream(api, *pieces)
-    for one in [*decoder.feed(body), *decoder.close()]:
+    events: list[Event] = []
+    decoder.feed(text_stream(api, *pieces), events)
+    decoder.close(events)
+    for one in events:
         builder.add(one)
     return builder.message()
 

@@ -197,14 +197,16 @@ def test_damaged_stream_results_in_an_answer_or_a_qwen_error(name, data):
     events: list[Event] = []
     try:
         for piece in split(data, bytes(body)):
-            events.extend(decoder.feed(piece))
-        events.extend(decoder.close())
+            decoder.feed(piece, events)
+        decoder.close(events)
     except QwenError:
         pass
     else:
         assert isinstance(events[-1], Finished)
     # All encoders must accept the events before the damage.
-    text_encoder, v1_encoder = (chunk_encoder(MessageBuilder("m"), form) for form in (None, "v1"))
+    text_encoder, v1_encoder = (
+        chunk_encoder(MessageBuilder("m"), form, None) for form in (None, "v1")
+    )
     protocol_events = ProtocolEvents(MessageBuilder("m"), None)
     for event in events:
         text_encoder.feed(event)

@@ -1,32 +1,22 @@
-"""The code interpreter in agents that also have function tools.
-
-One request can use function tools or the interpreter, not both. So either the interpreter is a tool
-of the agent and runs in a second model (`code_interpreter_tool`), or one model uses tools in some
-turns and the interpreter in others (`CodeInterpreterMiddleware`). Needs the extra `agents`.
-"""
+"""Middlewares: executions and counts in the state, and an interpreter that is on in some turns."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
-try:
-    from langchain.agents.middleware import (
-        AgentMiddleware,
-        AgentState,
-        ExtendedModelResponse,
-        ModelRequest,
-        ModelResponse,
-    )
-    from langchain.tools.tool_node import ToolCallRequest
-except ModuleNotFoundError as missing:
-    if missing.name != "langchain":
-        raise
-    raise ImportError("Agents need langchain: pip install 'langchain-qwen-ci[agents]'") from missing
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool, tool
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    AgentState,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+)
+from langchain.tools.tool_node import ToolCallRequest
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.types import Command
-from pydantic import BaseModel, Field
 
 from langchain_qwen_ci.chat_models import ChatQwenCodeInterpreter
 from langchain_qwen_ci.graph.history import HistoryPolicy, prepare_history
@@ -34,67 +24,18 @@ from langchain_qwen_ci.graph.state import CodeInterpreterChannels, channels_from
 from langchain_qwen_ci.graph.streaming import stream_code_executions
 from langchain_qwen_ci.response.text_messages import to_text_message
 
-_DESCRIPTION = (
-    "Solves a task by writing Python and running it in a sandbox: arithmetic, statistics, dates, "
-    "text and data. It does not see this conversation, so give it everything that it needs."
-)
-
-
-class _Task(BaseModel):
-    task: str = Field(description="What to compute, with all data that is needed.")
-
-
-def code_interpreter_tool(
-    model: ChatQwenCodeInterpreter,
-    *,
-    name: str = "code_interpreter",
-    description: str = _DESCRIPTION,
-    system_prompt: str | None = None,
-) -> BaseTool:
-    """Return the interpreter as a tool for any agent that calls tools.
-
-    Args:
-        model: the model that runs the task, with the interpreter on. It receives only the task.
-        name: the name of the tool.
-        description: the description of the tool for the agent's model.
-        system_prompt: the system prompt of `model`.
-
-    Returns:
-        A tool whose content is the answer and whose artifact has `code_executions` and
-        `plugin_counts`. `CodeExecutionsMiddleware` adds those to the agent's state.
-    """
-
-    def to_messages(task: str) -> list[BaseMessage]:
-        return prepare_history([HumanMessage(task)], "pass", system_prompt)
-
-    def run(task: str) -> tuple[str, CodeInterpreterChannels]:
-        with stream_code_executions(name):
-            return _content_and_artifact(model.invoke(to_messages(task)))
-
-    async def arun(task: str) -> tuple[str, CodeInterpreterChannels]:
-        with stream_code_executions(name):
-            return _content_and_artifact(await model.ainvoke(to_messages(task)))
-
-    return StructuredTool.from_function(
-        run,
-        arun,
-        name=name,
-        description=description,
-        args_schema=_Task,
-        response_format="content_and_artifact",
-    )
-
-
-def _content_and_artifact(message: AIMessage) -> tuple[str, CodeInterpreterChannels]:
-    return str(message.text), channels_from_message(message)
-
 
 class CodeInterpreterAgentState(AgentState[Any], CodeInterpreterChannels):
     """An agent's state with `code_executions` and `plugin_counts`."""
 
 
 class CodeExecutionsMiddleware(AgentMiddleware[CodeInterpreterAgentState, Any, Any]):
-    """Adds the executions and counts of `code_interpreter_tool` to the agent's state.
+    """Adds executions and counts to the agent's state: those of `code_interpreter_tool`, and those
+    of the agent's own model if its interpreter is on.
+
+    Args:
+        emit_events: whether `CodeExecutionEvent`s of the agent's model are written to the custom
+            stream.
 
     Example:
         ```python
@@ -106,6 +47,26 @@ class CodeExecutionsMiddleware(AgentMiddleware[CodeInterpreterAgentState, Any, A
     """
 
     state_schema = CodeInterpreterAgentState
+
+    def __init__(self, *, emit_events: bool = True) -> None:
+        super().__init__()
+        self._emit_events = emit_events
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
+        with stream_code_executions(self.name, enabled=self._emit_events):
+            return _with_channels(request, handler(request))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
+        with stream_code_executions(self.name, enabled=self._emit_events):
+            return _with_channels(request, await handler(request))
 
     def wrap_tool_call(
         self,
@@ -158,6 +119,10 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             `QwenCodeInterpreterNode`.
         emit_events: whether `CodeExecutionEvent`s are written to the custom stream.
 
+    Raises:
+        TypeError: `model` is no `ChatQwenCodeInterpreter`.
+        ValueError: the value of `history` is unknown.
+
     Example:
         ```python
         model = ChatQwenCodeInterpreter(enable_code_interpreter=False)
@@ -173,32 +138,33 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
         history: HistoryPolicy = "text",
         emit_events: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(emit_events=emit_events)
+        if model is not None:
+            _check_has_interpreter(model)
+        prepare_history([], history, None)  # raises an error for an unknown value
         self.tools = [] if when else [_request_interpreter]
         self._when = when or _interpreter_requested
         self._model = model
         self._history = history
-        self._emit_events = emit_events
 
     def wrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
-        if not self._when(request):
-            return handler(_without_interpreter(request))
-        with stream_code_executions(self.name, enabled=self._emit_events):
-            return _with_channels(handler(self._with_interpreter(request)))
+        return super().wrap_model_call(self._for_turn(request), handler)
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Any:  # noqa: ANN401  # AgentMiddleware's signature
-        if not self._when(request):
-            return await handler(_without_interpreter(request))
-        with stream_code_executions(self.name, enabled=self._emit_events):
-            return _with_channels(await handler(self._with_interpreter(request)))
+        return await super().awrap_model_call(self._for_turn(request), handler)
+
+    def _for_turn(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        if self._when(request):
+            return self._with_interpreter(request)
+        return _without_interpreter(request)
 
     def _with_interpreter(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Return the request without tools and with the interpreter on.
@@ -207,17 +173,21 @@ class CodeInterpreterMiddleware(CodeExecutionsMiddleware):
             TypeError: the model has no code interpreter.
         """
         model = self._model or request.model
-        if not isinstance(model, ChatQwenCodeInterpreter):
-            raise TypeError(
-                f"A {type(model).__name__} has no code interpreter: pass "
-                "CodeInterpreterMiddleware(model=ChatQwenCodeInterpreter(…))."
-            )
+        _check_has_interpreter(model)
         return request.override(
             model=model,
             messages=cast("Any", prepare_history(request.messages, self._history, None)),
             tools=[],
             tool_choice=None,
             model_settings={**request.model_settings, "enable_code_interpreter": True},
+        )
+
+
+def _check_has_interpreter(model: object) -> None:
+    if not isinstance(model, ChatQwenCodeInterpreter):
+        raise TypeError(
+            f"A {type(model).__name__} has no code interpreter: pass "
+            "CodeInterpreterMiddleware(model=ChatQwenCodeInterpreter(…))."
         )
 
 
@@ -238,13 +208,27 @@ def _without_interpreter(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return request.override(model_settings=settings)
 
 
-def _with_channels(response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
+def _with_channels(
+    request: ModelRequest[Any], response: ModelResponse[Any]
+) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
     """Add the executions and counts of the answer as an update of the state."""
-    response.result = [
-        to_text_message(message) if isinstance(message, AIMessage) else message
-        for message in response.result
-    ]
-    (answer,) = (message for message in response.result if isinstance(message, AIMessage))
-    return ExtendedModelResponse(
-        model_response=response, command=Command(update=dict(channels_from_message(answer)))
-    )
+    if _interpreter_is_on(request):
+        response = replace(response, result=[_normalize(m, request) for m in response.result])
+    for message in response.result:
+        channels = channels_from_message(message)
+        if any(channels.values()):  # a turn has one answer, and the results of its schema calls
+            return ExtendedModelResponse(response, command=Command(update=dict(channels)))
+    return response
+
+
+def _interpreter_is_on(request: ModelRequest[Any]) -> bool:
+    default = getattr(request.model, "enable_code_interpreter", False)
+    return bool(request.model_settings.get("enable_code_interpreter", default))
+
+
+def _normalize(message: BaseMessage, request: ModelRequest[Any]) -> BaseMessage:
+    """Convert content blocks, which a v3 run produces, to text; see `QwenCodeInterpreterNode`."""
+    has_blocks = getattr(request.model, "output_version", None) == "v1"
+    if has_blocks or not isinstance(message, AIMessage):
+        return message
+    return to_text_message(message)
