@@ -1,8 +1,8 @@
-"""`ChatQwenCodeInterpreter`: its fields, LangChain's required methods, preparation of calls."""
+"""`ChatQwenCodeInterpreter`: its constructor, and the methods that LangChain requires."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models import LangSmithParams, LanguageModelInput
@@ -13,32 +13,18 @@ from pydantic.functional_validators import ModelWrapValidatorHandler  # older th
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.__about__ import __version__
-from langchain_qwen_ci.chat_models.call import Call
+from langchain_qwen_ci.chat_models.call_preparation import CallPreparation
 from langchain_qwen_ci.chat_models.constructor_arguments import explain_unknown, prepare_arguments
-from langchain_qwen_ci.chat_models.langchain_hooks import LangChainHooks
 from langchain_qwen_ci.chat_models.structured_output import Method, StructuredOutput
 from langchain_qwen_ci.chat_models.tool_binding import ToolBinding
-from langchain_qwen_ci.http.hosts import is_alibaba_host
-from langchain_qwen_ci.http.settings import ConnectionSettings
 from langchain_qwen_ci.metadata import MODEL_PROVIDER
 from langchain_qwen_ci.request import token_estimate, tokenizer
-from langchain_qwen_ci.request.accepted_names import reject_model_fields, to_list, trace_arguments
+from langchain_qwen_ci.request.accepted_names import to_list, trace_arguments
 from langchain_qwen_ci.request.call_options import CallOptions
-from langchain_qwen_ci.request.messages import reject_unsupported_media, to_prompt
-from langchain_qwen_ci.request.options import (
-    check_api_support,
-    resolve_options,
-    resolve_thinking,
-)
 from langchain_qwen_ci.request.parameters import Parameters
-from langchain_qwen_ci.request.service_rules import check_forced_tool, check_service_rules
+from langchain_qwen_ci.request.service_rules import check_forced_tool
+from langchain_qwen_ci.request.tool_choice import to_tool_choice
 from langchain_qwen_ci.request.tools import Tool, ToolSet, redact_secrets, to_openai_tool
-from langchain_qwen_ci.response.limits import RequestLimits
-from langchain_qwen_ci.response.message_builder import MessageBuilder
-from langchain_qwen_ci.tracing.execution_runs import trace_executions
-from langchain_qwen_ci.wire.chat_completions import ChatCompletionsWire
-from langchain_qwen_ci.wire.dashscope import DashScopeWire
-from langchain_qwen_ci.wire.responses import ResponsesWire
 
 if TYPE_CHECKING:
     import httpx
@@ -48,42 +34,101 @@ if TYPE_CHECKING:
     from langchain_core.rate_limiters import BaseRateLimiter
     from pydantic import SecretStr
 
-    from langchain_qwen_ci.response.observers import EventObserver
-    from langchain_qwen_ci.tracing.parent_run import ParentRun
-    from langchain_qwen_ci.wire import Wire
 
-_WIRES: dict[models.Api, Wire] = {
-    "dashscope": DashScopeWire(),
-    "responses": ResponsesWire(),
-    "chat_completions": ChatCompletionsWire(),
-}
-
-
-class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
+class ChatQwenCodeInterpreter(CallPreparation):
     """A Qwen chat model that can write Python and run it in the service's sandbox.
 
-    Example:
-        ```python
-        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions
+    Setup:
+        `pip install langchain-qwen-ci`, and set the environment variable `DASHSCOPE_API_KEY`.
 
-        model = ChatQwenCodeInterpreter(model="qwen3-max")
-        message = model.invoke("What is 123 to the power of 21?")
-        message.content
-        code_executions(message)  # [{"id": …, "code": "123**21", "status": "completed"}]
+    Key init args, completion params (also arguments of every call; `request.parameters` has all):
+        model: name of the model, by default "qwen3-max".
+        enable_code_interpreter: whether code may run, by default True. Excludes function tools.
+        enable_thinking: whether the model thinks. None: on with the interpreter.
+        temperature: from 0 to below 2. max_tokens: of the answer. stop: one string or several.
+        model_kwargs: other parameters of the service: `{"enable_search": True}`.
+
+    Key init args, client params (`http.settings` has all):
+        api: "dashscope" (default), "responses" or "chat_completions".
+        api_key: by default `DASHSCOPE_API_KEY`. region, workspace, base_url: the host.
+        timeout: seconds until the answer starts, by default 300; connect_timeout,
+            stream_chunk_timeout and total_timeout limit the other phases.
+        max_retries: maximum number of repetitions before the answer starts, by default 2.
+
+    Instantiate:
+        ```python
+        from langchain_qwen_ci import ChatQwenCodeInterpreter, code_executions, plugin_counts
+
+        model = ChatQwenCodeInterpreter(model="qwen3-max", temperature=0.5, timeout=60)
         ```
 
-    Every finished message has `response_metadata["code_executions"]` and, where a plugin was
-    called, `response_metadata["plugins"]`. `usage_metadata` is the sum over all inferences of the
-    request. While the interpreter is on, this package rejects function tools with
-    `ToolsNotAllowedError`.
+    Invoke:
+        ```python
+        message = model.invoke("What is 123 to the power of 21?")
+        print(message.text)
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("What is 2 to the power of 10?"):
+            print(chunk.text, end="")
+        ```
+
+    Async:
+        ```python
+        import asyncio
+
+        asyncio.run(model.ainvoke("What is 2 to the power of 10?"))
+        ```
+
+    Code executions:
+        ```python
+        print(code_executions(message))  # [{"id": …, "code": "123**21", "status": "completed"}]
+        print(plugin_counts(message))  # {"code_interpreter": 1}
+        ```
+
+    Structured output (works with the interpreter on):
+        ```python
+        from pydantic import BaseModel
+
+
+        class Result(BaseModel):
+            value: int
+
+
+        print(model.with_structured_output(Result).invoke("What is 7 to the power of 5?").value)
+        ```
+
+    Tool calling (function tools raise `ToolsNotAllowedError` while the interpreter is on):
+        ```python
+        from langchain_qwen_ci import ToolsNotAllowedError
+
+
+        class GetWeather(BaseModel):
+            city: str
+
+
+        try:
+            model.bind_tools([GetWeather])
+        except ToolsNotAllowedError as error:
+            print(error)
+        with_tools = model.bind_tools([GetWeather], enable_code_interpreter=False)
+        print(with_tools.invoke("What is the weather in Paris?").tool_calls)
+        ```
+
+    Usage (the sum over all inferences of the request):
+        ```python
+        print(message.usage_metadata)  # {"input_tokens": …, "output_tokens": …, …}
+        ```
+
+    Response metadata:
+        ```python
+        print(message.response_metadata)  # {"model_provider": "qwen", "finish_reason": "stop", …}
+        ```
 
     Calls raise the errors of `langchain_qwen_ci.errors`. The `partial` attribute of an error holds
     the message received before it.
     """
-
-    api: models.Api = "dashscope"
-    """Which API of the service to use. "dashscope", the native API, returns code and call counts;
-    "responses" also returns what the code printed; "chat_completions" returns neither."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -170,15 +215,6 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
             raise explain_unknown(error, cls.model_fields) from None
 
     @model_validator(mode="after")
-    def _check_fields(self) -> Self:
-        target = self._target
-        check_api_support(self, target)
-        interpreter = self.enable_code_interpreter
-        resolve_thinking(self, target, interpreter=interpreter, effort=self.reasoning_effort)
-        self._warn_about_model(self.model, target, interpreter=interpreter)
-        return self
-
-    @model_validator(mode="after")
     def _set_qwen_version(self) -> Self:
         self._add_version("langchain-qwen-ci", __version__)
         return self
@@ -243,10 +279,11 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         binding = ToolBinding(self, tool_set, tool_choice, strict)
         if kwargs.get("enable_code_interpreter", self.enable_code_interpreter):
             return binding.with_interpreter(kwargs)
-        if tool_choice is not None:
+        if tool_choice is not None and CallOptions.merge(self, kwargs).parameters.enable_thinking:
             functions = [to_openai_tool(tool) for tool in tool_set.functions]
-            thinking = CallOptions.merge(self, kwargs).parameters.enable_thinking
-            check_forced_tool(tool_choice, functions, self._target, enable_thinking=thinking)
+            count = len(functions) + len(tool_set.server_tools)
+            choice = to_tool_choice(tool_choice, functions, self._target, tool_count=count)
+            check_forced_tool(choice, self._target, enable_thinking=True)
         return binding.without_interpreter(kwargs)
 
     def with_structured_output(
@@ -297,48 +334,3 @@ class ChatQwenCodeInterpreter(LangChainHooks, Parameters, ConnectionSettings):
         """Count the tokens of messages and tools; see `request.token_estimate`."""
         functions = [to_openai_tool(tool) for tool in ToolSet.from_any(tools or ()).functions]
         return token_estimate.of_messages(messages, functions, self.get_num_tokens)
-
-    # The preparation of a call; `LangChainHooks` calls it.
-
-    def _prepare_call(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        arguments: dict[str, Any],
-        run: ParentRun | None,
-    ) -> Call:
-        reject_model_fields(arguments, type(self).model_fields)
-        call = CallOptions.merge(self, arguments, stop)
-        target = self._target
-        options = resolve_options(call, target)
-        self._warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
-        prompt = to_prompt(messages)
-        reject_unsupported_media(prompt, options)
-        check_service_rules(prompt, options, target)
-        wire = _WIRES[self.api]
-        request = wire.request(prompt, options)
-        self._check_size(request)
-        return Call(
-            transport=self._transport(self.api),
-            wire=wire,
-            request=request,
-            policy=self._policy(),
-            builder=MessageBuilder(options.model),
-            observers=tuple(self._observers(call.parameters, run)),
-        )
-
-    def _observers(self, parameters: Parameters, run: ParentRun | None) -> Iterator[EventObserver]:
-        if self.trace_code_executions and (tracer := trace_executions(run)):
-            yield tracer
-        limits = RequestLimits(parameters.max_request_tokens, parameters.max_code_executions)
-        if limits != RequestLimits():
-            yield limits
-
-    @property
-    def _target(self) -> models.Target:
-        return models.Target(self.api, is_alibaba_host(self._service_address(self.api).host.url))
-
-    def _warn_about_model(self, model: str, target: models.Target, *, interpreter: bool) -> None:
-        models.warn_about_model(model, target, interpreter=interpreter)
-        if interpreter and target.api == "chat_completions":
-            models.warn_code_not_returned()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from langchain_core.callbacks import BaseCallbackHandler
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.request.accepted_names import (
-    ALIASES,
+    SERVICE_PARAMETERS,
     Unsupported,
     drop_unsupported,
+    nearest_name,
     rename_arguments,
 )
 
@@ -46,8 +45,8 @@ _UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
         "model_kwargs={'frequency_penalty': …} sends it to another server."
     ),
     "reasoning": Unsupported(
-        'pass reasoning_effort="…"; with api="responses", model_kwargs={"reasoning": {…}} sends '
-        "other keys."
+        'pass reasoning_effort="…", api="responses"; model_kwargs={"reasoning": {…}} sends other '
+        "keys there."
     ),
     **{
         name: Unsupported(
@@ -79,11 +78,6 @@ def prepare_arguments(arguments: Mapping[str, Any], fields: Collection[str]) -> 
         prepared["callbacks"] = [prepared["callbacks"]]
     if isinstance(prepared.get("tags"), str):
         prepared["tags"] = [prepared["tags"]]
-    if isinstance(prepared.get("timeout"), (tuple, httpx.Timeout)):
-        raise QwenInputError(
-            "timeout takes the seconds until the answer starts: pass the others as "
-            "connect_timeout=… and stream_chunk_timeout=… (the time between two chunks)."
-        )
     return prepared
 
 
@@ -127,9 +121,11 @@ def explain_unknown(error: ValidationError, fields: Collection[str]) -> Validati
 
 def _advice(loc: tuple[int | str, ...], fields: Collection[str]) -> str:
     name = str(loc[-1])
-    if matches := get_close_matches(name.lower(), {*fields, *ALIASES}, n=1):
-        return f"{name}: did you mean {ALIASES.get(matches[0], matches[0])}?"
+    nearest = name if name in SERVICE_PARAMETERS else nearest_name(name, fields)
+    if nearest in fields:
+        return f"{name}: did you mean {nearest}?"
+    question = "no such argument." if nearest in (name, None) else f"did you mean {nearest}?"
     return (
-        f"{name}: no such argument. Parameters of the service without a field are passed in "
-        f"model_kwargs={{{name!r}: …}}."
+        f"{name}: {question} Parameters of the service without a field are passed in "
+        f"model_kwargs={{{nearest or name!r}: …}}."
     )

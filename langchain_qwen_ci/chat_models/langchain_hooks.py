@@ -23,7 +23,7 @@ from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 
-from langchain_qwen_ci.request.accepted_names import reject_model_fields
+from langchain_qwen_ci.request.accepted_names import check_call_arguments
 from langchain_qwen_ci.response.chunk_construction import generation_chunk
 from langchain_qwen_ci.response.chunks import chunk_encoder
 from langchain_qwen_ci.response.protocol_events import ProtocolEvents
@@ -90,7 +90,7 @@ class LangChainHooks(BaseChatModel):
 
         def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
             # A call rejects these arguments as well, but a binding shows them in its repr.
-            reject_model_fields(kwargs, type(self).model_fields)
+            check_call_arguments(kwargs, type(self).model_fields)
             return super().bind(**kwargs)
 
     # LangChain does not pass the run to `_stream` and `_astream`, so these methods add a callback

@@ -63,15 +63,26 @@ class QwenCodeInterpreterNode(Runnable[Any, Any]):
 
     Example:
         ```python
+        from langgraph.graph import START, StateGraph
+
+        from langchain_qwen_ci import (
+            ChatQwenCodeInterpreter,
+            CodeInterpreterState,
+            QwenCodeInterpreterNode,
+            code_executions,
+        )
+
         builder = StateGraph(CodeInterpreterState)
         builder.add_node(QwenCodeInterpreterNode(ChatQwenCodeInterpreter()))
         builder.add_edge(START, "code_interpreter")
         graph = builder.compile()
-        graph.invoke({"messages": [HumanMessage("What is 7 to the power of 5?")]})
+        state = graph.invoke({"messages": [("human", "What is 7 to the power of 5?")]})
+        print(state["messages"][-1].text)
+        print(code_executions(state))  # [{"id": …, "code": "7**5", "message_id": …, …}]
         ```
 
     Raises:
-        TypeError: `model` is neither a model nor a function.
+        TypeError: `model` is neither a model nor a function that returns one, or an async function.
         ToolsNotAllowedError: the model has bound function tools.
         ValueError: the value of `history` or `on_error` is unknown.
     """

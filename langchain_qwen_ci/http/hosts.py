@@ -60,6 +60,11 @@ class Host:
     url: str
     has_alibaba_paths: bool = True
 
+    @property
+    def is_alibaba(self) -> bool:
+        """Whether the host is one of Alibaba's."""
+        return is_alibaba_host(self.url)
+
     def request_url(self, path: str) -> str:
         """Return the URL of one of Alibaba's paths on this host."""
         return self.url + (path if self.has_alibaba_paths else path.removeprefix(_COMPATIBLE))
@@ -211,6 +216,7 @@ def is_valid_port(port: str) -> bool:
     return number is not None and 1 <= int(number[1]) <= _MAX_PORT
 
 
+@lru_cache  # each call asks for it several times
 def is_alibaba_host(url_or_host: str) -> bool:
     """Return whether a URL or host name is one of Alibaba's, which serve the models of `models`."""
     try:

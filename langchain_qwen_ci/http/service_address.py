@@ -14,7 +14,6 @@ from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.call_flow import ResponseHead
 from langchain_qwen_ci.http.content_encoding import ACCEPT_ENCODING
 from langchain_qwen_ci.http.failures import shown_url, unpickled_advice
-from langchain_qwen_ci.http.hosts import is_alibaba_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +101,7 @@ class ServiceAddress:
     def _authorization(self) -> dict[str, str]:
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key:
-            if not is_alibaba_host(self.host.url):
+            if not self.host.is_alibaba:
                 return {}  # servers of one's own often need no key
             error = QwenAuthenticationError("There is no API key.")
             if self.lost_in_pickle:
@@ -149,7 +148,7 @@ class ServiceAddress:
             response.status_code,
             response.headers,
             url=shown_url(response.request),
-            from_alibaba=is_alibaba_host(self.host.url),
+            from_alibaba=self.host.is_alibaba,
             lost_in_pickle=self.lost_in_pickle,
             secrets=self._secrets(),
             # A response built from bytes (a mock transport's) was already decompressed by httpx.

@@ -31,17 +31,18 @@ _MIB = 1024 * 1024
 _MAX_SECONDS = 1e6
 _NOT_PICKLED = ("api_key", "workspace", "default_headers", "http_client", "http_async_client")
 
+_key_from_environment = secret_from_env("DASHSCOPE_API_KEY", default=None)
+
 
 class ConnectionSettings(BaseModel):
     """The fields of a model that concern its connection to the service."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    api_key: SecretStr | None = Field(
-        default_factory=secret_from_env("DASHSCOPE_API_KEY", default=None)
-    )
-    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`. For a
-    server that needs none, pass `""`; Alibaba's hosts need one."""
+    api_key: SecretStr | None = Field(default_factory=_key_from_environment)
+    """API key; it belongs to one region. Default: environment variable `DASHSCOPE_API_KEY`, read
+    when the model is made; if it is not set then, Alibaba's hosts, which need a key, get the one
+    that is set at the time of the call. For a server that needs none, pass `""`."""
 
     region: str | None = None
     """Region, such as "cn-beijing" or "ap-southeast-1"; see `http.hosts.REGIONS`. Default:
@@ -116,10 +117,34 @@ class ConnectionSettings(BaseModel):
     def _check_client(cls, client: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
         # The exact class is not required: people wrap clients.
         other = httpx.AsyncClient if info.field_name == "http_client" else httpx.Client
-        if client is None or (hasattr(client, "build_request") and not isinstance(client, other)):
+        is_client = hasattr(client, "build_request") and not isinstance(client, type)
+        if client is None or (is_client and not isinstance(client, other)):
             return client
         expected = "AsyncClient" if other is httpx.Client else "Client"
-        raise ValueError(f"{info.field_name} takes an httpx.{expected}.")
+        advice = ""
+        if isinstance(client, other):
+            field = "http_async_client" if info.field_name == "http_client" else "http_client"
+            advice = f" Pass this {type(client).__name__} as {field}."
+        raise ValueError(f"{info.field_name} takes an httpx.{expected}.{advice}")
+
+    @field_validator(
+        "connect_timeout", "timeout", "stream_chunk_timeout", "total_timeout", mode="before"
+    )
+    @classmethod
+    def _check_timeout(cls, timeout: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
+        if isinstance(timeout, (tuple, httpx.Timeout)):
+            raise ValueError(  # noqa: TRY004  # pydantic collects this type
+                f"{info.field_name} takes a number of seconds. There is a field for each phase: "
+                "connect_timeout=… until the connection is established, timeout=… until the answer "
+                "starts, stream_chunk_timeout=… between two chunks, total_timeout=… for the whole "
+                "call."
+            )
+        return timeout
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401  # any input
+        # pydantic does not convert assigned values, and the repr would show the key.
+        secret = name == "api_key" and isinstance(value, str)
+        super().__setattr__(name, SecretStr(value) if secret else value)
 
     def _check_size(self, request: WireRequest) -> None:
         if len(request.body) > self.max_request_bytes:
@@ -152,13 +177,16 @@ class ConnectionSettings(BaseModel):
         if workspace:
             headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
         host = hosts.resolve_host(api, self.base_url, self.region, workspace)
+        api_key = self.api_key
+        if api_key is None and host.is_alibaba:  # the variable may be set later than the model
+            api_key = _key_from_environment()
         if not self.allow_plain_http:
-            has_key = bool(self.api_key and self.api_key.get_secret_value().strip())
+            has_key = bool(api_key and api_key.get_secret_value().strip())
             has_secret_header = any(name.lower() == "authorization" for name in headers)
             hosts.require_https(host.url, sends_key=has_key or has_secret_header)
         return ServiceAddress(
             host=host,
-            api_key=self.api_key,
+            api_key=api_key,
             headers=headers,
             connect_timeout=self.connect_timeout,
             timeout=self.timeout,
@@ -204,4 +232,4 @@ class ConnectionSettings(BaseModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        self.api_key = secret_from_env("DASHSCOPE_API_KEY", default=None)()
+        self.api_key = _key_from_environment()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from langchain_qwen_ci.http.call_flow import CallPolicy, Command
+    from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import Wire, WireRequest
     from langchain_qwen_ci.wire.events import Event
@@ -45,6 +46,11 @@ class Transport:
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # Connections cannot be copied.
         return Transport(self._address, self._custom_client, self._custom_async_client)
+
+    @property
+    def host(self) -> Host:
+        """The host that requests go to."""
+        return self._address.host
 
     def matches(
         self,

@@ -6,8 +6,11 @@ and ChatTongyi (langchain-community 0.4). `docs/migrating.md` lists all of them 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -87,6 +90,60 @@ UNSUPPORTED: Mapping[str, Unsupported] = {
     "disabled_params": Unsupported("leave it out: a parameter that is None is not sent."),
 }
 
+SERVICE_PARAMETERS = frozenset(
+    {
+        # DashScope's native API.
+        "enable_search",
+        "incremental_output",
+        "logprobs",
+        "n",
+        "parallel_tool_calls",
+        "response_format",
+        "result_format",
+        "search_options",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "vl_high_resolution_images",
+        # Chat Completions.
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "modalities",
+        "prediction",
+        "service_tier",
+        "stream",
+        "stream_options",
+        "translation_options",
+        "user",
+        "verbosity",
+        "web_search_options",
+        # Responses.
+        "background",
+        "context_management",
+        "include",
+        "max_tool_calls",
+        "prompt",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning",
+        "safety_identifier",
+        "text",
+        "truncation",
+    }
+)
+"""Parameters of the three APIs that are not fields. A call may pass them by name without a warning;
+the constructor takes them in `model_kwargs`.
+
+Sources: Model Studio's API references, and OpenAI's for the two compatible APIs.
+"""
+
+# Arguments that LangChain passes along with those of a call, and removes before it.
+_LANGCHAIN_ARGUMENTS = frozenset({"ls_structured_output_format", "structured_output_format"})
+
 _MASK = "***"
 # Arguments that may contain a secret. A call cannot set them, but LangChain traces the arguments of
 # a call before the call can reject them.
@@ -143,19 +200,64 @@ def flatten_model_kwargs(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def reject_model_fields(arguments: Mapping[str, Any], fields: Collection[str]) -> None:
-    """Reject arguments of a call that set fields of the model which are no `Parameters`.
+def check_call_arguments(arguments: Mapping[str, Any], fields: Collection[str]) -> None:
+    """Check the names of a call's arguments.
+
+    A name that this package does not know causes a warning once per process, and is sent: it may be
+    a new parameter of the service, or one of another server. Once per process and not per model,
+    because programs that copy or build a model for each request would be warned with each request.
+
+    Args:
+        arguments: the arguments of the call, or of `bind`.
+        fields: the names of the model's fields.
 
     Raises:
-        QwenInputError: there is such an argument.
+        QwenInputError: an argument sets a field of the model which is not one of `Parameters`.
     """
-    for name in arguments:
+    for name, value in arguments.items():
         field = ALIASES.get(name, name)
-        if field in fields and field not in Parameters.model_fields:
+        if field in Parameters.model_fields or field in UNSUPPORTED:
+            continue
+        if field in fields:
             raise QwenInputError(
                 f"{name} belongs to the model and cannot be set for one call: make another "
                 f"ChatQwenCodeInterpreter({field}=…)."
             )
+        if value is not None and name not in SERVICE_PARAMETERS | _LANGCHAIN_ARGUMENTS:
+            _warn_unknown_argument(name, frozenset(fields))
+
+
+# Not `cache`: the names may come from the users of a program.
+@lru_cache(maxsize=256)
+def _warn_unknown_argument(name: str, fields: frozenset[str]) -> None:
+    nearest = nearest_name(name, fields)
+    if nearest is None:
+        question = "."
+    elif nearest in fields and nearest not in Parameters.model_fields:
+        question = f"; did you mean {nearest} of ChatQwenCodeInterpreter({nearest}=…)?"
+    else:
+        question = f"; did you mean {nearest}?"
+    warnings.warn(
+        f"{name!r} is no argument or parameter of the service that this package knows{question} It "
+        f"is sent unchanged. Pass model_kwargs={{{name!r}: …}} to send it without this warning.",
+        stacklevel=2,
+    )
+
+
+def nearest_name(name: str, fields: Collection[str]) -> str | None:
+    """Return the field or parameter of the service whose name is most similar to a misspelt one.
+
+    Args:
+        name: the misspelt name.
+        fields: the names of the model's fields.
+
+    Returns:
+        The name that this package has for it; None if no name is similar.
+    """
+    # Sorted, because of equally similar names the first one is returned.
+    names = sorted({*fields, *ALIASES, *SERVICE_PARAMETERS})
+    matches = get_close_matches(name.lower(), names, n=1)
+    return ALIASES.get(matches[0], matches[0]) if matches else None
 
 
 def trace_arguments(

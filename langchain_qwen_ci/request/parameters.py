@@ -116,7 +116,13 @@ class Parameters(BaseModel):
     @field_validator("builtin_tools", mode="before")
     @classmethod
     def _accept_one_tool(cls, names: Any) -> Any:  # noqa: ANN401  # any input
-        return [names] if isinstance(names, str) else names
+        names = [names] if isinstance(names, (str, dict)) else names
+        if isinstance(names, (list, tuple)) and any(isinstance(name, dict) for name in names):
+            raise ValueError(
+                'builtin_tools takes names, such as "web_search": pass a tool that is a dictionary '
+                "to bind_tools."
+            )
+        return names
 
     @field_validator("model_kwargs")
     @classmethod

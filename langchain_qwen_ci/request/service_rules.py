@@ -7,13 +7,13 @@ agentscope-ai/agentscope#1608, QwenLM/qwen-code#2360, #315 and #7659).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_qwen_ci.errors import QwenInputError
-from langchain_qwen_ci.request.tool_choice import forces_call, to_tool_choice
+from langchain_qwen_ci.request.tool_choice import forces_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from langchain_qwen_ci.models import Target
     from langchain_qwen_ci.request.prompt import Prompt, RequestOptions
@@ -30,35 +30,24 @@ def check_service_rules(prompt: Prompt, options: RequestOptions, target: Target)
     if not target.alibaba or target.api == "responses":
         return
     choice = options.parameters.get("tool_choice")
-    check_forced_tool(choice, options.functions, target, enable_thinking=options.enable_thinking)
+    check_forced_tool(choice, target, enable_thinking=options.enable_thinking)
     _check_user_message(prompt)
     _check_tool_messages(prompt)
     _check_cache_markers(prompt)
 
 
-def check_forced_tool(
-    choice: object,
-    functions: Sequence[Mapping[str, Any]],
-    target: Target,
-    *,
-    enable_thinking: bool | None,
-) -> None:
+def check_forced_tool(choice: object, target: Target, *, enable_thinking: bool | None) -> None:
     """Reject a forced tool call from a model whose thinking was turned on.
 
     Args:
-        choice: `tool_choice`, of LangChain or of the service; None: there is none.
-        functions: the function tools, in OpenAI's format.
+        choice: `tool_choice` in the format of the API (see `to_tool_choice`); None: there is none.
         target: the API and the host.
         enable_thinking: None is allowed: thinking is then turned off (see `resolve_options`).
 
     Raises:
         QwenInputError: the service would reject the combination.
     """
-    if not target.alibaba or target.api == "responses":
-        return
-    if choice is None or enable_thinking is not True:
-        return
-    if forces_call(to_tool_choice(choice, functions, target, tool_count=len(functions))):
+    if target.alibaba and target.api != "responses" and enable_thinking and forces_call(choice):
         raise QwenInputError(
             "The service takes no forced tool_choice while the model thinks: drop "
             'enable_thinking=True or pass tool_choice="auto"; for structured output, '

@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage
 
+from langchain_qwen_ci.request.accepted_names import to_list
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -96,9 +98,9 @@ def of_messages(
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
-    content = [message.content] if isinstance(message.content, str) else message.content
-    for block in content:
-        text = block if isinstance(block, str) else block.get("text")
+    # The content may be None: pydantic does not check assignments.
+    for block in to_list(message.content or ""):
+        text = block.get("text") if isinstance(block, dict) else block
         if isinstance(text, str):
             yield text
     if isinstance(message, AIMessage):

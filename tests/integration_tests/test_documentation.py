@@ -1,10 +1,12 @@
-"""Every Python block of README and docs runs, and so does every example."""
+"""Every Python block of README, docs and docstrings runs, and so does every example."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from langchain_qwen_ci.emulator import EmulatorServer
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DOCSTRING_BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
@@ -30,6 +33,41 @@ def test_python_blocks_of_a_page_run(page: Path, monkeypatch):
         for match in BLOCK.finditer(source):
             line = source[: match.start(1)].count("\n")
             exec(compile("\n" * line + match[1], str(page), "exec"), names)
+
+
+def blocks_of_docstrings(module: Path) -> list[str]:
+    """Return the complete Python blocks of a module's docstrings; fragments import nothing."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    blocks: list[str] = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, documented) and (docstring := ast.get_docstring(node)):
+            found = [cleandoc(f"\n{block}") for block in DOCSTRING_BLOCK.findall(docstring)]
+            if any("from langchain_qwen_ci" in block for block in found):
+                blocks += found
+    return blocks
+
+
+MODULES = {
+    module.relative_to(ROOT).as_posix(): blocks
+    for module in sorted((ROOT / "langchain_qwen_ci").rglob("*.py"))
+    # The endpoint that the conformance checks are shown with is the reader's.
+    if module.parent.name != "conformance" and (blocks := blocks_of_docstrings(module))
+}
+
+
+def test_docstrings_of_model_and_node_have_blocks():
+    assert len(MODULES["langchain_qwen_ci/chat_models/chat_model.py"]) >= 9
+    assert MODULES["langchain_qwen_ci/graph/node.py"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_python_blocks_of_docstrings_run(module: str, monkeypatch):
+    names: dict[str, object] = {"__name__": "docs"}
+    with EmulatorServer() as server:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
+        monkeypatch.setenv("DASHSCOPE_API_KEY", "any")
+        for block in MODULES[module]:
+            exec(compile(block, module, "exec"), names)
 
 
 def test_the_tests_of_testing_your_app_pass(tmp_path: Path):

@@ -204,6 +204,19 @@ def test_messages_without_content_are_counted():
     assert model.get_num_tokens_from_messages([HumanMessage(""), HumanMessage([])]) == 8
 
 
+def test_messages_with_unusual_content_are_counted():
+    model = ChatQwenCodeInterpreter(api_key="sk")
+    without_content = AIMessage("")
+    without_content.content = None  # type: ignore[assignment]  # pydantic does not check it
+    with_none = HumanMessage("")
+    with_none.content = [None, {"type": "text", "text": None}, {}]  # type: ignore[list-item]
+    image = {"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}
+    messages = [without_content, with_none, ToolMessage([image], tool_call_id="a")]
+    assert model.get_num_tokens_from_messages(messages) == 12
+    text = ToolMessage(["seven", image], tool_call_id="a")
+    assert model.get_num_tokens_from_messages([text]) > 4
+
+
 def test_text_blocks_and_calls_are_counted():
     model = ChatQwenCodeInterpreter(api_key="sk")
 
@@ -229,7 +242,7 @@ def test_messages_are_trimmed_with_parts_of_messages(strategy: str, limit: int):
         HumanMessage("One line.\nAnother line.\nA third line."),
         AIMessage("", tool_calls=[{"id": "call_a", "name": "add", "args": {}}]),
         ToolMessage("3", tool_call_id="call_a"),
-        HumanMessage(blocks),
+        HumanMessage([*blocks, {"type": "image_url", "image_url": {"url": "https://a.example"}}]),
     ]
     trimmed = trim_messages(
         messages, max_tokens=limit, token_counter=model, allow_partial=True, strategy=strategy
