@@ -10,6 +10,7 @@ from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
     ReasoningDelta,
+    ResponseStarted,
     ServerToolCalled,
     ServerToolReturned,
     TextDelta,
@@ -32,6 +33,8 @@ def to_text_message(message: AIMessage) -> AIMessage:
     if isinstance(message.content, str):
         return message
     builder = MessageBuilder("")
+    # The indexes of positions contain it.
+    builder.add(ResponseStarted(str(message.response_metadata.get("request_id"))))
     for event in events_from_message(message):
         builder.add(event)
     rebuilt = builder.message()
