@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping  # noqa: TC003  # get_type_hints needs it
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -145,6 +146,12 @@ class ConnectionSettings(BaseModel):
         # pydantic does not convert assigned values, and the repr would show the key.
         secret = name == "api_key" and isinstance(value, str)
         super().__setattr__(name, SecretStr(value) if secret else value)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copy = super().model_copy(update=update, deep=deep)
+        if update and "api_key" in update:
+            copy.api_key = update["api_key"]
+        return copy
 
     def _check_size(self, request: WireRequest) -> None:
         if len(request.body) > self.max_request_bytes:

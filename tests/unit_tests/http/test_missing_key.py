@@ -91,3 +91,11 @@ def test_environment_of_a_worker_supplies_the_key(mock_service, monkeypatch):
     model.http_client = backend.model().http_client
     model.invoke("Hi")
     assert sent_keys(backend) == ["Bearer sk-of-the-worker"]
+
+
+def test_copy_supplies_a_key_that_is_not_shown(mock_service):
+    backend = mock_service(ANSWER)
+    model = without_key(backend).model_copy(update={"api_key": "sk-of-the-copy"})
+    model.invoke("Hi")
+    assert "sk-of-the-copy" not in repr(model)
+    assert sent_keys(backend) == ["Bearer sk-of-the-copy"]
