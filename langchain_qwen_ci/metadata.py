@@ -245,13 +245,15 @@ def _counts_of(message: BaseMessage | Mapping[str, Any]) -> dict[str, int]:
 
 def _state_channel(source: object, name: str) -> Any:  # noqa: ANN401  # any value of a channel
     """Return a channel of a graph's state; None if it has none, or if `source` is no state."""
-    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
+    if _is_message(source):
         return None
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
 
-def _is_message_dictionary(source: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(source, Mapping) and any(name in source for name in _MESSAGE_KEYS)
+def _is_message(source: object) -> TypeGuard[BaseMessage | Mapping[str, Any]]:
+    if isinstance(source, Mapping):
+        return any(name in source for name in _MESSAGE_KEYS)
+    return isinstance(source, BaseMessage)
 
 
 def _messages(source: object, function: str) -> list[BaseMessage | Mapping[str, Any]]:
@@ -260,14 +262,14 @@ def _messages(source: object, function: str) -> list[BaseMessage | Mapping[str, 
     Raises:
         TypeError: it is no message, no list of messages and no state.
     """
-    if isinstance(source, BaseMessage) or _is_message_dictionary(source):
+    if _is_message(source):
         return [source]
-    is_list = isinstance(source, (list, tuple))
-    messages = source if is_list else _state_channel(source, "messages")
-    if isinstance(messages, (list, tuple)) and all(
-        isinstance(message, BaseMessage) or _is_message_dictionary(message) for message in messages
-    ):
-        return list(messages)
+    if isinstance(source, (list, tuple)) and all(map(_is_message, source)):
+        return list(source)
+    channel = None if isinstance(source, (list, tuple)) else _state_channel(source, "messages")
+    if isinstance(channel, (list, tuple)):
+        # The input of a graph may have messages in other forms, such as ("user", "Hi").
+        return [message for message in channel if _is_message(message)]
     raise TypeError(
         f"{function}() takes a message, a list of messages, or the state of a graph (with messages "
         f"or {function}), and not a {type(source).__name__}."

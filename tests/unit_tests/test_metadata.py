@@ -81,6 +81,7 @@ CHANNELS = {"code_executions": [RUN, OTHER_RUN], "plugin_counts": {"code_interpr
         {"messages": [], **CHANNELS},
         {"messages": ANSWERS},
         {"messages": [answer.model_dump() for answer in ANSWERS]},
+        {"messages": [("user", "?"), "?", *ANSWERS]},
         SimpleNamespace(messages=[], **CHANNELS),
         SimpleNamespace(messages=ANSWERS),
         ANSWERS,
