@@ -75,16 +75,20 @@ pythons: package
 # Writes the newest versions that fit together, and the oldest ones that are allowed.
 lock: .venv/lock.installed
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--all-extras --group dev --group bench --group fuzz --group package --group lock \
+		--all-extras --group dev --group fuzz --group package --group lock \
 		--custom-compile-command "make lock" --output-file requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--group bench --constraint requirements/dev.txt \
+		--custom-compile-command "make lock" --output-file requirements/bench.txt
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--all-extras --group smoke --resolution lowest-direct \
 		--custom-compile-command "make lock" --output-file tests/smoke/lowest.txt
 	ruff=$$(sed -n 's/^ruff==//p' requirements/dev.txt) && \
 		sed -i "/ruff-pre-commit/ { n; s/rev: .*/rev: v$$ruff/ }" .pre-commit-config.yaml
 
-bench: .venv/bench.installed
-	$(BIN)/python tests/benchmarks/cpu_per_chunk.py
+# Writes docs/performance.md; `make bench BENCH=quick` measures less, and prints only.
+bench: .venv-bench/bench.installed
+	.venv-bench/bin/python tests/benchmarks $(BENCH)
 
 # All combinations, of which the tests run a part. UPDATE_DOCS=1 also writes the table into docs/fault-handling.md.
 faults: .venv/dev.installed
@@ -106,16 +110,23 @@ fuzz: .venv/fuzz.installed
 	done; exit $$found
 
 clean:
-	rm -rf .venv .venv-lowest .venv-pythons .fuzz dist
+	rm -rf .venv .venv-bench .venv-lowest .venv-pythons .fuzz dist
 
 .venv/demo.installed: WHAT = --editable ".[emulator,cli]"
 .venv/dev.installed: WHAT = --editable ".[$(EXTRAS)]" --group dev
-.venv/bench.installed: WHAT = --editable ".[$(EXTRAS)]" --group bench
 .venv/fuzz.installed: WHAT = --editable ".[$(EXTRAS)]" --group fuzz
 .venv/package.installed: WHAT = --group package
 .venv/lock.installed: WHAT = --group lock
 .venv/%.installed: pyproject.toml requirements/dev.txt | .venv/pip.upgraded
 	$(BIN)/python $(PIP_INSTALL) --constraint requirements/dev.txt $(WHAT)
+	@touch $@
+
+# The other clients stay out of .venv.
+.venv-bench/bench.installed: pyproject.toml requirements/bench.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP_INSTALL) --upgrade "pip>=25.1"
+	.venv-bench/bin/python $(PIP_INSTALL) --constraint requirements/bench.txt \
+		--editable . --group bench
 	@touch $@
 
 # pip knows groups of dependencies since 25.1, which is newer than what Python 3.11 comes with.
