@@ -46,7 +46,9 @@ def _lines(values: Values, ours: tuple[str, ...], failures: list[str]) -> Iterat
     for measure, title, decimals in _READ_TABLES:
         keys = dict.fromkeys(key[1:3] for key in values if key[0] == measure)
         for api, stream in keys:
-            yield from _matrix(values, (measure, api, stream), f"{api}, {stream}: {title}", decimals)
+            yield from _matrix(
+                values, (measure, api, stream), f"{api}, {stream}: {title}", decimals
+            )
     yield from _list(values, "first", "First item of `stream`, ms, median")
     yield from _list(values, "import", "Import and construct, ms of CPU")
     yield from _list(values, "cold", "New process to the first token, ms")
@@ -60,10 +62,18 @@ def _matrix(
     """Entry points by client."""
     cells = {key[3:]: value for key, value in values.items() if key[:3] == table}
     clients = [name for name in CLIENTS if any(client == name for client, _ in cells)]
-    yield from ("", f"### {title}", "", f"| | {' | '.join(clients)} |", "|---" * len(clients) + "|---|")
+    yield from (
+        "",
+        f"### {title}",
+        "",
+        f"| | {' | '.join(clients)} |",
+        "|---" * len(clients) + "|---|",
+    )
     for entry_point in dict.fromkeys(entry_point for _, entry_point in cells):
         row = [
-            f"{value:,.{decimals}f}" if (value := cells.get((name, entry_point))) is not None else ""
+            f"{value:,.{decimals}f}"
+            if (value := cells.get((name, entry_point))) is not None
+            else ""
             for name in clients
         ]
         yield f"| {entry_point} | {' | '.join(row)} |"

@@ -13,9 +13,7 @@ from typing import IO
 from streams import PATHS, SHAPES, http_chunks
 
 APIS = {path.encode(): api for api, path in PATHS.items()}
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def accept(listener: socket.socket) -> None:

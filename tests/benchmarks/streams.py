@@ -47,7 +47,9 @@ class Shape:
 
     @property
     def programs(self) -> list[str]:
-        return ["".join(f"x{n} = {n} + 1\n" for n in range(self.code_bytes // 12))] * self.executions
+        return [
+            "".join(f"x{n} = {n} + 1\n" for n in range(self.code_bytes // 12))
+        ] * self.executions
 
     @property
     def tokens(self) -> Iterator[tuple[str, bool]]:
@@ -106,7 +108,11 @@ def _responses(shape: Shape) -> Iterator[bytes]:
     counts = {"code_interpreter": shape.executions} if shape.executions else {}
     usage = responses.usage(9_000, shape.chunks, **counts)
     end = responses.completed_event(usage, *items)
-    for event in [responses.CREATED, *(event for item in items for event in item), end]:
+    # ChatOpenAI tells the items apart by these indexes.
+    indexed = [
+        {**event, "output_index": index} for index, item in enumerate(items) for event in item
+    ]
+    for event in [responses.CREATED, *indexed, end]:
         yield responses.stream(event)
 
 

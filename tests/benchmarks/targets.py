@@ -165,7 +165,7 @@ TARGETS = (
     Target("first token: ms after raw httpx", True, 0.4, 0.4, _first_token),
     Target("200 paced async streams: times less than ChatOpenAI", False, 2.4, 6,
            _ratio("cpu", "ChatOpenAI", **_200)),
-    Target("node, stream_mode=\"messages\": times less than ChatOpenAI", False, 3, 4,
+    Target('node, stream_mode="messages": times less than ChatOpenAI', False, 3, 4,
            _less_than_peers("node", apis=_COMPATIBLE)),
     Target("stream: traced, of not traced", True, 1.15, 1.15, _traced("stream")),
     Target("invoke: traced, of not traced", True, 1.15, 1.15, _traced("invoke")),

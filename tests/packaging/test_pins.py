@@ -47,9 +47,24 @@ def test_development_is_pinned_to_versions_that_pyproject_allows():
     wanted = [
         *project["dependencies"],
         *(one for extra in project["optional-dependencies"].values() for one in extra),
-        *(one for group in groups.values() for one in group if isinstance(one, str)),
+        *(
+            one
+            for name, group in groups.items()
+            for one in group
+            if isinstance(one, str) and name != "bench"
+        ),
     ]
-    pinned = pins(ROOT / "requirements/dev.txt")
+    check_pins("requirements/dev.txt", wanted)
+
+
+def test_the_benchmark_is_pinned_to_versions_that_pyproject_allows():
+    parsed = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*parsed["project"]["dependencies"], *parsed["dependency-groups"]["bench"]]
+    check_pins("requirements/bench.txt", wanted)
+
+
+def check_pins(file: str, wanted: Iterable[str]) -> None:
+    pinned = pins(ROOT / file)
     for requirement in here(wanted):
         name = canonicalize_name(requirement.name)
         assert pinned[name] in requirement.specifier, f"run `make lock`: {name}"
