@@ -19,9 +19,11 @@ def main() -> int:
     ours = ("ours", "ours fast") if has_fast_transport() else ("ours",)
     with replay_server() as url:
         benchmark = Benchmark(url, PLANS[size], ours)
-        benchmark.run()
-    values = benchmark.medians()
-    print(report.tables(values, ours, benchmark.failures))
+        try:
+            benchmark.run()
+        finally:  # also what was measured before an error or Ctrl-C
+            values = benchmark.medians()
+            print(report.tables(values, ours, benchmark.failures), flush=True)
     if size == "full":
         report.write(values, ours, benchmark.failures)
     return 0

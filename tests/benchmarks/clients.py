@@ -1,8 +1,8 @@
 """The clients under measurement.
 
 Each function returns the entry points of one client: functions that take the name of a stream and
-return an iterator, or an asynchronous one, over what the client makes of it. Each imports its client
-itself, because a process measures one client only.
+return an iterator, or an asynchronous one, over what the client makes of it. Each imports its
+client itself, because a process measures one client only.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def raw_aiohttp(url: str, api: str) -> dict[str, Callable[[str], Any]]:
 
 
 def bare_socket(url: str, api: str) -> dict[str, Callable[[str], Any]]:
-    """A socket, without an HTTP parser: lines that are no data, such as chunk sizes, are skipped."""
+    """A socket, without an HTTP parser: lines without data, such as chunk sizes, are skipped."""
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port))
 

@@ -50,7 +50,7 @@ _GROWTH = [(api, "growth", entry_point) for api in APIS for entry_point in READS
 _CJK = [("chat_completions", "cjk", entry_point) for entry_point in READS[:2]]
 PLANS = {
     "quick": Plan(
-        3, ("medium",), (*READS, "node", "stream traced", "invoke traced"), (200,),
+        2, ("medium",), (*READS, "node", "stream traced", "invoke traced"), (200,),
         ("ChatOpenAI",), (*_GROWTH[:2], *_CJK[1:]),
     ),
     "full": Plan(
@@ -122,6 +122,11 @@ class Benchmark:
     samples: dict[Key, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def _few_rounds(self) -> int:
+        """Rounds of the measures that take long."""
+        return max(1, self.plan.rounds // 2)
+
     def medians(self) -> dict[Key, float]:
         return {key: statistics.median(values) for key, values in self.samples.items()}
 
@@ -180,7 +185,7 @@ class Benchmark:
         chunks = len(http_chunks("chat_completions", "paced"))
         with self._workers(clients, "chat_completions") as workers:
             for count in self.plan.concurrency:
-                for turn in range(min(self.plan.rounds, 3) if self.plan.rounds > 3 else 1):
+                for turn in range(self._few_rounds):
                     self._progress(f"{count} concurrent paced streams: round {turn + 1}")
                     for worker in workers:
                         arguments = {"entry_point": "astream", "count": count}
@@ -196,7 +201,7 @@ class Benchmark:
                 for worker in workers:
                     # One of the short streams, for connections and the first calls of everything.
                     self._checked(api, "medium", [worker], (entry_point,))
-                    for measure, rounds in (("cpu", min(self.plan.rounds, 3)), ("memory", 1)):
+                    for measure, rounds in (("cpu", self._few_rounds), ("memory", 1)):
                         exponent = self._exponent(worker, measure, rounds, family, entry_point)
                         self._add(f"{measure} exponent", (api, family, worker.client, entry_point),
                                   exponent)  # fmt: skip
