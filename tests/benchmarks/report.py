@@ -107,6 +107,7 @@ def plot(values: Values) -> None:
         colors = ["tab:orange" if name.startswith("ours") else "tab:gray" for name in bars]
         panel.barh(list(bars), list(bars.values()), color=colors)
         panel.set(title=api, xlabel="CPU, µs a chunk", xscale="log")
+        panel.minorticks_off()  # each tick is a kilobyte of SVG
     figure.savefig(PLOT, metadata={"Date": None})
 
 
