@@ -105,9 +105,10 @@ def plot(values: Values) -> None:
         }
         bars = dict(sorted(bars.items(), key=lambda bar: -bar[1]))
         colors = ["tab:orange" if name.startswith("ours") else "tab:gray" for name in bars]
-        panel.barh(list(bars), list(bars.values()), color=colors)
-        panel.set(title=api, xlabel="CPU, µs a chunk", xscale="log")
-        panel.minorticks_off()  # each tick is a kilobyte of SVG
+        drawn = panel.barh(list(bars), list(bars.values()), color=colors)
+        panel.bar_label(drawn, fmt="%.0f", padding=2)
+        panel.margins(x=0.15)
+        panel.set(title=api, xlabel="CPU, µs a chunk")
     figure.savefig(PLOT, metadata={"Date": None})
 
 
