@@ -182,7 +182,6 @@ class Benchmark:
 
     def _concurrent(self) -> None:
         clients = ("raw httpx", *self.ours, *self.plan.concurrent_clients)
-        chunks = len(http_chunks("chat_completions", "paced"))
         with self._workers(clients, "chat_completions") as workers:
             for count in self.plan.concurrency:
                 for turn in range(self._few_rounds):
@@ -190,9 +189,9 @@ class Benchmark:
                     for worker in workers:
                         arguments = {"entry_point": "astream", "count": count}
                         worker.run("concurrent", stream="small", **arguments)  # connects
-                        cpu, _ = worker.run("concurrent", stream="paced", **arguments)
+                        (cpu,) = worker.run("paced", stream="paced", **arguments)
                         key = ("chat_completions", f"paced {count}", worker.client, "astream")
-                        self._add("cpu", key, cpu / chunks / count * 1e6)
+                        self._add("cpu", key, cpu * 1e6)
 
     def _growth(self) -> None:
         for api, family, entry_point in self.plan.growth:

@@ -49,6 +49,36 @@ class Worker:
 
         return self._spent(lambda: self._runner.run(together()))
 
+    def paced(self, entry_point: str, stream: str, count: int) -> list[float]:
+        """CPU seconds a chunk while `count` paced streams run: not of their starts and ends.
+
+        Raises:
+            RuntimeError: the first stream ended before the last one began.
+        """
+        waiting = count
+        begin: tuple[float, float] | None = None
+        end: tuple[float, float] | None = None
+
+        async def read() -> None:
+            nonlocal waiting, begin, end
+            is_first = True
+            async for _ in self._entry_points[entry_point](stream):
+                waiting -= is_first
+                if is_first and not waiting:
+                    begin = time.process_time(), time.perf_counter()
+                is_first = False
+            end = end or (time.process_time(), time.perf_counter())
+
+        async def together() -> None:
+            await asyncio.gather(*(read() for _ in range(count)))
+
+        gc.collect()
+        self._runner.run(together())
+        if not begin or not end or begin[1] >= end[1]:
+            raise RuntimeError("the first stream ended before the last one began")
+        chunks = count * (end[1] - begin[1]) / streams.SHAPES[stream].pace
+        return [(end[0] - begin[0]) / chunks]
+
     def first(self, entry_point: str, stream: str, count: int) -> list[float]:
         """Seconds from the call to its first item, `count` times."""
         result = []
