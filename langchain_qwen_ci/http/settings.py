@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 from langchain_core.utils import secret_from_env
@@ -21,7 +21,6 @@ from pydantic import (
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http import hosts
 from langchain_qwen_ci.http.call_flow import CallPolicy
-from langchain_qwen_ci.http.connections.clients import TransportName
 from langchain_qwen_ci.http.service_address import ServiceAddress
 from langchain_qwen_ci.http.transport import Transport
 
@@ -104,7 +103,7 @@ class ConnectionSettings(BaseModel):
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient`; this package never closes it."""
 
-    transport: TransportName = "httpx"
+    transport: Literal["httpx", "fast"] = "httpx"
     """What sends the requests: "httpx", or "fast", a transport of this package with less CPU time
     for each chunk. Both keep the promises of docs/fault-handling.md. "fast" sends requests that go
     through a proxy with httpx, and does not concern `http_client` and `http_async_client`."""

@@ -48,9 +48,7 @@ class Transport:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # Connections cannot be copied.
-        return Transport(
-            self._address, self._custom_client, self._custom_async_client, self._name
-        )
+        return Transport(self._address, self._custom_client, self._custom_async_client, self._name)
 
     @property
     def host(self) -> Host:

@@ -128,19 +128,17 @@ def observe(fault: Fault, cells: Sequence[Cell], transport: str = "httpx") -> Ro
 
 async def _observe(fault: Fault, cells: Sequence[Cell], transport: str) -> Row:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
-    observed = await asyncio.gather(
-        *(_observe_cell(fault, *cell, transport) for cell in cells)
-    )
+    observed = await asyncio.gather(*(_observe_cell(fault, *cell, transport) for cell in cells))
     return dict(zip(cells, observed, strict=True))
 
 
-async def _observe_cell(
-    fault: Fault, wire: str, entry_point: str, transport: str
-) -> list[Outcome]:
+async def _observe_cell(fault: Fault, wire: str, entry_point: str, transport: str) -> list[Outcome]:
     try:
         return await _observe_cases(fault, wire, entry_point, transport)
     except Exception as error:
-        error.add_note(f"Fault: {fault.name}. API: {wire}. Entry point: {entry_point}. Transport: {transport}.")
+        error.add_note(
+            f"Fault: {fault.name}. API: {wire}. Entry point: {entry_point}. Transport: {transport}."
+        )
         raise
 
 

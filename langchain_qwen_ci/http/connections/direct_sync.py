@@ -254,8 +254,7 @@ class DirectStream(httpx.SyncByteStream):
             if self._received and (data := body.feed(self._received)):
                 yield data
             while not body.is_complete:
-                if body.error:
-                    raise body.error
+                body.raise_error()
                 if not (received := connection.receive()):
                     body.close()
                 elif data := body.feed(received):

@@ -36,9 +36,7 @@ class HeadExchange:
     """
 
     def __init__(self, request: httpx.Request) -> None:
-        self._connection = h11.Connection(
-            h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES
-        )
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
         self._request = request
 
     def request_head(self) -> bytes:
@@ -142,6 +140,11 @@ class ResponseBody:
         self.is_complete = self._left == 0
         self.has_surplus = len(data) < len(received)
         return data
+
+    def raise_error(self) -> None:
+        """Raise `error`, if there is one."""
+        if self.error:
+            raise self.error
 
     def close(self) -> None:
         """Take note that the connection was closed.
