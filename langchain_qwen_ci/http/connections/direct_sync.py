@@ -108,6 +108,10 @@ class DirectTransport(httpx.BaseTransport):
         self._context = context
         self._lock = threading.Lock()
         self._idle: deque[_Connection] = deque()
+        # Without this reference, the garbage collector could finalize the socket of an abandoned
+        # stream before the stream, which causes a ResourceWarning. It is used without the lock,
+        # which this thread may hold when the collector closes a stream.
+        self._active: set[_Connection] = set()
         self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -116,12 +120,13 @@ class DirectTransport(httpx.BaseTransport):
         connection = self._take(origin := origin_of(request.url)) or self._connect(
             origin, timeouts.get("connect"), trace
         )
+        self._active.add(connection)
         try:
             trace("http11.send_request_headers.started", {"request": request})
             head, exchange = _send(request, connection, timeouts)
             stream = DirectStream(self, connection, head, exchange.body_start(), timeouts)
         except BaseException:
-            connection.close()
+            self.discard(connection)
             raise
         return httpx.Response(
             head.status_code,
@@ -150,10 +155,16 @@ class DirectTransport(httpx.BaseTransport):
     def give_back(self, connection: _Connection) -> None:
         """Keep a connection whose response has ended, for the next request."""
         connection.idle_since = time.monotonic()
+        self._active.discard(connection)
         with self._lock:
             if not self._is_closed:
                 self._idle.append(connection)
                 return
+        connection.close()
+
+    def discard(self, connection: _Connection) -> None:
+        """Close a connection whose response has not ended."""
+        self._active.discard(connection)
         connection.close()
 
     def _connect(
@@ -271,4 +282,4 @@ class DirectStream(httpx.SyncByteStream):
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection:
-            connection.close()
+            self._transport.discard(connection)
