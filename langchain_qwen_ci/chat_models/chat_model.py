@@ -189,6 +189,7 @@ class ChatQwenCodeInterpreter(CallPreparation):
             default_headers: dict[str, str] = ...,
             http_client: httpx.Client | None = None,
             http_async_client: httpx.AsyncClient | None = None,
+            transport: Literal["httpx", "fast"] = "httpx",
             trace_code_executions: bool = True,
             name: str | None = None,
             cache: BaseCache | bool | None = None,

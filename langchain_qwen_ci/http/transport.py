@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from langchain_qwen_ci.http.call_flow import CallPolicy, Command
+    from langchain_qwen_ci.http.connections.clients import TransportName
     from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.http.service_address import ServiceAddress
     from langchain_qwen_ci.wire import Wire, WireRequest
@@ -33,19 +34,21 @@ class Transport:
         address: ServiceAddress,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
+        name: TransportName = "httpx",
     ) -> None:
         self._address = address
+        self._name: TransportName = name
         self._custom_client = http_client
         self._custom_async_client = http_async_client
-        self._client = SyncClient(address.host.url)
-        self._async_clients = AsyncClientPerLoop(address.host.url)
+        self._client = SyncClient(address.host.url, name)
+        self._async_clients = AsyncClientPerLoop(address.host.url, name)
         # Open calls, to close them at exit. Weak, so that an abandoned one is collected.
         self._exchanges: weakref.WeakSet[SyncExchange] = weakref.WeakSet()
         _TRANSPORTS.add(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         # Connections cannot be copied.
-        return Transport(self._address, self._custom_client, self._custom_async_client)
+        return Transport(self._address, self._custom_client, self._custom_async_client, self._name)
 
     @property
     def host(self) -> Host:
@@ -57,12 +60,14 @@ class Transport:
         address: ServiceAddress,
         http_client: httpx.Client | None,
         http_async_client: httpx.AsyncClient | None,
+        name: TransportName,
     ) -> bool:
         """Return whether this transport was built with these arguments."""
-        return (self._address, self._custom_client, self._custom_async_client) == (
+        return (self._address, self._custom_client, self._custom_async_client, self._name) == (
             address,
             http_client,
             http_async_client,
+            name,
         )
 
     def events(

@@ -58,9 +58,13 @@ _FINDINGS = ("running", "open", "pool", "next call")
 class Setting:
     stage: str
     scheme: str
-    client: str = "own"
+    client: str = "own"  # the model's own, "user", or "fast": the model's own with that transport
     cancels: str = "once"
     entry_point: str = "ainvoke"
+
+    @property
+    def transport(self) -> str:
+        return "fast" if self.client == "fast" else "httpx"
 
 
 @dataclass(frozen=True)
@@ -209,8 +213,8 @@ async def run_async(name: str, settings: list[Setting], limits: Limits, report: 
     context = httpx.create_ssl_context()
     while not limits.reached(report):
         setting = random.choice(settings)
-        slots = 0 if setting.client == "own" else 3 if setting.stage == "pool" else _CALLS
-        fields: dict[str, Any] = {}
+        slots = 0 if setting.client != "user" else 3 if setting.stage == "pool" else _CALLS
+        fields: dict[str, Any] = {"transport": setting.transport}
         if slots:
             pool = httpx.Limits(max_connections=slots)
             fields["http_async_client"] = httpx.AsyncClient(verify=context, limits=pool)
@@ -220,7 +224,8 @@ async def run_async(name: str, settings: list[Setting], limits: Limits, report: 
             )
             for _ in range(5):
                 found = await batch(service, model, setting, slots)
-                report.add(f"{name} {setting.stage} {setting.cancels}", setting, found)
+                row = f"{name} {setting.client} {setting.stage} {setting.cancels}"
+                report.add(row, setting, found)
                 if found.total():
                     break  # a finding is counted once: go on with new connections
             await model.aclose()
@@ -237,7 +242,7 @@ def run_sync(settings: list[Setting], limits: Limits, report: Report) -> None:
         while not limits.reached(report):
             setting = random.choice(settings)
             found = asyncio.run_coroutine_threadsafe(sync_batch(setting), loop).result()
-            report.add(f"sync {setting.stage} closed", setting, found)
+            report.add(f"sync {setting.client} {setting.stage} closed", setting, found)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
@@ -245,7 +250,11 @@ def run_sync(settings: list[Setting], limits: Limits, report: Report) -> None:
 async def sync_batch(setting: Setting) -> Counter[str]:
     async with HeldService(tls=setting.scheme == "https") as service:
         model = ChatQwenCodeInterpreter(
-            base_url=service.url, api_key="any", max_retries=0, timeout=10
+            base_url=service.url,
+            api_key="any",
+            max_retries=0,
+            timeout=10,
+            transport=setting.transport,
         )
         if setting.stage == "reused":
             await asyncio.gather(*(asyncio.to_thread(model.invoke, "?") for _ in range(_CALLS)))
@@ -299,7 +308,7 @@ def all_settings() -> list[Setting]:
         itertools.product(
             (*_HELD, *_STEPPED),
             ("http", "https"),
-            ("own", "user"),
+            ("own", "user", "fast"),
             ("once", "twice", "timeout"),
             ("ainvoke", "astream", "node", "leave"),
         ),
@@ -313,7 +322,11 @@ def all_settings() -> list[Setting]:
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
-    settings = [one for one in all_settings() if arguments.stage in {"", one.stage}]
+    settings = [
+        one
+        for one in all_settings()
+        if arguments.stage in {"", one.stage} and arguments.client in {"", one.client}
+    ]
     loops = {"asyncio": asyncio.new_event_loop}
     if uvloop is not None:
         loops["uvloop"] = uvloop.new_event_loop
@@ -336,6 +349,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000, help="maximum number of calls")
     parser.add_argument("--part", default="", help="asyncio, uvloop or sync; by default all")
     parser.add_argument("--stage", default="", help="by default all")
+    parser.add_argument("--client", default="", help="own, user or fast; by default all")
     arguments = parser.parse_args()
     report = Report()
     with tempfile.TemporaryDirectory() as folder:

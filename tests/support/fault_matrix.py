@@ -121,30 +121,38 @@ def expected_outcomes(fault: Fault, cell: Cell) -> list[Outcome | None]:
     return [expected(case, cell[1]) for case in cases(fault, *cell)]
 
 
-def observe(fault: Fault, cells: Sequence[Cell]) -> Row:
+def observe(fault: Fault, cells: Sequence[Cell], transport: str = "httpx") -> Row:
     """The outcomes of each cell. The cells run concurrently, since many wait for a timeout."""
-    return asyncio.run(_observe(fault, cells))
+    return asyncio.run(_observe(fault, cells, transport))
 
 
-async def _observe(fault: Fault, cells: Sequence[Cell]) -> Row:
+async def _observe(fault: Fault, cells: Sequence[Cell], transport: str) -> Row:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
-    observed = await asyncio.gather(*(_observe_cell(fault, *cell) for cell in cells))
+    observed = await asyncio.gather(*(_observe_cell(fault, *cell, transport) for cell in cells))
     return dict(zip(cells, observed, strict=True))
 
 
-async def _observe_cell(fault: Fault, wire: str, entry_point: str) -> list[Outcome]:
+async def _observe_cell(fault: Fault, wire: str, entry_point: str, transport: str) -> list[Outcome]:
     try:
-        return await _observe_cases(fault, wire, entry_point)
+        return await _observe_cases(fault, wire, entry_point, transport)
     except Exception as error:
-        error.add_note(f"Fault: {fault.name}. API: {wire}. Entry point: {entry_point}.")
+        error.add_note(
+            f"Fault: {fault.name}. API: {wire}. Entry point: {entry_point}. Transport: {transport}."
+        )
         raise
 
 
-async def _observe_cases(fault: Fault, wire: str, entry_point: str) -> list[Outcome]:
+async def _observe_cases(
+    fault: Fault, wire: str, entry_point: str, transport: str
+) -> list[Outcome]:
     async with _servers(fault) as (server, elsewhere):
         try:
             model = ChatQwenCodeInterpreter(
-                api=wire, base_url=fault.address(server), api_key=KEY, **fault.fields
+                api=wire,
+                base_url=fault.address(server),
+                api_key=KEY,
+                transport=transport,
+                **fault.fields,
             )
         except ValueError:
             return [Outcome("ValueError", requests=0)]

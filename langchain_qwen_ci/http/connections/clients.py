@@ -11,11 +11,13 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from weakref import WeakSet
 
 import httpx
 
+from langchain_qwen_ci.http.connections.direct_async import AsyncDirectTransport
+from langchain_qwen_ci.http.connections.direct_sync import DirectTransport
 from langchain_qwen_ci.http.connections.network_streams import OpenStreams
 from langchain_qwen_ci.http.proxies import proxy_for
 
@@ -61,6 +63,16 @@ def _remove_unsafe(response: httpx.Response) -> httpx.Response:
     return response
 
 
+class _DirectTransport(DirectTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return _remove_unsafe(super().handle_request(request))
+
+
+class _AsyncDirectTransport(AsyncDirectTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return _remove_unsafe(await super().handle_async_request(request))
+
+
 class _Certificates:
     """The TLS context of all clients.
 
@@ -90,6 +102,10 @@ class _Certificates:
 _CERTIFICATES = _Certificates()
 
 
+# "fast" is httpx's client with a transport of this package, which is without HTTP/2 and proxies.
+TransportName = Literal["httpx", "fast"]
+
+
 class InterruptibleClient(httpx.Client):
     """A sync client whose `close` also ends the requests of other threads.
 
@@ -114,10 +130,12 @@ class SyncClient:
 
     Args:
         url: a URL of the host of all requests, which decides about the proxy.
+        transport: what the client sends requests with, unless there is a proxy.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: TransportName) -> None:
         self._url = url
+        self._transport = transport
         self._reset()
         _OWNERS.add(self)
 
@@ -128,15 +146,18 @@ class SyncClient:
     def get(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                transport = _Transport(
-                    verify=_CERTIFICATES.read(), limits=_LIMITS, proxy=proxy_for(self._url)
-                )
-                self._client = InterruptibleClient(transport=transport)
+                self._client = InterruptibleClient(transport=self._build_transport())
                 # Sockets of a client that is collected without a close cause a ResourceWarning.
                 # Not `InterruptibleClient.close`: at exit it would wake daemon threads, and they
                 # would print the error.
                 self._finalizer = weakref.finalize(self, httpx.Client.close, self._client)
             return self._client
+
+    def _build_transport(self) -> httpx.BaseTransport:
+        certificates, proxy = _CERTIFICATES.read(), proxy_for(self._url)
+        if self._transport == "fast" and proxy is None:
+            return _DirectTransport(certificates)
+        return _Transport(verify=certificates, limits=_LIMITS, proxy=proxy)
 
     def discard(self) -> None:
         """Drop the client without closing it, because it belongs to another process."""
@@ -160,10 +181,12 @@ class AsyncClientPerLoop:
 
     Args:
         url: a URL of the host of all requests, which decides about the proxy.
+        transport: what a client sends requests with, unless there is a proxy.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: TransportName) -> None:
         self._url = url
+        self._transport = transport
         self._clients: dict[asyncio.AbstractEventLoop, _CachedClient] = {}
         _OWNERS.add(self)
 
@@ -178,14 +201,17 @@ class AsyncClientPerLoop:
         for ended_loop in [known for known in tuple(self._clients) if known.is_closed()]:
             if ended_client := self._clients.pop(ended_loop, None):
                 ended_client.detach_owner()
-        transport = _AsyncTransport(
-            verify=certificates, limits=_ASYNC_LIMITS, proxy=proxy_for(self._url)
-        )
-        cached = _CachedClient(httpx.AsyncClient(transport=transport))
+        cached = _CachedClient(httpx.AsyncClient(transport=self._build_transport(certificates)))
         self._clients[loop] = cached
         cached.owner_finalizer = weakref.finalize(self, cached.schedule_close, loop)
         await _LoopClients.of(loop).add(cached)
         return cached.client
+
+    def _build_transport(self, certificates: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+        proxy = proxy_for(self._url)
+        if self._transport == "fast" and proxy is None:
+            return _AsyncDirectTransport(certificates)
+        return _AsyncTransport(verify=certificates, limits=_ASYNC_LIMITS, proxy=proxy)
 
     def _open_client(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient | None:
         cached = self._clients.get(loop)

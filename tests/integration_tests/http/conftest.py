@@ -16,6 +16,8 @@ def connection_counter() -> Iterator[ConnectionCounter]:
         yield service
 
 
-@pytest.fixture
-def model(connection_counter: ConnectionCounter) -> ChatQwenCodeInterpreter:
-    return connection_counter.model()
+@pytest.fixture(params=["httpx", "fast"])
+def model(
+    connection_counter: ConnectionCounter, request: pytest.FixtureRequest
+) -> ChatQwenCodeInterpreter:
+    return connection_counter.model(transport=request.param)

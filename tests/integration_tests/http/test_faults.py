@@ -29,10 +29,11 @@ def _fault_environment():
         yield
 
 
+@pytest.mark.parametrize("transport", ["httpx", "fast"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_fault_has_the_expected_outcome(name: str, subtests: pytest.Subtests):
+def test_fault_has_the_expected_outcome(name: str, transport: str, subtests: pytest.Subtests):
     fault = FAULTS[name]
-    for cell, outcomes in observe(fault, selected_cells(fault)).items():
+    for cell, outcomes in observe(fault, selected_cells(fault), transport).items():
         with subtests.test(api=cell[0], entry_point=cell[1]):
             wanted = expected_outcomes(fault, cell)
             assert outcomes == [
