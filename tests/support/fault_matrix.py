@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import pickle
 import socket
+import ssl
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ from langchain_qwen_ci import (
 from langchain_qwen_ci.errors import QwenAPIError, QwenError
 
 QUESTION = "What is π?"
+# Clients that read certificates would block the event loop while the timeouts of others run.
+_TLS = ssl.create_default_context()
 Chunks = list[AIMessageChunk]
 
 
@@ -182,7 +185,7 @@ def _transport_fields(transport: str, stack: AsyncExitStack) -> dict[str, Any]:
     """The model's fields for a transport; "httpx2" is clients that belong to the user."""
     if transport != "httpx2":
         return {"transport": transport}
-    client, async_client = httpx2.Client(), httpx2.AsyncClient()
+    client, async_client = httpx2.Client(verify=_TLS), httpx2.AsyncClient(verify=_TLS)
     stack.callback(client.close)
     stack.push_async_callback(async_client.aclose)
     return {"http_client": client, "http_async_client": async_client}
