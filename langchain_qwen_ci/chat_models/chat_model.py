@@ -28,6 +28,7 @@ from langchain_qwen_ci.request.tools import Tool, ToolSet, redact_secrets, to_op
 
 if TYPE_CHECKING:
     import httpx
+    import httpx2
     from langchain_core.caches import BaseCache
     from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
     from langchain_core.language_models.model_profile import ModelProfile
@@ -187,8 +188,8 @@ class ChatQwenCodeInterpreter(CallPreparation):
             max_frame_bytes: int = 8_388_608,
             max_answer_bytes: int = 1_073_741_824,
             default_headers: dict[str, str] = ...,
-            http_client: httpx.Client | None = None,
-            http_async_client: httpx.AsyncClient | None = None,
+            http_client: httpx.Client | httpx2.Client | None = None,
+            http_async_client: httpx.AsyncClient | httpx2.AsyncClient | None = None,
             transport: Literal["httpx", "fast"] = "httpx",
             trace_code_executions: bool = True,
             name: str | None = None,

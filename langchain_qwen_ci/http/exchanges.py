@@ -15,6 +15,7 @@ from langchain_qwen_ci.errors import QwenConnectionError
 from langchain_qwen_ci.http.call_flow import Drain, Read, ResponseHead, Send, Wait
 from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
 from langchain_qwen_ci.http.connections.clients import InterruptibleClient
+from langchain_qwen_ci.http.connections.httpx2_clients import classes_named, raise_as_httpx
 from langchain_qwen_ci.http.connections.network_streams import (
     AsyncTrace,
     OpenStreams,
@@ -56,16 +57,20 @@ class SyncExchange:
 
     def execute(self, command: Command) -> ResponseHead | bytes | None:
         self.thread = threading.current_thread()
-        match command:
-            case Read():
-                return self._read(command.seconds)
-            case Send():
-                return self._send(command.request)
-            case Drain():
-                self._drain()
-            case Wait():
-                self.close()
-                time.sleep(command.seconds)
+        try:
+            match command:
+                case Read():
+                    return self._read(command.seconds)
+                case Send():
+                    return self._send(command.request)
+                case Drain():
+                    self._drain()
+                case Wait():
+                    self.close()
+                    time.sleep(command.seconds)
+        except Exception as error:
+            raise_as_httpx(error)
+            raise
         return None
 
     def _send(self, wire_request: WireRequest) -> ResponseHead:
@@ -109,7 +114,7 @@ class SyncExchange:
     def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
         self._set_timer(drain_deadline)
-        with suppress(httpx.HTTPError):
+        with suppress(*classes_named("HTTPError")):
             while next(self._body, b"") and not drain_deadline.expired:
                 pass
 
@@ -187,13 +192,16 @@ class AsyncExchange:
                 await asyncio.sleep(command.seconds)
                 return None
         self._trace.executing = executing
-        if seconds is None:
-            return await executing
         try:
+            if seconds is None:
+                return await executing
             async with asyncio.timeout(seconds):
                 return await executing
         except TimeoutError:
             raise httpx.ReadTimeout("The deadline was reached.") from None
+        except Exception as error:
+            raise_as_httpx(error)
+            raise
 
     async def _read(self) -> bytes:
         return await anext(self._body, b"")
@@ -219,7 +227,7 @@ class AsyncExchange:
 
     async def _drain(self) -> None:
         drain_deadline = Deadline(self._deadline.cap(_DRAIN_SECONDS))
-        with suppress(httpx.HTTPError, TimeoutError):
+        with suppress(*classes_named("HTTPError"), TimeoutError):
             async with asyncio.timeout(drain_deadline.remaining):
                 while await anext(self._body, b"") and not drain_deadline.expired:
                     pass

@@ -88,14 +88,14 @@ class ServiceAddress:
             }
         )
         headers.update(self._validated_headers())
+        seconds = deadline.cap(self.timeout)
         return client.build_request(
             "POST",
             self.host.request_url(wire_request.path),
             content=wire_request.body,
             headers=headers,
-            timeout=httpx.Timeout(
-                deadline.cap(self.timeout), connect=deadline.cap(self.connect_timeout)
-            ),
+            # Not `httpx.Timeout`, which a client of httpx2 does not accept.
+            timeout=(deadline.cap(self.connect_timeout), seconds, seconds, seconds),
         )
 
     def _authorization(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping  # noqa: TC003  # get_type_hints needs it
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import httpx
 from langchain_core.utils import secret_from_env
 from pydantic import (
     BaseModel,
@@ -22,6 +21,7 @@ from pydantic import (
 from langchain_qwen_ci.errors import QwenInputError
 from langchain_qwen_ci.http import hosts
 from langchain_qwen_ci.http.call_flow import CallPolicy
+from langchain_qwen_ci.http.connections.httpx2_clients import classes_named
 from langchain_qwen_ci.http.service_address import ServiceAddress
 from langchain_qwen_ci.http.transport import Transport
 
@@ -99,10 +99,10 @@ class ConnectionSettings(BaseModel):
     serialized."""
 
     http_client: Any = Field(default=None, exclude=True, repr=False)
-    """Your own `httpx.Client`; this package never closes it."""
+    """Your own `httpx.Client`, or that of httpx2; this package never closes it."""
 
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """Your own `httpx.AsyncClient`; this package never closes it."""
+    """Your own `httpx.AsyncClient`, or that of httpx2; this package never closes it."""
 
     transport: Literal["httpx", "fast"] = "httpx"
     """What sends the requests: "httpx", or "fast", a transport of this package with less CPU time
@@ -123,13 +123,15 @@ class ConnectionSettings(BaseModel):
     @classmethod
     def _check_client(cls, client: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
         # The exact class is not required: people wrap clients.
-        other = httpx.AsyncClient if info.field_name == "http_client" else httpx.Client
+        expected, other = "Client", "AsyncClient"
+        if info.field_name == "http_async_client":
+            expected, other = other, expected
         is_client = hasattr(client, "build_request") and not isinstance(client, type)
-        if client is None or (is_client and not isinstance(client, other)):
+        is_other = isinstance(client, classes_named(other))
+        if client is None or (is_client and not is_other):
             return client
-        expected = "AsyncClient" if other is httpx.Client else "Client"
         advice = ""
-        if isinstance(client, other):
+        if is_other:
             field = "http_async_client" if info.field_name == "http_client" else "http_client"
             advice = f" Pass this {type(client).__name__} as {field}."
         raise ValueError(f"{info.field_name} takes an httpx.{expected}.{advice}")
@@ -139,7 +141,7 @@ class ConnectionSettings(BaseModel):
     )
     @classmethod
     def _check_timeout(cls, timeout: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # any input
-        if isinstance(timeout, (tuple, httpx.Timeout)):
+        if isinstance(timeout, (tuple, *classes_named("Timeout"))):
             raise ValueError(  # noqa: TRY004  # pydantic collects this type
                 f"{info.field_name} takes a number of seconds. There is a field for each phase: "
                 "connect_timeout=… until the connection is established, timeout=… until the answer "

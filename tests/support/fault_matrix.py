@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import pickle
 import socket
+import ssl
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
 from unittest import mock
 
+import httpx2
 from expected_answers import AnswerParts
 from fault_cases import FAULTS, KEY, WIRES, Case, Fault, Outcome
 from fault_server import FaultServer, head
@@ -30,6 +33,8 @@ from langchain_qwen_ci import (
 from langchain_qwen_ci.errors import QwenAPIError, QwenError
 
 QUESTION = "What is π?"
+# Clients that read certificates would block the event loop while the timeouts of others run.
+_TLS = ssl.create_default_context()
 Chunks = list[AIMessageChunk]
 
 
@@ -145,13 +150,13 @@ async def _observe_cell(fault: Fault, wire: str, entry_point: str, transport: st
 async def _observe_cases(
     fault: Fault, wire: str, entry_point: str, transport: str
 ) -> list[Outcome]:
-    async with _servers(fault) as (server, elsewhere):
+    async with _servers(fault) as (server, elsewhere), AsyncExitStack() as stack:
         try:
             model = ChatQwenCodeInterpreter(
                 api=wire,
                 base_url=fault.address(server),
                 api_key=KEY,
-                transport=transport,
+                **_transport_fields(transport, stack),
                 **fault.fields,
             )
         except ValueError:
@@ -171,8 +176,19 @@ async def _observe_cases(
                 outcome = replace(outcome, result=case.observed(outcome.result))
             observed.append(replace(outcome, requests=requests, elsewhere=elsewhere.connections))
         await model.aclose()
+        await stack.aclose()
         assert not await asyncio.to_thread(server.open), "a closed model holds a connection"
         return observed
+
+
+def _transport_fields(transport: str, stack: AsyncExitStack) -> dict[str, Any]:
+    """The model's fields for a transport; "httpx2" is clients that belong to the user."""
+    if transport != "httpx2":
+        return {"transport": transport}
+    client, async_client = httpx2.Client(verify=_TLS), httpx2.AsyncClient(verify=_TLS)
+    stack.callback(client.close)
+    stack.push_async_callback(async_client.aclose)
+    return {"http_client": client, "http_async_client": async_client}
 
 
 @contextlib.asynccontextmanager

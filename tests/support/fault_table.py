@@ -139,8 +139,9 @@ def main() -> int:
                 wrong.append("".join(traceback.format_exception(error)))
             else:
                 wrong += unexpected(fault, rows[name])
-                over_fast = unexpected(fault, observe(fault, ALL_CELLS, "fast"))
-                wrong += (f'transport="fast": {one}' for one in over_fast)
+                for transport in ("fast", "httpx2"):
+                    others = unexpected(fault, observe(fault, ALL_CELLS, transport))
+                    wrong += (f"{transport}: {one}" for one in others)
     print(table(rows))
     if os.environ.get("UPDATE_DOCS") and len(rows) == len(FAULTS):
         PAGE.write_text(_OBSERVED.sub(lambda _: table(rows) + "\n", PAGE.read_text()))

@@ -95,8 +95,8 @@ def _without_limits(annotation: Any) -> Any:
 def test_the_arguments_for_type_checkers_have_the_types_of_the_fields():
     declared = {name: annotation for name, (annotation, _) in _declared().items()}
     assert declared.pop("api_key") == "SecretStr | str | None"
-    assert declared.pop("http_client") == "httpx.Client | None"
-    assert declared.pop("http_async_client") == "httpx.AsyncClient | None"
+    assert declared.pop("http_client") == "httpx.Client | httpx2.Client | None"
+    assert declared.pop("http_async_client") == "httpx.AsyncClient | httpx2.AsyncClient | None"
     names = {**vars(sys.modules[ChatQwenCodeInterpreter.__module__]), **NAMES}
     for name, annotation in declared.items():
         field = ChatQwenCodeInterpreter.model_fields[name]

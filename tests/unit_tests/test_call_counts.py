@@ -119,6 +119,7 @@ def test_calls_for_a_chunk_are_bounded_and_grow_linearly(api, entry_point):
 def test_constructing_a_model_imports_no_optional_package():
     optional = {
         "aiohttp",
+        "httpx2",
         "httpx_aiohttp",
         "langchain",
         "langgraph",

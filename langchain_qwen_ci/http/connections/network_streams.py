@@ -14,10 +14,10 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    import httpx
 
     from langchain_qwen_ci.http.connections.cancellation import CancellableAtWaits, CancellableSend
 
@@ -126,6 +126,9 @@ class AsyncTrace:
             self._streams.add(info["return_value"])
         if event in _CONNECTED:
             self._connected = info["return_value"]
+        elif event == "connect_tcp.failed" and isinstance(info["exception"], ValueError):
+            # From anyio 4.16, if the time was over before its first attempt to connect.
+            raise httpx.ConnectTimeout("") from info["exception"]
         elif event == "start_tls.failed" and self._connected:
             # httpcore 1.0.9 leaves the socket open if the handshake is cancelled.
             await self._connected.aclose()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 from connection_counter import ANSWER, TIMEOUT_SECONDS, abreak_out, break_out
 from langchain_core.callbacks import BaseCallbackHandler
@@ -154,10 +155,10 @@ async def begin(streams: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
-@pytest.mark.parametrize("client", ["own", "custom"])
-def test_open_stream_ends_with_a_loop_that_is_only_closed(connection_counter, client, new_loop):
+@pytest.mark.parametrize("library", [None, httpx, httpx2])
+def test_open_stream_ends_with_a_loop_that_is_only_closed(connection_counter, library, new_loop):
     """`loop.close` does not call `shutdown_asyncgens`, as `asyncio.run` does."""
-    fields = {"http_async_client": httpx.AsyncClient()} if client == "custom" else {}
+    fields = {"http_async_client": library.AsyncClient()} if library else {}
     model = connection_counter.model(**fields)
     streams = [aiter(model.astream("endless")) for _ in range(3)]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import dashscope_streams
 import httpx
+import httpx2
 import pytest
 from connection_counter import ANSWER, TIMEOUT_SECONDS
 
@@ -77,9 +78,10 @@ async def test_timeout_beside_total_timeout_closes_the_connection(connection_cou
     assert await connection_counter.areaches(0, requests=1)
 
 
-async def test_task_cancelled_at_any_step_loses_no_connection(connection_counter):
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_task_cancelled_at_any_step_loses_no_connection(connection_counter, library):
     """The only connection of the pool would be lost for ever."""
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
+    async with library.AsyncClient(limits=library.Limits(max_connections=1)) as client:
         model = connection_counter.model(http_async_client=client, timeout=TIMEOUT_SECONDS)
         for is_connected, count in itertools.product((False, True), range(40)):
             if not is_connected:
@@ -97,10 +99,13 @@ async def cancelled_after(model: ChatQwenCodeInterpreter, count: int) -> None:
         await asking
 
 
+@pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("count", range(12))
-async def test_task_cancelled_while_it_gets_a_connection_loses_none(connection_counter, count):
+async def test_task_cancelled_while_it_gets_a_connection_loses_none(
+    connection_counter, count, library
+):
     """A call leaves the queue of the pool when the connection of another call becomes free."""
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
+    async with library.AsyncClient(limits=library.Limits(max_connections=1)) as client:
         model = connection_counter.model(http_async_client=client, timeout=TIMEOUT_SECONDS)
         first = asyncio.ensure_future(model.ainvoke("endless"))
         assert await connection_counter.areaches(1, requests=1)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
+import httpx2
 import pytest
 from connection_counter import ANSWER, TIMEOUT_SECONDS, abreak_out, break_out
 from slow_server import SlowServer
@@ -322,8 +323,9 @@ def test_program_that_closes_nothing_exits_without_output(connection_counter, pr
     assert connection_counter.reaches(0, requests=3)
 
 
-def test_custom_client_is_never_closed(connection_counter):
-    with httpx.Client() as client:
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_custom_client_is_never_closed(connection_counter, library):
+    with library.Client() as client:
         model = connection_counter.model(http_client=client)
         break_out(model)
         assert model.invoke("complete").content == ANSWER
@@ -335,8 +337,9 @@ def test_custom_client_is_never_closed(connection_counter):
     assert connection_counter.reaches(0)
 
 
-async def test_custom_async_client_is_never_closed(connection_counter):
-    async with httpx.AsyncClient() as client:
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_custom_async_client_is_never_closed(connection_counter, library):
+    async with library.AsyncClient() as client:
         model = connection_counter.model(http_async_client=client)
         await abreak_out(model)
         assert (await model.ainvoke("complete")).content == ANSWER

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     *[
         ({name: value}, f"{name} takes a number of seconds.*connect_timeout=….*timeout=…")
         for name in TIMEOUTS
-        for value in (httpx.Timeout(5), (5, 60))
+        for value in (httpx.Timeout(5), httpx2.Timeout(5), (5, 60))
     ],
     *[({name: "5 s"}, f"{name}\n.*valid number") for name in TIMEOUTS],
     *[({name: 0}, f"{name}\n.*greater than 0") for name in TIMEOUTS],
@@ -31,6 +32,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"http_async_client": CLIENT},
         r"takes an httpx\.AsyncClient\. Pass this Client as http_client",
     ),
+    (
+        {"http_client": httpx2.AsyncClient()},
+        r"takes an httpx\.Client\. Pass this AsyncClient as http_async_client",
+    ),
+    (
+        {"http_async_client": httpx2.Client()},
+        r"takes an httpx\.AsyncClient\. Pass this Client as http_client",
+    ),
+    ({"http_client": httpx2.Client}, r"http_client takes an httpx\.Client\."),
     ({"http_client": httpx.Client}, r"http_client takes an httpx\.Client\."),
     ({"http_async_client": httpx.AsyncClient}, r"http_async_client takes an httpx\.AsyncClient\."),
     ({"http_client": httpx.HTTPTransport()}, r"http_client takes an httpx\.Client\."),
