@@ -55,8 +55,8 @@ def ended(pid: int) -> None:
         tell(f"a child ended with {status}")
 
 
-def main(url: str) -> None:
-    model = ChatQwenCodeInterpreter(base_url=url, api_key="any")
+def main(url: str, transport: str) -> None:
+    model = ChatQwenCodeInterpreter(base_url=url, api_key="any", transport=transport)
 
     def ask(who: str) -> str:
         return f"{who}: {model.invoke(who).content}"
@@ -98,4 +98,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

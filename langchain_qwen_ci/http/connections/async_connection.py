@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -160,14 +161,29 @@ class AsyncConnection(asyncio.Protocol):
         self.idle_since = self._loop.time()
 
 
+async def _addresses(origin: Origin) -> list[Any]:
+    _, host, port = origin
+    if _is_ip_address(host):
+        # Without the thread that resolves names. In a process that has forked inside of the loop,
+        # asyncio does not notice that such a thread has ended.
+        flags = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 async def connect_tcp(origin: Origin) -> socket.socket:
     """Connect to the first address of a host that accepts it."""
-    _, host, port = origin
     loop = asyncio.get_running_loop()
     failure = OSError("The host has no address.")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    for family, kind, protocol, _, address in await _addresses(origin):
         connected = socket.socket(family, kind, protocol)
         try:
             connected.setblocking(False)  # noqa: FBT003  # takes no name

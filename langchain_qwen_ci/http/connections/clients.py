@@ -280,6 +280,19 @@ class _LoopClients:
             cls._by_loop.pop(ended_loop, None)
         return cls._by_loop.setdefault(loop, cls())
 
+    @classmethod
+    def discard_all(cls) -> None:
+        """Drop all clients, because they belong to another process.
+
+        A process that is forked in a loop shares the loop's epoll with its parent. If it closed the
+        connections, it would also unregister those of the parent.
+        """
+        for loop_clients in cls._by_loop.values():
+            loop_clients.discard()
+
+    def discard(self) -> None:
+        self._clients.clear()
+
     async def add(self, cached: _CachedClient) -> None:
         self._clients.add(cached)
         if self._waiting is None:
@@ -302,6 +315,7 @@ def _reset_after_fork() -> None:
     _CERTIFICATES.reset_lock()
     for owner in tuple(_OWNERS):
         owner.discard()
+    _LoopClients.discard_all()
 
 
 if hasattr(os, "register_at_fork"):

@@ -53,6 +53,15 @@ class OpenStreams:
         for stream in self:
             shut_down(socket_of(stream))
 
+    def close_copies(self) -> None:
+        """Close the copies of the sockets in a forked process. Those of its parent stay open.
+
+        With a copy left open, the service would not notice that the parent has closed its own.
+        """
+        self._lock = threading.Lock()  # a thread that does not exist here may hold the other one
+        for stream in self:
+            _close_socket(stream)
+
     def __iter__(self) -> Iterator[Any]:
         with self._lock:
             return iter(tuple(self._streams))
@@ -183,7 +192,19 @@ def _end_streams(streams: OpenStreams, process: int) -> None:
         return
     streams.close()
     for stream in streams:
-        # asyncio has no public way to close the socket of a closed loop: `abort` raises an error.
-        # uvloop closes all sockets itself.
-        if isinstance(inner := getattr(socket_of(stream), "_sock", None), socket.socket):
-            inner.close()
+        _close_socket(stream)
+
+
+def _close_socket(stream: Any) -> None:  # noqa: ANN401  # the type depends on the library
+    # asyncio has no public way to close a socket without its loop. uvloop closes all itself.
+    if isinstance(inner := getattr(socket_of(stream), "_sock", None), socket.socket):
+        inner.close()
+
+
+def _reset_after_fork() -> None:
+    for streams in tuple(_BY_LOOP.values()):
+        streams.close_copies()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -27,13 +27,14 @@ class Echo:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-def test_forked_processes_get_their_own_answers():
+@pytest.mark.parametrize("transport", ["httpx", "fast"])
+def test_forked_processes_get_their_own_answers(transport: str):
     with EmulatorServer(responder=Echo(), pace=0.01) as server:
         done = subprocess.run(
-            [sys.executable, PROGRAM, server.url],
+            [sys.executable, PROGRAM, server.url, transport],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=60,
             check=False,
         )
     assert done.returncode == 0, done.stderr
