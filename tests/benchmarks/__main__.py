@@ -1,6 +1,6 @@
 """`make bench`: measures this package beside other clients, and writes docs/performance.md.
 
-`python tests/benchmarks quick` takes about two minutes, and prints only.
+`python tests/benchmarks quick` takes about four minutes, and prints only.
 """
 
 from __future__ import annotations
