@@ -103,3 +103,13 @@ def test_calls_of_both_kinds_work_with_an_ipv6_address():
     expected = model.invoke("?").content
     assert expected
     assert asyncio.run(model.ainvoke("?")).content == expected
+
+
+def test_calls_work_in_a_loop_of_uvloop():
+    """They are sent by httpx there."""
+    uvloop = pytest.importorskip("uvloop")
+    released = threading.Event()
+    released.set()
+    url = served([HEAD + as_chunk(stream(*ONE_RUN)) + b"0\r\n\r\n"], released)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(fast_model(base_url=url).ainvoke("?")).content
