@@ -106,7 +106,7 @@ def code_executions(source: object) -> list[CodeExecution]:
         TypeError: `source` is none of these.
     """
     channel = _state_channel(source, "code_executions")
-    if channel is not None:
+    if isinstance(channel, list):
         return _valid_executions(channel)
     return [
         execution

@@ -46,24 +46,30 @@ class Unsupported:
     no_effect: tuple[object, ...] = (None,)
 
 
-_HTTP_CLIENT = "configure httpx yourself, and pass it as http_client and http_async_client"
+_HTTP_CLIENT = (
+    "configure httpx yourself, and pass it to the model as http_client and http_async_client"
+)
 _NOT_OPENAI = Unsupported(f"requests are sent with httpx, not with an SDK: {_HTTP_CLIENT}.")
-_WORKSPACE = Unsupported("the service has workspaces instead: pass workspace=….")
+_WORKSPACE = Unsupported("the service has workspaces instead: pass workspace=… to the model.")
 _QUERY = Unsupported(f"{_HTTP_CLIENT}: httpx.Client(params=…).")
 
 UNSUPPORTED: Mapping[str, Unsupported] = {
     "streaming": Unsupported(
         "False is not supported: every answer is streamed from the service, and `invoke` returns "
-        "the complete message. To make `stream` return one chunk, pass disable_streaming=True.",
+        "the complete message. To make `stream` return one chunk, pass disable_streaming=True to "
+        "the model.",
         no_effect=(True,),
     ),
     "stream_usage": Unsupported(
         "False is not supported: every message has usage_metadata.", no_effect=(None, True)
     ),
-    "use_responses_api": Unsupported('pass api="responses" or api="chat_completions".'),
+    "use_responses_api": Unsupported(
+        'pass api="responses" or api="chat_completions" to the model.'
+    ),
     "use_previous_response_id": Unsupported(
         "the earlier answer is not chosen automatically: pass "
-        'previous_response_id=message.response_metadata["request_id"] with api="responses".',
+        'previous_response_id=message.response_metadata["request_id"] to a model with '
+        'api="responses".',
         no_effect=(None, False),
     ),
     "organization": _WORKSPACE,

@@ -99,7 +99,21 @@ def test_without_executions_the_result_is_empty(nothing):
     assert plugin_counts(nothing) == {}
 
 
-@pytest.mark.parametrize("other", [None, "text", 5, {}, {"a": 1}, ["text"], object(), AIMessage])
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,
+        "text",
+        5,
+        {},
+        {"a": 1},
+        {"code_executions": 5, "plugin_counts": 5},
+        {"messages": "text"},
+        ["text"],
+        object(),
+        AIMessage,
+    ],
+)
 def test_what_is_neither_message_nor_state_is_a_type_error(other):
     with pytest.raises(TypeError, match=r"code_executions\(\) takes a message, a list of messages"):
         code_executions(other)

@@ -15,6 +15,7 @@ from typing import Any
 
 import chat_completions_streams
 import dashscope_streams
+import httpx
 import pytest
 import responses_streams
 from langchain_core.messages import HumanMessage
@@ -54,6 +55,26 @@ PLAIN = "http://203.0.113.7:8000"
 CACHED = HumanMessage([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}])
 Action = Callable[[], object]
 CASES: dict[str, tuple[Action, str, list[Action]]] = {
+    "fields of the model in a call": (
+        lambda: model().invoke("?", streaming=False),
+        "pass disable_streaming=True to the model",
+        [lambda: model(disable_streaming=True).invoke("?")],
+    ),
+    "workspace of a call": (
+        lambda: model().invoke("?", organization="a"),
+        "pass workspace=… to the model",
+        [lambda: model(workspace="a").invoke("?")],
+    ),
+    "client of a call": (
+        lambda: model().invoke("?", extra_query={"a": "b"}),
+        "pass it to the model as http_client and http_async_client",
+        [lambda: model(http_client=httpx.Client(params={"a": "b"}))],
+    ),
+    "API of a call": (
+        lambda: model().invoke("?", use_responses_api=True),
+        'pass api="responses" or api="chat_completions" to the model',
+        [lambda: model(**RESPONSES).invoke("?"), lambda: model(**CHAT).invoke("?")],
+    ),
     "streaming": (
         lambda: model(streaming=False),
         "pass disable_streaming=True",
@@ -66,7 +87,7 @@ CASES: dict[str, tuple[Action, str, list[Action]]] = {
     ),
     "use_previous_response_id": (
         lambda: model(use_previous_response_id=True),
-        'previous_response_id=message.response_metadata["request_id"] with api="responses"',
+        'previous_response_id=message.response_metadata["request_id"] to a model with api="responses"',
         [lambda: model(**RESPONSES).invoke("?", previous_response_id="resp_1")],
     ),
     "organization": (
@@ -287,11 +308,11 @@ CASES: dict[str, tuple[Action, str, list[Action]]] = {
     ),
     "plain http": (
         lambda: model(base_url=PLAIN),
-        'use https, or allow_plain_http if .*pass api_key=""',
+        'use https, or allow_plain_http=True if .*pass api_key="" and workspace=""',
         [
             lambda: model(base_url=PLAIN.replace("http:", "https:")).invoke("?"),
             lambda: model(base_url=PLAIN, allow_plain_http=True).invoke("?"),
-            lambda: model(base_url="http://10.0.0.7:8000", api_key="").invoke("?"),
+            lambda: model(base_url="http://10.0.0.7:8000", api_key="", workspace="").invoke("?"),
         ],
     ),
     "password in the URL": (
