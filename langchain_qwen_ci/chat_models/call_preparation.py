@@ -22,6 +22,7 @@ from langchain_qwen_ci.request.options import (
 )
 from langchain_qwen_ci.request.parameters import Parameters
 from langchain_qwen_ci.request.service_rules import check_service_rules
+from langchain_qwen_ci.request.tools import secret_fields, secret_texts
 from langchain_qwen_ci.response.limits import RequestLimits
 from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.tracing.execution_runs import trace_executions
@@ -75,6 +76,8 @@ class CallPreparation(LangChainHooks, Parameters, ConnectionSettings):
         transport = self._transport(self.api)
         target = models.Target(self.api, transport.host.is_alibaba)
         options = resolve_options(call, target)
+        if secrets := secret_fields(options.server_tools):
+            self._check_plain_http(transport.host, secrets)
         _warn_about_model(options.model, target, interpreter=options.enable_code_interpreter)
         prompt = to_prompt(messages)
         reject_unsupported_media(prompt, options)
@@ -86,7 +89,7 @@ class CallPreparation(LangChainHooks, Parameters, ConnectionSettings):
             transport=transport,
             wire=wire,
             request=request,
-            policy=self._policy(),
+            policy=self._policy([*transport.secrets, *secret_texts(options.server_tools)]),
             builder=MessageBuilder(options.model),
             observers=tuple(self._observers(call.parameters, run)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from langchain_core.exceptions import (
@@ -18,7 +18,7 @@ from langchain_core.exceptions import (
 )
 from langchain_core.messages import AIMessage
 
-from langchain_qwen_ci.errors.text_safety import escape_unprintable
+from langchain_qwen_ci.errors.text_safety import escape_unprintable, mask_repeated_secrets
 from langchain_qwen_ci.metadata import code_executions, plugin_counts
 
 
@@ -31,6 +31,13 @@ class QwenError(ModelError):
 
     def __str__(self) -> str:
         return escape_unprintable(super().__str__())
+
+    def mask(self, secrets: Collection[str]) -> None:
+        """Replace secrets by asterisks: some gateways repeat the key that they reject."""
+        self.args = tuple(
+            mask_repeated_secrets(argument, secrets) if isinstance(argument, str) else argument
+            for argument in self.args
+        )
 
     @property
     def response(self) -> PartialResponse:
@@ -129,6 +136,12 @@ class QwenAPIError(QwenError):
         self.request_id = request_id
         self.retry_after: float | None = None
         self.url: str | None = None
+
+    def mask(self, secrets: Collection[str]) -> None:
+        super().mask(secrets)
+        self.message = mask_repeated_secrets(self.message, secrets)
+        self.code = self.code and mask_repeated_secrets(self.code, secrets)
+        self.request_id = self.request_id and mask_repeated_secrets(self.request_id, secrets)
 
     def __str__(self) -> str:
         details = [

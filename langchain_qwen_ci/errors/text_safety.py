@@ -1,4 +1,4 @@
-"""Escapes control characters in text from outside, so that it is safe in terminals and logs.
+"""Makes text from outside safe in terminals and logs: control characters and secrets.
 
 Code, output and messages of the service may hold terminal escape sequences, line breaks that
 imitate another log line, characters that reverse the direction of writing, and letters that look
@@ -11,8 +11,11 @@ import codecs
 import io
 import json
 import re
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from unicodedata import category
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Control, format, surrogate, line separator and paragraph separator characters.
 _CONTROL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -21,6 +24,10 @@ _LINE_CHARACTERS = frozenset("\n\t")
 # Letters without a glyph: the fillers of Hangul, and the blank pattern of Braille.
 _BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _HAS_BLANK_LETTER = re.compile(f"[{''.join(_BLANK_LETTERS)}]").search
+_MASK = "***"
+_MIN_SECRET_LENGTH = 8
+# A shorter beginning of a secret is of no use, and may be that of another word.
+_MIN_CUT_LENGTH = 4
 _ERROR_HANDLER = "langchain_qwen_ci.json_escape"
 
 
@@ -52,6 +59,22 @@ def _escape(text: str, *, keep: frozenset[str]) -> str:
 def _json_escape(character: str) -> str:
     # json.dumps leaves DEL as it is, but terminals act on it.
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
+
+
+def mask_repeated_secrets(text: str, secrets: Collection[str]) -> str:
+    """Replace the words of secrets by asterisks, also one that is cut off where a quotation ends.
+
+    Words of less than 8 characters, such as "Bearer", may be part of any text and are kept.
+    """
+    words = {word for secret in secrets for word in secret.split()}
+    for word in sorted(words, key=len, reverse=True):  # one may contain another
+        if len(word) < _MIN_SECRET_LENGTH:
+            continue
+        text = text.replace(word, _MASK)
+        if "…" in text:
+            for length in range(len(word) - 1, _MIN_CUT_LENGTH - 1, -1):
+                text = text.replace(f"{word[:length]}…", f"{_MASK}…")
+    return text
 
 
 def escape_unencodable(stream: TextIO | None) -> None:

@@ -62,6 +62,7 @@ class CallPolicy:
         chunk_timeout: seconds without data of a frame; None sets no limit.
         max_frame_bytes: maximum number of bytes without an event.
         max_answer_bytes: maximum number of bytes of an answer, decompressed.
+        secrets: texts of the request that no error may repeat.
     """
 
     max_retries: int
@@ -70,6 +71,7 @@ class CallPolicy:
     chunk_timeout: float | None
     max_frame_bytes: int
     max_answer_bytes: int
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,6 @@ class ResponseHead:
         url: the URL of the request as it may be shown, without secrets.
         from_alibaba: whether the host is one of Alibaba's.
         lost_in_pickle: see `ServiceAddress`.
-        secrets: what the body of an error may repeat, and the exception must not.
         encoding: the content encoding of the bytes that are read; "" if they are not compressed.
     """
 
@@ -120,7 +121,6 @@ class ResponseHead:
     url: str
     from_alibaba: bool
     lost_in_pickle: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = field(default=(), repr=False)
     encoding: str = ""
 
 
@@ -173,6 +173,7 @@ def call_flow(
         try:
             yield from _attempt(wire, request, decoder, policy, deadline)
         except QwenError as error:
+            error.mask(policy.secrets)
             # The interrupted read fails with some other error, which would hide the reason. An
             # error of the service, or a limit on its bytes, is not caused by the deadline.
             if deadline.expired and not isinstance(error, QwenAPIError | QwenAnswerLimitError):
@@ -298,8 +299,6 @@ def _raise_error(
 def _service_error(
     wire: Wire, request: WireRequest, head: ResponseHead, body: bytes
 ) -> QwenAPIError:
-    for secret in head.secrets:  # some gateways repeat the key that they reject
-        body = body.replace(secret.encode(), b"***")
     error = wire.error(request, head.status_code, body)
     error.request_id = error.request_id or head.headers.get("x-request-id")
     error.retry_after = retry_after_seconds(head.headers)

@@ -10,11 +10,15 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 
 from langchain_qwen_ci.errors import QwenInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REGIONS: dict[str, str | None] = {
     # A key belongs to one region. None: the region has workspace hosts only.
@@ -235,21 +239,28 @@ def _is_within(hostname: str, domain: str) -> bool:
     return hostname == domain or hostname.endswith(f".{domain}")
 
 
-def require_https(url: str, *, sends_key: bool) -> None:
-    """Reject plain http to other machines, where the key can be read in transit.
+def require_https(url: str, *, secrets: Sequence[str]) -> None:
+    """Reject plain http to other machines, where secrets and messages can be read in transit.
 
-    Without a key it is allowed to private addresses, such as those of a server in the same network.
+    Without secrets it is allowed to private addresses, such as those of a server in the same
+    network.
+
+    Args:
+        url: URL that requests go to.
+        secrets: names of the secrets that requests contain, for the error; not their values.
 
     Raises:
         QwenInputError: the URL uses plain http, and its host is neither this machine nor a private
-            one to which no key is sent.
+            one to which no secret is sent.
     """
-    if not exposes_messages(url) or (not sends_key and is_private(urlsplit(url).hostname or "")):
+    if not exposes_messages(url) or (not secrets and is_private(urlsplit(url).hostname or "")):
         return
+    exposed = f"{', '.join(secrets)} and all messages" if secrets else "all messages"
     raise QwenInputError(
-        "base_url is plain http to another machine, so that the key and all messages can be "
-        "read in transit: use https, or allow_plain_http if that is intended. Plain http to a "
-        'private address is allowed without a key: pass api_key="" if the server needs none.'
+        f"base_url is plain http to another machine, so that {exposed} can be read in "
+        "transit: use https, or allow_plain_http=True if that is intended. Plain "
+        'http to a private address is allowed without secrets: pass api_key="" and workspace="" to '
+        "send neither, and leave out default_headers and the headers of tools."
     )
 
 

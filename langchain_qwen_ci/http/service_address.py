@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from langchain_qwen_ci.http.hosts import Host
     from langchain_qwen_ci.wire import WireRequest
 
-# Names of headers that carry secrets, such as X-Api-Key, Authorization, X-Auth-Token and Cookie.
-_SECRET_HEADER = re.compile("auth|key|token|secret|cookie|workspace", re.IGNORECASE)
-# A shorter text may be part of any message.
-_MIN_SECRET_LENGTH = 8
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Servers accept about 8 KiB of headers. Keys have 35 characters, tokens of gateways up to
 # thousands.
@@ -124,13 +120,11 @@ class ServiceAddress:
                 )
         return self.headers
 
-    def _secrets(self) -> tuple[str, ...]:
-        """Return the texts that an error of the service must not repeat."""
-        values = [value for name, value in self.headers.items() if _SECRET_HEADER.search(name)]
-        if self.api_key:
-            values.append(self.api_key.get_secret_value())
-        words = [word for value in values for word in value.split()]
-        return tuple(word for word in words if len(word) >= _MIN_SECRET_LENGTH)
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that no error may repeat."""
+        key = (self.api_key.get_secret_value(),) if self.api_key else ()
+        return (*key, *self.headers.values())
 
     def on_response(self, response: httpx.Response, deadline: Deadline) -> ResponseHead:
         """Prepare reading the body after the head of a response was received."""
@@ -150,7 +144,6 @@ class ServiceAddress:
             url=shown_url(response.request),
             from_alibaba=self.host.is_alibaba,
             lost_in_pickle=self.lost_in_pickle,
-            secrets=self._secrets(),
             # A response built from bytes (a mock transport's) was already decompressed by httpx.
             encoding="" if response.is_stream_consumed else encoding,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping  # noqa: TC003  # get_type_hints needs it
+from collections.abc import Mapping, Sequence  # noqa: TC003  # get_type_hints needs it
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.utils import secret_from_env
@@ -52,7 +52,7 @@ class ConnectionSettings(BaseModel):
 
     workspace: str | None = Field(default=None, repr=False)
     """Workspace id, sent as a header. Together with a region it also determines the host. Like the
-    key, it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`."""
+    key, it is neither shown nor serialized. Default: `DASHSCOPE_WORKSPACE`; `""` sends none."""
 
     base_url: str | None = None
     """URL of the host. Takes precedence over `region`. It may end in `/api/v1` or
@@ -61,9 +61,9 @@ class ConnectionSettings(BaseModel):
     variables that `http.hosts.resolve_host` lists."""
 
     allow_plain_http: bool = False
-    """Whether `base_url` may use plain http to another machine. The key and all messages can then
-    be read in transit. Plain http to this machine is always allowed, and without a key to private
-    addresses, too."""
+    """Whether `base_url` may use plain http to another machine. Keys, headers and all messages can
+    then be read in transit. Plain http to this machine is always allowed; to private addresses it
+    is, too, without an API key, a workspace, `default_headers`, and headers of tools."""
 
     connect_timeout: float | None = Field(default=10.0, gt=0, le=_MAX_SECONDS)
     """Seconds until the connection is established; None waits without limit."""
@@ -178,7 +178,7 @@ class ConnectionSettings(BaseModel):
                 "langchain_core.messages.trim_messages, and send media by URL."
             )
 
-    def _policy(self) -> CallPolicy:
+    def _policy(self, secrets: Sequence[str]) -> CallPolicy:
         return CallPolicy(
             max_retries=self.max_retries,
             retry_cut_answers=False,
@@ -186,6 +186,7 @@ class ConnectionSettings(BaseModel):
             chunk_timeout=self.stream_chunk_timeout,
             max_frame_bytes=self.max_frame_bytes,
             max_answer_bytes=self.max_answer_bytes,
+            secrets=tuple(secrets),
         )
 
     def _transport(self, api: str) -> Transport:
@@ -201,18 +202,22 @@ class ConnectionSettings(BaseModel):
         return self._cached_transport
 
     def _service_address(self, api: str) -> ServiceAddress:
-        workspace = self.workspace or os.environ.get("DASHSCOPE_WORKSPACE") or None
-        headers = dict(self.default_headers)
-        if workspace:
-            headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
-        host = hosts.resolve_host(api, self.base_url, self.region, workspace)
+        workspace = self.workspace
+        if workspace is None:
+            workspace = os.environ.get("DASHSCOPE_WORKSPACE")
+        host = hosts.resolve_host(api, self.base_url, self.region, workspace or None)
         api_key = self.api_key
         if api_key is None and host.is_alibaba:  # the variable may be set later than the model
             api_key = _key_from_environment()
-        if not self.allow_plain_http:
-            has_key = bool(api_key and api_key.get_secret_value().strip())
-            has_secret_header = any(name.lower() == "authorization" for name in headers)
-            hosts.require_https(host.url, sends_key=has_key or has_secret_header)
+        # Any header may be a secret: gateways have keys under names of their own.
+        secrets = [f"default_headers[{name!r}]" for name in self.default_headers]
+        headers = dict(self.default_headers)
+        if workspace:
+            headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
+            secrets.insert(0, "the workspace")
+        if api_key and api_key.get_secret_value().strip():
+            secrets.insert(0, "the API key")
+        self._check_plain_http(host, secrets)
         return ServiceAddress(
             host=host,
             api_key=api_key,
@@ -224,6 +229,10 @@ class ConnectionSettings(BaseModel):
                 name for name in self._lost_in_pickle if not getattr(self, name, None)
             ),
         )
+
+    def _check_plain_http(self, host: hosts.Host, secrets: Sequence[str]) -> None:
+        if not self.allow_plain_http:
+            hosts.require_https(host.url, secrets=secrets)
 
     def close(self) -> None:
         """Close the connections of sync calls. The next call opens new ones."""

@@ -55,6 +55,11 @@ class Transport:
         """The host that requests go to."""
         return self._address.host
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts of every request that no error may repeat."""
+        return self._address.secrets
+
     def matches(
         self,
         address: ServiceAddress,

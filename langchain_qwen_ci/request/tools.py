@@ -24,7 +24,7 @@ from langchain_qwen_ci.request.accepted_names import to_list
 from langchain_qwen_ci.request.json_schema import inline_root, is_recursive, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # Fields of an MCP server tool that hold its credentials.
 _SECRET_FIELDS = frozenset({"headers", "authorization"})
@@ -166,6 +166,27 @@ def reveal_secrets(tool: Mapping[str, Any]) -> dict[str, Any]:
         name: value.reveal() if isinstance(value, MaskedSecret) else value
         for name, value in tool.items()
     }
+
+
+def secret_fields(tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the fields of tools that hold secrets, for an error."""
+    return [
+        f"{name} of the tool {tool['type']!r}"
+        for tool in tools
+        for name in sorted(_SECRET_FIELDS & tool.keys())
+        if tool[name]
+    ]
+
+
+def secret_texts(tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the secrets of tools, which no error may repeat."""
+    values = [tool.get(name) for tool in tools for name in _SECRET_FIELDS]
+    return [
+        text
+        for value in values
+        for text in (value.values() if isinstance(value, dict) else [value])
+        if isinstance(text, str)
+    ]
 
 
 def redact_secrets(tool: object) -> object:

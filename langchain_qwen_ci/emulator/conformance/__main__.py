@@ -126,7 +126,7 @@ def _start(options: argparse.Namespace, stack: ExitStack) -> Iterator[CheckResul
     if not key:
         raise ValueError(f"set {_KEY_VARIABLE}; use any text if the endpoint needs no key")
     if not options.allow_plain_http:
-        hosts.require_https(hosts.parse_base_url(options.base_url).url, sends_key=True)
+        hosts.require_https(hosts.parse_base_url(options.base_url).url, secrets=["the API key"])
     return run_checks(options.base_url, key, checks=checks, **settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import traceback
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from langchain_qwen_ci.errors import (
     QwenAPIError,
     QwenAuthenticationError,
     QwenConnectionError,
+    QwenError,
     QwenInvalidRequestError,
     QwenModelNotFoundError,
 )
@@ -196,14 +198,50 @@ def test_redirect_that_is_advised_is_accepted(mock_service):
 @pytest.mark.parametrize("status", [400, 401, 500])
 @pytest.mark.parametrize("text", ["{}", "Received={}, which is no key.", "<html>{}"])
 def test_secret_that_a_server_repeats_is_masked(mock_service, api, status, text):
-    headers = {"Authorization": "Bearer token-12345678", "X-Name": "gate-of-qwen"}
-    repeated = text.format("sk-12345678 token-12345678 gate-of-qwen")
+    headers = {"Authorization": "Bearer token-12345678", "X-Gate": "gate-12345678"}
+    repeated = text.format("sk-12345678 token-12345678 gate-12345678 Bearer")
     for body in ({"error": {"message": repeated, "code": repeated}}, repeated.encode()):
         backend = refusing(mock_service, status, body)
         fields = {"api_key": " sk-12345678\n", "default_headers": headers, "max_retries": 0}
         error = error_of(backend.model(api=api, **fields))
         assert "12345678" not in f"{error} {error.code}" + repr(error)
-        assert "gate-of-qwen" in str(error)
+        assert "*** *** *** Bearer" in str(error)
+
+
+IN_A_STREAM = {
+    "dashscope": 'data:{{"code":"{0}","message":"{0} is no key","request_id":"{0}"}}\n\n',
+    "chat_completions": 'data: {{"error":{{"code":"{0}","message":"{0} is no key"}}}}\n\n',
+    "responses": 'data: {{"type":"error","code":"{0}","message":"{0} is no key"}}\n\n',
+}
+
+
+@APIS
+@pytest.mark.parametrize(
+    "text",
+    ["{stream}", '{{"code":"a","message":"{0}","error":{{"message":"{0}"}}}}', "data:{{{0}\n\n",
+     "data:{{{filler}{0}\n\n"],
+    ids=["event", "body", "malformed frame", "cut quotation"],
+)  # fmt: skip
+def test_secret_is_masked_in_errors_of_a_response_with_status_200(mock_service, api, text, caplog):
+    caplog.set_level("DEBUG")
+    stream = IN_A_STREAM[api]
+    for secret in ("sk-12345678", "token-12345678", "mcp-12345678", "workspace-12345678"):
+        body = text.format(secret, stream=stream.format(secret), filler="x" * 188)
+        model = mock_service(body.encode()).model(
+            api=api,
+            api_key="sk-12345678",
+            workspace="workspace-12345678",
+            default_headers={"X-Gate": "Bearer token-12345678"},
+            max_retries=1,
+        )
+        tool = {"type": "mcp", "server_label": "a", "headers": {"X-Key": "Bearer mcp-12345678"}}
+        with pytest.raises(QwenError) as caught:
+            model.invoke("?", **({"tools": [tool]} if api == "responses" else {}))
+        error = caught.value
+        shown = f"{error!r} {error} {vars(error)}" + "".join(traceback.format_exception(error))
+        if secret != "mcp-12345678" or api == "responses":
+            assert "***" in str(error)
+            assert secret[:7] not in shown + caplog.text
 
 
 def unpickled(model: ChatQwenCodeInterpreter) -> ChatQwenCodeInterpreter:

@@ -11,7 +11,7 @@ from dashscope_streams import STREAMS
 from responses_streams import STREAMS as RESPONSES_STREAMS
 
 from langchain_qwen_ci import ChatQwenCodeInterpreter
-from langchain_qwen_ci.errors import QwenAuthenticationError
+from langchain_qwen_ci.errors import QwenAuthenticationError, QwenInputError
 from langchain_qwen_ci.http.hosts import REGIONS
 
 # Chat Completions warns that it does not return code.
@@ -166,22 +166,84 @@ def test_no_key_is_needed_where_the_host_is_not_alibabas(mock_service):
         mock_service(ANSWER).model(api_key="", base_url=None).invoke("Hi")
 
 
-@pytest.mark.parametrize(
-    "base_url",
-    [
-        "http://192.168.0.7/v1",
-        "http://10.1.2.3:8000/v1",
-        "http://vllm:8000/v1",
-        "http://[fd00::1]/v1",
-    ],
-)
-def test_plain_http_to_a_private_address_needs_no_permission_without_a_key(mock_service, base_url):
+PRIVATE_ADDRESSES = [
+    "http://192.168.0.7/v1",
+    "http://10.1.2.3:8000/v1",
+    "http://vllm:8000/v1",
+    "http://[fd00::1]/v1",
+]
+SECRETS = {
+    "the API key": {"api_key": "sk-secret"},
+    "the workspace": {"workspace": "ws-secret"},
+    "default_headers['Authorization']": {"default_headers": {"Authorization": "sk-secret"}},
+    "default_headers['X-Api-Key']": {"default_headers": {"X-Api-Key": "sk-secret"}},
+    "default_headers['Cookie']": {"default_headers": {"Cookie": "sk-secret"}},
+    "default_headers['X-Gate']": {"default_headers": {"X-Gate": "sk-secret"}},
+}
+
+
+@pytest.mark.parametrize("base_url", PRIVATE_ADDRESSES)
+def test_plain_http_to_a_private_address_needs_no_permission_without_secrets(
+    mock_service, base_url, monkeypatch
+):
+    monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws-secret")
     backend = mock_service(ANSWERS["responses"])
-    backend.model(api="responses", api_key="", base_url=base_url).invoke("Hi")
-    for more in ({"api_key": "sk"}, {"api_key": "", "default_headers": {"authorization": "x"}}):
-        with pytest.raises(ValueError, match="plain http"):
-            ChatQwenCodeInterpreter(api="responses", base_url=base_url, **more)
-    ChatQwenCodeInterpreter(api="responses", api_key="sk", base_url=base_url, allow_plain_http=True)
+    model = backend.model(api="responses", api_key="", workspace="", base_url=base_url)
+    model.invoke("Hi", tools=[{"type": "mcp", "server_label": "a", "headers": {}}])
+    sent = backend.requests[0].headers
+    assert not {"authorization", "x-dashscope-workspace"} & set(sent)
+
+
+@pytest.mark.parametrize("base_url", PRIVATE_ADDRESSES)
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_is_sent_in_plain_http_to_a_private_address(mock_service, base_url, name):
+    fields = {"api": "responses", "base_url": base_url, "api_key": "", **SECRETS[name]}
+    with pytest.raises(ValueError, match="plain http") as caught:
+        ChatQwenCodeInterpreter(**fields)
+    assert f"so that {name} and all messages" in str(caught.value)
+    assert "-secret" not in str(caught.value)
+    backend = mock_service(ANSWERS["responses"])
+    backend.model(**fields, allow_plain_http=True).invoke("Hi")
+    assert len(backend.requests) == 1
+
+
+def test_workspace_of_the_environment_is_not_sent_in_plain_http(monkeypatch):
+    monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws-secret")
+    with pytest.raises(ValueError, match=r'the workspace .* workspace=""'):
+        ChatQwenCodeInterpreter(api="responses", api_key="", base_url=PRIVATE_ADDRESSES[0])
+
+
+def test_empty_workspace_is_none(mock_service, monkeypatch):
+    monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws-other")
+    backend = mock_service(ANSWER)
+    backend.model(base_url=None, region="ap-southeast-1", workspace="").invoke("Hi")
+    assert backend.requests[0].url.host == "dashscope-intl.aliyuncs.com"
+    assert "x-dashscope-workspace" not in backend.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    "credentials", [{"headers": {"X-Key": "sk-secret"}}, {"authorization": "sk-secret"}]
+)
+@pytest.mark.parametrize("way", ["bind_tools", "bind", "argument"])
+def test_credentials_of_tools_are_not_sent_in_plain_http(mock_service, credentials, way):
+    tool = {"type": "mcp", "server_label": "a", "server_url": "https://mcp.example", **credentials}
+    backend = mock_service(ANSWERS["responses"])
+
+    def ask(**fields):
+        fields |= {"api": "responses", "base_url": PRIVATE_ADDRESSES[0], "api_key": ""}
+        model = backend.model(**fields)
+        if way == "bind_tools":
+            return model.bind_tools([tool]).invoke("Hi")
+        if way == "bind":
+            return model.bind(tools=[tool]).invoke("Hi")
+        return model.invoke("Hi", tools=[tool])
+
+    with pytest.raises(QwenInputError, match="of the tool 'mcp' and all messages") as caught:
+        ask()
+    assert "sk-secret" not in str(caught.value)
+    assert backend.requests == []
+    ask(allow_plain_http=True)
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("base_url", ["http://8.8.8.8/v1", "http://gate.example/v1"])
