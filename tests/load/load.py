@@ -57,6 +57,7 @@ class Size:
         pace: seconds between two frames of the service.
         silence: `stream_chunk_timeout` in seconds; longer than any pause of the loaded service.
         seconds: a run that takes longer is aborted.
+        transport: the `transport` of the model.
     """
 
     streams: int
@@ -66,6 +67,7 @@ class Size:
     pace: float
     silence: float
     seconds: float
+    transport: str
 
 
 @dataclass
@@ -98,7 +100,10 @@ class Load:
         self._numbers = itertools.count()  # atomic, so that threads share it
         warnings.filterwarnings("ignore", message="Chat Completions runs code")
         self.model = ChatQwenCodeInterpreter(
-            base_url=service.url, api_key="any", stream_chunk_timeout=size.silence
+            base_url=service.url,
+            api_key="any",
+            stream_chunk_timeout=size.silence,
+            transport=size.transport,
         )
 
     async def round(self, api: str) -> Round:
@@ -379,6 +384,7 @@ def _size() -> Size:
         ("pace", 0.01, "seconds between two frames of the service"),
         ("silence", 10.0, "seconds after which a stall is given up"),
         ("seconds", 900.0, "seconds until a run that hangs is ended"),
+        ("transport", "httpx", "the transport of the model: httpx or fast"),
     ):
         parser.add_argument(f"--{name}", type=type(default), default=default, help=says)
     return Size(**vars(parser.parse_args()))

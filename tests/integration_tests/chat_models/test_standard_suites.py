@@ -1,7 +1,8 @@
 """LangChain's standard test suites against the emulator, with the interpreter off and on.
 
 For each API, each output version, and the interpreter off and on, the loop at the end creates a
-class of the unit suite and one of the integration suite.
+class of the unit suite and one of the integration suite, and for `transport="fast"` a class of the
+integration suite.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ pytestmark = [
 ]
 
 APIS = ("dashscope", "chat_completions", "responses")
-OUTPUT_VERSIONS = {"": None, "V1": "v1"}
 # A model with vision whose thinking can be turned off, as forced tool calls and JSON mode require.
 MODEL_NAME = "qwen3.5-plus"
 # A PNG image of one white pixel.
@@ -48,6 +48,7 @@ class Suite:
     api: str
     output_version: str | None
     interpreter: bool
+    transport = "httpx"
 
     @property
     def chat_model_class(self) -> type[ChatQwenCodeInterpreter]:
@@ -60,6 +61,7 @@ class Suite:
             "model": MODEL_NAME,
             "enable_code_interpreter": self.interpreter,
             "output_version": self.output_version,
+            "transport": self.transport,
         }
 
     @property
@@ -154,20 +156,20 @@ class IntegrationSuite(Suite):
 
 
 INTERPRETER = {"Off": False, "On": True}
+UNIT = (UnitSuite, ChatModelUnitTests)
+INTEGRATION = (IntegrationSuite, ChatModelIntegrationTests)
+# A transport is the same for each output version, and the unit suite sends nothing.
 SUITES = {
-    "Unit": (UnitSuite, ChatModelUnitTests),
-    "Integration": (IntegrationSuite, ChatModelIntegrationTests),
+    "Unit": (UNIT, {"output_version": None}),
+    "UnitV1": (UNIT, {"output_version": "v1"}),
+    "Integration": (INTEGRATION, {"output_version": None}),
+    "IntegrationV1": (INTEGRATION, {"output_version": "v1"}),
+    "IntegrationFast": (INTEGRATION, {"output_version": None, "transport": "fast"}),
 }
 for api in APIS:
     for interpreter_name, interpreter in INTERPRETER.items():
-        for version, output_version in OUTPUT_VERSIONS.items():
-            for suite, bases in SUITES.items():
-                api_name = "".join(word.title() for word in api.split("_"))
-                name = f"Test{api_name}{suite}{interpreter_name}{version}"
-                attributes = {
-                    "api": api,
-                    "interpreter": interpreter,
-                    "output_version": output_version,
-                    "__test__": True,
-                }
-                globals()[name] = type(name, bases, attributes)
+        for suite, (bases, settings) in SUITES.items():
+            api_name = "".join(word.title() for word in api.split("_"))
+            name = f"Test{api_name}{suite}{interpreter_name}"
+            attributes = {"api": api, "interpreter": interpreter, "__test__": True, **settings}
+            globals()[name] = type(name, bases, attributes)

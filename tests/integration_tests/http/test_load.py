@@ -27,9 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Chat Completions runs code")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_small_load_test_passes():
+@pytest.mark.parametrize("transport", ["httpx", "fast"])
+def test_small_load_test_passes(transport):
     done = subprocess.run(
-        [*STRICT_PYTHON, _LOAD, *_SMALL], capture_output=True, text=True, check=False
+        [*STRICT_PYTHON, _LOAD, *_SMALL, f"--transport={transport}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("Everything is as it must be.\n")
