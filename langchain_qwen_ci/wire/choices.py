@@ -45,6 +45,9 @@ class ToolCalls:
       an unknown index, indexes are ignored for the rest of the stream, and such a piece belongs to
       the call that started last.
     - The id changes after the first piece, or comes with every piece.
+    - Pieces have no index, or only those of the calls after the first one have it, as servers in Go
+      that leave out zeros. Without an index, the id says which call is continued; else it is the
+      call of the piece before.
 
     Calls get new indexes, in the order in which they start; a call without an id gets one, because
     its result could not be sent otherwise.
@@ -52,7 +55,8 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: list[_ToolCall] = []
-        self._latest_of: dict[object, _ToolCall] = {}  # by index of the service
+        self._latest: _ToolCall | None = None
+        self._latest_of: dict[object, _ToolCall] = {}  # by index of the service, which may be None
         self._indexes_hold = True
 
     def to_delta(self, piece: dict[str, Any]) -> ToolCallDelta:
@@ -61,7 +65,7 @@ class ToolCalls:
         Raises:
             TypeError: a value has the wrong type.
         """
-        index, function = piece.get("index") or 0, piece.get("function") or {}
+        index, function = piece.get("index"), piece.get("function") or {}
         call_id = as_optional_string(piece.get("id"))
         name = as_optional_string(function.get("name"))
         arguments = as_string(function.get("arguments") or "")
@@ -69,18 +73,28 @@ class ToolCalls:
         if call is None:
             call = _ToolCall(len(self._calls))
             self._calls.append(call)
-        self._latest_of[index] = call
+        self._latest = self._latest_of[index] = call
         return call.to_delta(call_id, name, arguments)
 
     def _find(self, index: object, call_id: str | None, name: str | None) -> _ToolCall | None:
         """Return the call that a piece continues; None if it starts a new one."""
-        call = self._latest_of.get(index)
-        if not call_id and not name and self._calls:
+        call = self._without_index(call_id) if index is None else self._latest_of.get(index)
+        if not call_id and not name and self._latest:
             self._indexes_hold = self._indexes_hold and call is not None
-            return call if self._indexes_hold else self._calls[-1]
-        if call is not None and name and call.name and call.is_complete_before(call_id):
+            return call if self._indexes_hold else self._latest
+        if call is not None and name and call.name and call.is_complete_before(call_id, name):
             return None
         return call
+
+    def _without_index(self, call_id: str | None) -> _ToolCall | None:
+        """Return the call that a piece without an index continues, unless it starts a new one."""
+        for call in reversed(self._calls):
+            if call_id and call.call_id == call_id:
+                return call
+        indexes = self._latest_of.keys() - {None}
+        if indexes and 0 not in indexes:  # zeros are left out
+            return self._latest_of.get(None)
+        return self._latest
 
     def missing_ids(self) -> list[ToolCallDelta]:
         """Return ids for the calls that have none."""
@@ -98,12 +112,12 @@ class _ToolCall:
     name: str | None = None
     arguments: list[str] = field(default_factory=list)
 
-    def is_complete_before(self, call_id: str | None) -> bool:
-        """Return whether a piece that has a name and this id starts another call."""
+    def is_complete_before(self, call_id: str | None, name: str) -> bool:
+        """Return whether a piece with this id and name starts another call."""
         if call_id and self.call_id:
             return call_id != self.call_id
         # Without an id, the name is repeated for the same call until the arguments are complete.
-        return is_json("".join(self.arguments))
+        return name != self.name or is_json("".join(self.arguments))
 
     def to_delta(self, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
         # Id and name are emitted once: when LangChain merges chunks, it concatenates names.

@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Action, str, list[Action]]] = {
     ),
     "use_previous_response_id": (
         lambda: model(use_previous_response_id=True),
-        'message.response_metadata["request_id"] to a model with api="responses"',
+        'pass previous_response_id=message.* to a model with api="responses"',
         [lambda: model(**RESPONSES).invoke("?", previous_response_id="resp_1")],
     ),
     "organization": (

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from chat_completions_streams import chunk, text_chunk, tool_call_chunk
 from chat_completions_streams import stream as chat_stream
+from dashscope_streams import frame as native_frame
+from dashscope_streams import stream as native_stream
 from decode import WIRES
 from end_to_end import check_stream
 from hypothesis import given
@@ -306,6 +308,88 @@ def test_pieces_of_a_call_with_another_index_than_its_first_piece():
         ("call_a", "add", {"a": 1}),
         ("call_b", "mul", {"b": 2}),
     ]
+
+
+Piece = tuple[int | None, str | None, str | None, str]
+PIECES_OF_TWO_CALLS: dict[str, list[Piece]] = {
+    "no index": [
+        (None, "a", "add", '{"x": '),
+        (None, "", None, "1}"),
+        (None, "b", "mul", '{"y": '),
+        (None, None, None, "2}"),
+    ],
+    "no index, alternating by id": [
+        (None, "a", "add", ""),
+        (None, "b", "mul", ""),
+        (None, "a", None, '{"x": '),
+        (None, "b", None, '{"y": '),
+        (None, "a", None, "1}"),
+        (None, "b", None, "2}"),
+    ],
+    "no index, id and name with every piece": [
+        (None, "a", "add", '{"x": '),
+        (None, "a", "add", "1}"),
+        (None, "b", "mul", '{"y": '),
+        (None, "b", "mul", "2}"),
+    ],
+    "no index, complete calls": [
+        (None, "a", "add", '{"x": 1}'),
+        (None, "b", "mul", '{"y": 2}'),
+    ],
+    "zeros left out": [
+        (None, "a", "add", '{"x": '),
+        (None, "", None, "1}"),
+        (1, "b", "mul", '{"y": '),
+        (1, "", None, "2}"),
+    ],
+    "zeros left out, alternating": [
+        (None, "a", "add", ""),
+        (1, "b", "mul", ""),
+        (None, "", None, '{"x": '),
+        (1, "", None, '{"y": '),
+        (None, "", None, "1}"),
+        (1, "", None, "2}"),
+    ],
+    "index of first pieces only": [
+        (0, "a", "add", '{"x": '),
+        (None, "", None, "1}"),
+        (1, "b", "mul", '{"y": '),
+        (None, "", None, "2}"),
+    ],
+}
+
+
+@pytest.mark.parametrize("pieces", PIECES_OF_TWO_CALLS.values(), ids=PIECES_OF_TWO_CALLS)
+@pytest.mark.parametrize("api", ["dashscope", "chat_completions"])
+def test_pieces_without_an_index_belong_to_their_call(api, pieces):
+    entries = [
+        {
+            "type": "function",
+            "function": {name: value for name, value in function.items() if value is not None},
+            **({} if call_id is None else {"id": call_id}),
+            **({} if index is None else {"index": index}),
+        }
+        for index, call_id, name, arguments in pieces
+        for function in [{"name": name, "arguments": arguments}]
+    ]
+    if api == "dashscope":
+        frames = [native_frame(tool_calls=[entry]) for entry in entries]
+        body = native_stream(*frames, native_frame(finish_reason="tool_calls"))
+    else:
+        body = chat_stream(*(chunk(tool_calls=[entry]) for entry in entries), chunk("tool_calls"))
+    calls = parse(api, body).tool_calls
+    assert [(call["id"], call["name"], call["args"]) for call in calls] == [
+        ("a", "add", {"x": 1}),
+        ("b", "mul", {"y": 2}),
+    ]
+
+
+def test_calls_without_ids_and_arguments_are_two_calls():
+    body = chat_stream(
+        tool_call_chunk(0, "", "now", ""), tool_call_chunk(0, "", "today", ""), chunk("tool_calls")
+    )
+    calls = parse("chat_completions", body).tool_calls
+    assert [(call["name"], call["args"]) for call in calls] == [("now", {}), ("today", {})]
 
 
 def test_call_whose_id_changes_after_its_first_piece():
