@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.messages import BaseMessage
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from langchain_qwen_ci import models
 from langchain_qwen_ci.chat_models.call import Call
@@ -50,6 +50,13 @@ class CallPreparation(LangChainHooks, Parameters, ConnectionSettings):
     api: models.Api = "dashscope"
     """Which API of the service to use. "dashscope", the native API, returns code and call counts;
     "responses" also returns what the code printed; "chat_completions" returns neither."""
+
+    @field_validator("output_version")
+    @classmethod
+    def _check_output_version(cls, version: str | None) -> str | None:
+        if version not in (None, "v0", "v1"):
+            raise ValueError('output_version takes "v0", where content is text, or "v1", for blocks.')
+        return version
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:

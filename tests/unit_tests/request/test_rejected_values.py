@@ -145,3 +145,9 @@ def test_timeout_that_no_timer_has_is_rejected(name, seconds):
 def test_client_of_another_kind_is_rejected(fields, error_text):
     with pytest.raises(ValueError, match=error_text):
         ChatQwenCodeInterpreter(api_key="k", **fields)
+
+
+@pytest.mark.parametrize("version", ["", "v2", "responses/v1"])
+def test_unknown_output_version_is_rejected(version):
+    with pytest.raises(ValueError, match='output_version takes "v0"'):
+        ChatQwenCodeInterpreter(api_key="k", output_version=version)
