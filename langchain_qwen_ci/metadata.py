@@ -84,6 +84,7 @@ _POSITION_TYPES = {
     "result_of": str,
     "status": str,
     "images": list,
+    "is_end": bool,
 }
 
 

@@ -80,7 +80,10 @@ class TextChunks:
                     response_metadata=_ON_EVERY_CHUNK,
                 )
             case Finished():
-                return _final_chunk(self._builder, "", self._message_id)
+                last = _final_chunk(self._builder, "", self._message_id)
+                if position:
+                    last.additional_kwargs["block_positions"] = [position]
+                return last
         if position:
             kwargs = {"block_positions": [position]}
             return message_chunk("", _ON_EVERY_CHUNK, self._message_id, kwargs)

@@ -4,9 +4,9 @@ The message of `invoke`, chunks and protocol events all use `MessageBuilder`, so
 
 By default `content` is the text of the answer, which existing chains and models of other providers
 can read. The order of events is stored in `additional_kwargs["block_positions"]`: one entry for
-each execution, for each result, for each citation, and for reasoning that continues after text,
-with the offsets into the reasoning and the text at which it happened. For example, after the
-reasoning "Let me compute." (15 characters) and before any text:
+each execution, for each result, for each citation, for reasoning that continues after text, and for
+the end if there are others, with the offsets into the reasoning and the text at which it happened.
+For example, after the reasoning "Let me compute." (15 characters) and before any text:
 
     {"index": "lc_…_0", "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
 
@@ -218,8 +218,10 @@ class MessageBuilder:
     def _on_extra(self, event: Extra) -> None:
         self._metadata[event.name] = event.value
 
-    def _on_finished(self, event: Finished) -> None:
+    def _on_finished(self, event: Finished) -> dict[str, Any] | None:
         self._metadata["finish_reason"] = event.reason
+        # Where the answer ends in a message of several answers, which LangChain has merged.
+        return self._add_position({"is_end": True}) if self._positions else None
 
     _HANDLERS: dict[type, Callable[[MessageBuilder, Any], dict[str, Any] | None]] = {  # noqa: RUF012
         ReasoningDelta: _on_reasoning,

@@ -54,10 +54,6 @@ def two_answers(api: Any, version: str, entry_point: str) -> tuple[AIMessage, AI
         return ENTRY_POINTS[entry_point](model), ENTRY_POINTS[entry_point](model)
 
 
-def without_index(blocks: Any) -> list[dict[str, Any]]:
-    return [{name: block[name] for name in block if name != "index"} for block in blocks]
-
-
 @every_api
 @every_entry_point
 @pytest.mark.parametrize("version", ["v0", "v1"])
@@ -77,6 +73,41 @@ def test_merged_v1_answers_have_the_blocks_of_both(api, entry_point):
     assert merged.content == [*first.content, *second.content]
     indexes = [block["index"] for block in merged.content]
     assert len(set(indexes)) == len(indexes)
+
+
+def texts_and_codes(message: AIMessage) -> list[str]:
+    """Return the text of each block, with the code of programs and the output of results."""
+    return [
+        block.get("reasoning") or block.get("text") or block.get("output") or block["args"]["code"]
+        for block in message.content_blocks
+    ]
+
+
+PLAIN = [Think("No code is needed."), Say("You are welcome.")]
+TURNS = {
+    "two with programs": [FIRST, SECOND],
+    "three": [FIRST, SECOND, FIRST],
+    "without program first": [PLAIN, FIRST, SECOND],
+    "without program last": [FIRST, SECOND, PLAIN],
+    "program and no reasoning": [[Run("1 + 1"), Say("2")], SECOND],
+}
+
+
+@pytest.mark.parametrize("entry_point", ["invoke", "stream"])
+@pytest.mark.parametrize("api", ["dashscope", "responses"])
+@pytest.mark.parametrize("turns", TURNS)
+def test_blocks_of_merged_answers_are_in_order(turns, api, entry_point):
+    with EmulatorServer(responder=Script(*TURNS[turns])) as server:
+        model = ChatQwenCodeInterpreter(
+            base_url=server.url, api_key="any", api=api, enable_thinking=True
+        )
+        answers = [ENTRY_POINTS[entry_point](model) for _ in TURNS[turns]]
+    (merged,) = merge_message_runs(answers)
+    expected = [text for answer in answers for text in texts_and_codes(answer)]
+    # LangChain adds a line break between the texts.
+    assert [text.removesuffix("\n") for text in texts_and_codes(merged)] == expected
+    texts = [block["text"] for block in merged.content_blocks if block["type"] == "text"]
+    assert "".join(texts) == merged.text
 
 
 @every_api
