@@ -32,10 +32,10 @@ with ExitStack() as stack:
     printed = None
     for chunk in (prompt | model).stream({"base": 6, "n": 3}):
         for block in chunk.content_blocks:
-            part = block.get("id") or block["type"]
-            print("" if part == printed else "\n", end="")
-            print(block.get("reasoning") or block.get("text") or code_delta(block), end="")
-            printed = part
+            if text := block.get("reasoning") or block.get("text") or code_delta(block):
+                part = block.get("id") or block["type"]
+                print(text if part == printed else f"\n{text}", end="")
+                printed = part
     print()
 
     message = (prompt | model).invoke({"base": 7, "n": 5})

@@ -37,8 +37,8 @@ from langchain_qwen_ci.metadata import (
     code_delta,
     code_executions,
     plugin_counts,
-    with_context_usage,
 )
+from langchain_qwen_ci.response.context_usage import with_context_usage
 
 if TYPE_CHECKING:
     from langchain_qwen_ci.graph import (

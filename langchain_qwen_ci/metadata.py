@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypeGuard, cast
 
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
 
 MODEL_PROVIDER = "qwen"
@@ -75,7 +74,6 @@ class InferenceUsage(TypedDict):
 # Of messages as dictionaries: from `model_dump`, `message_to_dict`, `dumpd`.
 _MESSAGE_KEYS = ("response_metadata", "additional_kwargs", "content", "data", "kwargs")
 _EXECUTION_TYPES = {"id": str, "code": str, "status": str}
-_INFERENCE_TYPES = {"input_tokens": int, "output_tokens": int}
 _POSITION_TYPES = {
     "reasoning_offset": int,
     "text_offset": int,
@@ -86,6 +84,7 @@ _POSITION_TYPES = {
     "result_of": str,
     "status": str,
     "images": list,
+    "is_end": bool,
 }
 
 
@@ -123,19 +122,19 @@ def _valid_executions(recorded: object) -> list[CodeExecution]:
     return [
         cast("CodeExecution", dict(execution))
         for execution in (recorded if isinstance(recorded, list) else ())
-        if _has_types(execution, _EXECUTION_TYPES)
+        if has_types(execution, _EXECUTION_TYPES)
     ]
 
 
 def _unrecorded_executions(message: BaseMessage | Mapping[str, Any]) -> list[CodeExecution]:
-    """Return the programs that only the positions of blocks have.
+    """Return the programs that only the positions of blocks, or the content blocks, have.
 
     The records are in the last chunk only, and `merge_message_runs` of LangChain keeps those of the
     first message only.
     """
     is_finished = isinstance(_metadata(message, "response_metadata").get("code_executions"), list)
     recorded_ids = {execution["id"] for execution in _recorded_executions(message)}
-    positions = block_positions(message)
+    positions = [*block_positions(message), *_positions_in_content(message)]
     results = {entry["result_of"]: entry for entry in positions if "result_of" in entry}
     status: ExecutionStatus = "completed" if is_finished else "in_progress"
     return [
@@ -154,15 +153,45 @@ def block_positions(message: BaseMessage | Mapping[str, Any]) -> list[dict[str, 
     return [entry for entry in positions if _is_position(entry)]
 
 
+def _positions_in_content(message: BaseMessage | Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the programs and results of `output_version="v1"`, in the form of positions."""
+    content = _field(message, "content")
+    if not isinstance(content, list):
+        return []
+    is_ours = _metadata(message, "response_metadata").get("model_provider") == MODEL_PROVIDER
+    found = [_position_of(block) for block in content if is_ours and isinstance(block, dict)]
+    return [entry for entry in found if entry and _is_position(entry)]
+
+
+def _position_of(block: dict[str, Any]) -> dict[str, Any] | None:
+    match block:
+        case {"type": "server_tool_call", "name": "code_interpreter", "args": {"code": code}}:
+            return {"id": block.get("id"), "code": code, "reasoning_offset": 0}
+        case {"type": "server_tool_call_chunk", "name": "code_interpreter", "args": str()}:
+            try:
+                code = code_delta(block)
+            except ValueError:  # no JSON text of this package
+                return None
+            return {"id": block.get("id"), "code": code, "reasoning_offset": 0}
+        case {"type": "server_tool_result", "tool_call_id": call_id, "output": str(output)}:
+            result = {"result_of": call_id, "status": block.get("status"), "output": output}
+            match block.get("extras"):
+                case {"images": [*images]}:
+                    urls = [image["url"] for image in images if has_types(image, {"url": str})]
+                    return {**result, "images": urls}
+            return result
+    return None
+
+
 def _is_position(entry: object) -> bool:
     if not isinstance(entry, dict):
         return False
     types = {name: expected for name, expected in _POSITION_TYPES.items() if name in entry}
     has_result = "result_of" not in entry or {"status", "output"} <= entry.keys()
-    return has_result and _has_types(entry, types)
+    return has_result and has_types(entry, types)
 
 
-def _has_types(value: object, types: Mapping[str, type]) -> bool:
+def has_types(value: object, types: Mapping[str, type]) -> bool:
     """Return whether a value from a message is a dictionary with values of these types.
 
     Checkpoints of other versions, and messages of other packages, have other data under our names.
@@ -276,62 +305,14 @@ def _messages(source: object, function: str) -> list[BaseMessage | Mapping[str, 
     )
 
 
-def with_context_usage(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """Replace the usage of answers by that of one inference, which shows the size of the context.
-
-    The usage of an answer is the sum over its inferences, as it is billed, and each of them reads
-    the whole conversation. Functions that take the `total_tokens` of the last answer for the size
-    of the conversation need the usage of one: `SummarizationMiddleware`, and
-    `count_tokens_approximately` with `use_usage_metadata_scaling=True`.
-
-    Args:
-        messages: messages of any kind and provider. They are not changed.
-
-    Returns:
-        The messages, with copies of Qwen's answers of several inferences. A copy has the usage of
-        the largest inference. If code ran, or another plugin, and the API does not report
-        inferences (only the native one does), a copy has no usage; LangChain then estimates it.
-        Chat Completions reports neither inferences nor executions, so its answers keep the sum.
-    """
-    return [_with_context_usage(message) for message in messages]
-
-
-def _with_context_usage(message: BaseMessage) -> BaseMessage:
-    metadata = message.response_metadata
-    if not isinstance(message, AIMessage) or metadata.get("model_provider") != MODEL_PROVIDER:
-        return message
-    inferences = _inferences(message)
-    if len(inferences) > 1:
-        # The largest one and not the last: an answer for an agent's schema ends with an inference
-        # that does not read the conversation.
-        return message.model_copy(update={"usage_metadata": max(inferences, key=_total)})
-    if not inferences and (plugin_counts(message) or "schema_request" in metadata):
-        return message.model_copy(update={"usage_metadata": None})
-    return message
-
-
-def _inferences(message: AIMessage) -> list[UsageMetadata]:
-    recorded = message.response_metadata.get("inference_usage")
-    return [
-        UsageMetadata(
-            input_tokens=inference["input_tokens"],
-            output_tokens=inference["output_tokens"],
-            total_tokens=inference["input_tokens"] + inference["output_tokens"],
-        )
-        for inference in (recorded if isinstance(recorded, list) else ())
-        if _has_types(inference, _INFERENCE_TYPES)
-    ]
-
-
-def _total(usage: UsageMetadata) -> int:
-    return usage["total_tokens"]
-
-
 def _metadata(message: BaseMessage | Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if isinstance(message, Mapping):
-        # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
-        fields = message.get("data") or message.get("kwargs") or message
-        values = fields.get(name) if isinstance(fields, Mapping) else None
-    else:
-        values = getattr(message, name)
+    values = _field(message, name)
     return values if isinstance(values, Mapping) else {}
+
+
+def _field(message: BaseMessage | Mapping[str, Any], name: str) -> object:
+    if not isinstance(message, Mapping):
+        return getattr(message, name)
+    # `message_to_dict` puts the fields into "data", `dumpd` into "kwargs".
+    fields = message.get("data") or message.get("kwargs") or message
+    return fields.get(name) if isinstance(fields, Mapping) else None

@@ -8,7 +8,7 @@ from langchain.agents.middleware import AgentState, SummarizationMiddleware
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from langchain_qwen_ci.metadata import with_context_usage
+from langchain_qwen_ci.response.context_usage import with_context_usage
 
 
 class QwenSummarizationMiddleware(SummarizationMiddleware):

@@ -8,11 +8,17 @@ validation, because it looks at each field in Python.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from langchain_core.messages.tool import ToolCallChunk
+
+    from langchain_qwen_ci.wire.events import ToolCallDelta
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,6 +55,13 @@ def generation_chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     text = content if isinstance(content, str) else str(message.text)
     fields = {**_GENERATION_DEFAULTS, "text": text, "message": message}
     return _construct(ChatGenerationChunk, fields, _GENERATION_FIELDS, extra=None)
+
+
+def to_tool_call_chunk(event: ToolCallDelta) -> ToolCallChunk:
+    """Convert a part of a function call to LangChain's form for chunks."""
+    return tool_call_chunk(
+        name=event.name, args=event.arguments, id=event.call_id, index=event.index
+    )
 
 
 def _construct(

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from langchain_core.messages import AIMessageChunk
 
 from langchain_qwen_ci.metadata import CODE_INTERPRETER, MODEL_PROVIDER
-from langchain_qwen_ci.response.chunk_construction import message_chunk
+from langchain_qwen_ci.response.chunk_construction import message_chunk, to_tool_call_chunk
 from langchain_qwen_ci.response.content_blocks import (
     escape_code,
     result_block_for,
     server_tool_call_block,
     server_tool_result_block,
 )
-from langchain_qwen_ci.response.message_builder import to_tool_call_chunk
 from langchain_qwen_ci.wire.events import (
     CitationAdded,
     CodeDelta,
@@ -81,7 +80,10 @@ class TextChunks:
                     response_metadata=_ON_EVERY_CHUNK,
                 )
             case Finished():
-                return _final_chunk(self._builder, "", self._message_id)
+                last = _final_chunk(self._builder, "", self._message_id)
+                if position:
+                    last.additional_kwargs["block_positions"] = [position]
+                return last
         if position:
             kwargs = {"block_positions": [position]}
             return message_chunk("", _ON_EVERY_CHUNK, self._message_id, kwargs)
@@ -106,11 +108,12 @@ class BlockChunks:
     def __init__(self, builder: MessageBuilder, message_id: str | None) -> None:
         self._builder = builder
         self._message_id = message_id
-        self._index = -1
+        self._block_count = 0
         self._open_block: object = None  # "text" or "reasoning"; a unique object for other blocks
-        self._text_index: int | None = None  # of the latest text block
+        self._open_index = ""
+        self._text_index: str | None = None  # of the latest text block
         # Block indexes, by the call id of an execution and by the own index of a function call.
-        self._call_indexes: dict[object, int] = {}
+        self._call_indexes: dict[object, str] = {}
 
     def feed(self, event: Event) -> AIMessageChunk | None:
         self._builder.add(event)
@@ -152,12 +155,13 @@ class BlockChunks:
         last.additional_kwargs = self._builder.reasoning_kwargs
         return last
 
-    def _block_index(self, block_type: object) -> int:
+    def _block_index(self, block_type: object) -> str:
         """Return the index of the open block of a type, or of a new block."""
         if block_type != self._open_block:
             self._open_block = block_type
-            self._index += 1
-        return self._index
+            self._open_index = self._builder.index_of(self._block_count)
+            self._block_count += 1
+        return self._open_index
 
     def _on_code(self, event: CodeDelta) -> AIMessageChunk:
         call_id, escaped = event.call_id, escape_code(event.code)
@@ -184,9 +188,10 @@ class BlockChunks:
     def _on_tool_call(self, event: ToolCallDelta) -> AIMessageChunk:
         call = to_tool_call_chunk(event)
         # The parts of parallel calls may alternate, so each call keeps the index of its block.
-        index = self._call_indexes.setdefault(event.index, self._index + 1)
-        self._index = max(self._index, index)
-        self._open_block = None
+        if event.index not in self._call_indexes:
+            self._call_indexes[event.index] = self._block_index(object())
+        index = self._call_indexes[event.index]
+        self._open_block = None  # text after it is a new block
         chunk = self._block(**{**call, "type": "tool_call_chunk", "index": index})
         # LangChain parses the calls of a sum of chunks from this field, not from the content.
         chunk.tool_call_chunks = [call]

@@ -72,14 +72,15 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     reasoning = str(message.additional_kwargs.get("reasoning_content") or "")
     text = message.content
     executions = {execution["id"]: execution for execution in code_executions(message)}
-    positions = block_positions(message)
+    positions = list(_absolute_positions(message, reasoning, text))
     ordered: list[dict[str, Any]] = []
     reasoning_offset = text_offset = 0
     for position in positions:
         if "citation" in position:  # it does not end the text that it belongs to
             continue
-        reasoning_end = position.get("reasoning_offset", reasoning_offset)
-        text_end = position.get("text_offset", text_offset)
+        # No offset is before that of the last position: nothing is repeated.
+        reasoning_end = max(position.get("reasoning_offset", 0), reasoning_offset)
+        text_end = max(position.get("text_offset", 0), text_offset)
         ordered += _text_blocks(
             reasoning[reasoning_offset:reasoning_end], text[text_offset:text_end]
         )
@@ -89,6 +90,46 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     _add_citations(ordered, [position for position in positions if "citation" in position])
     ordered += _function_call_blocks(message)
     return cast("list[blocks.ContentBlock]", ordered)
+
+
+def _absolute_positions(message: AIMessage, reasoning: str, text: str) -> Iterator[dict[str, Any]]:
+    """Yield the positions with offsets into the whole message.
+
+    The offsets of an answer are those in its own reasoning and text. `merge_message_runs` of
+    LangChain joins these of several answers, the texts with a line break between them.
+    """
+    positions = block_positions(message)
+    reasoning_start, text_start = _start_of_positions(message, positions, reasoning, text)
+    if reasoning_start or text_start:
+        yield {"index": "", "reasoning_offset": reasoning_start, "text_offset": text_start}
+    for position in positions:
+        if "reasoning_offset" not in position:  # a chunk with more code of an earlier execution
+            yield position
+            continue
+        reasoning_offset = reasoning_start + position["reasoning_offset"]
+        text_offset = text_start + position.get("text_offset", 0)
+        if "is_end" in position:
+            # The line break belongs to the text before it.
+            if text_offset > text_start and text.startswith("\n", text_offset):
+                text_offset += 1
+            reasoning_start, text_start = reasoning_offset, text_offset
+        yield {**position, "reasoning_offset": reasoning_offset, "text_offset": text_offset}
+
+
+def _start_of_positions(
+    message: AIMessage, positions: list[dict[str, Any]], reasoning: str, text: str
+) -> tuple[int, int]:
+    """Return the length of reasoning and text of answers without positions before the others."""
+    ends = [position for position in positions if "is_end" in position]
+    request_id = message.response_metadata.get("request_id")  # of the first answer
+    if not ends or not request_id or str(positions[0].get("index")).startswith(f"lc_{request_id}_"):
+        return 0, 0
+    text_lengths = [length for end in ends if (length := end.get("text_offset", 0))]
+    line_breaks = max(len(text_lengths) - 1, 0)
+    return (
+        max(len(reasoning) - sum(end.get("reasoning_offset", 0) for end in ends), 0),
+        max(len(text) - sum(text_lengths) - line_breaks, 0),
+    )
 
 
 def _is_streaming(message: AIMessage) -> bool:

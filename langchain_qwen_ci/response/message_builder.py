@@ -4,9 +4,9 @@ The message of `invoke`, chunks and protocol events all use `MessageBuilder`, so
 
 By default `content` is the text of the answer, which existing chains and models of other providers
 can read. The order of events is stored in `additional_kwargs["block_positions"]`: one entry for
-each execution, for each result, for each citation, and for reasoning that continues after text,
-with the offsets into the reasoning and the text at which it happened. For example, after the
-reasoning "Let me compute." (15 characters) and before any text:
+each execution, for each result, for each citation, for reasoning that continues after text, and for
+the end if there are others, with the offsets into the reasoning and the text at which it happened.
+For example, after the reasoning "Let me compute." (15 characters) and before any text:
 
     {"index": "lc_…_0", "reasoning_offset": 15, "text_offset": 0, "id": "ci_…_0", "code": "123**21"}
 
@@ -156,15 +156,18 @@ class MessageBuilder:
 
     def _add_position(self, fields: dict[str, Any]) -> dict[str, Any]:
         position = {
-            # LangChain merges entries of equal indexes when it adds chunks, and keeps those of two
-            # answers apart when it merges messages.
-            "index": f"lc_{self._metadata.get('request_id')}_{len(self._positions)}",
+            "index": self.index_of(len(self._positions)),
             "reasoning_offset": self._reasoning_length,
             "text_offset": self._text_length,
             **fields,
         }
         self._positions.append(position)
         return dict(position)
+
+    def index_of(self, number: int) -> str:
+        """Return the index of a block or position; LangChain merges entries of equal indexes."""
+        # With the request id, because it also merges entries of two answers.
+        return f"lc_{self._metadata.get('request_id')}_{number}"
 
     def _on_code_replaced(self, event: CodeReplaced) -> None:
         program = self._programs[event.call_id]
@@ -215,8 +218,10 @@ class MessageBuilder:
     def _on_extra(self, event: Extra) -> None:
         self._metadata[event.name] = event.value
 
-    def _on_finished(self, event: Finished) -> None:
+    def _on_finished(self, event: Finished) -> dict[str, Any] | None:
         self._metadata["finish_reason"] = event.reason
+        # Where the answer ends in a message of several answers, which LangChain has merged.
+        return self._add_position({"is_end": True}) if self._positions else None
 
     _HANDLERS: dict[type, Callable[[MessageBuilder, Any], dict[str, Any] | None]] = {  # noqa: RUF012
         ReasoningDelta: _on_reasoning,
@@ -317,8 +322,10 @@ class MessageBuilder:
     def _with_blocks(self, message: AIMessage) -> AIMessage:
         """Move the blocks into `content`, with the indexes that the sum of streamed chunks has."""
         content = [
-            block if block["type"] in _BLOCKS_WITHOUT_INDEX else {**block, "index": index}
-            for index, block in enumerate(message.content_blocks)
+            block
+            if block["type"] in _BLOCKS_WITHOUT_INDEX
+            else {**block, "index": self.index_of(number)}
+            for number, block in enumerate(message.content_blocks)
         ]
         message.content = cast("list[str | dict[str, Any]]", content)
         message.additional_kwargs = self.reasoning_kwargs
@@ -341,10 +348,3 @@ class MessageBuilder:
             if self._has_events:
                 error.partial = self.message()
             raise
-
-
-def to_tool_call_chunk(event: ToolCallDelta) -> ToolCallChunk:
-    """Convert a part of a function call to LangChain's form for chunks."""
-    return tool_call_chunk(
-        name=event.name, args=event.arguments, id=event.call_id, index=event.index
-    )

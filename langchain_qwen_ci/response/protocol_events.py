@@ -96,7 +96,7 @@ class ProtocolEvents:
             self._open_text = None
             citations, self._citations = self._citations, []
             block: dict[str, Any] = {"type": block_type, block_type: "".join(deltas)}
-            yield _finish(index, {**block, "annotations": citations} if citations else block)
+            yield self._finish(index, {**block, "annotations": citations} if citations else block)
 
     def _on_citation(self, event: CitationAdded) -> Iterator[dict[str, Any]]:
         # A citation of a text that is already closed gets a text block of its own, because a closed
@@ -118,7 +118,7 @@ class ProtocolEvents:
         index = self._program_indexes.pop(event.call_id)
         code = self._builder.execution(event.call_id)["code"]
         yield _delta(index, {"type": "tool-call-delta", "args": '"}'})
-        yield _finish(
+        yield self._finish(
             index, server_tool_call_block(event.call_id, CODE_INTERPRETER, {"code": code})
         )
         yield from self._on_result(event)
@@ -142,11 +142,15 @@ class ProtocolEvents:
         yield from self._close_text_block()
         index = self._next_index
         yield self._start(_opening(block))
-        yield _finish(index, block)
+        yield self._finish(index, block)
 
     def _start(self, block: dict[str, Any]) -> dict[str, Any]:
         index, self._next_index = self._next_index, self._next_index + 1
         return {"event": "content-block-start", "index": index, "content": block}
+
+    def _finish(self, number: int, block: dict[str, Any]) -> dict[str, Any]:
+        # LangChain would use the number of the event as index of the block in the message.
+        return _finish(number, {**block, "index": self._builder.index_of(number)})
 
     def end(self) -> Iterator[MessagesData]:
         """Yield the last protocol events, after the whole body was read.
@@ -160,7 +164,7 @@ class ProtocolEvents:
         yield from self._close_text_block()
         # The deltas of parallel calls may alternate, so all calls are closed here together.
         for index, call in zip(self._call_indexes.values(), self._builder.calls, strict=True):
-            yield _finish(index, call)
+            yield _finish(index, call)  # LangChain removes the index of calls
         finish = {
             "event": "message-finish",
             "metadata": self._builder.response_metadata,

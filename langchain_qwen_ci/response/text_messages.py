@@ -9,6 +9,7 @@ from langchain_qwen_ci.response.message_builder import MessageBuilder
 from langchain_qwen_ci.wire.events import (
     CodeDelta,
     CodeFinished,
+    Finished,
     ReasoningDelta,
     ResponseStarted,
     ServerToolCalled,
@@ -37,6 +38,8 @@ def to_text_message(message: AIMessage) -> AIMessage:
     builder.add(ResponseStarted(str(message.response_metadata.get("request_id"))))
     for event in events_from_message(message):
         builder.add(event)
+    if reason := message.response_metadata.get("finish_reason"):
+        builder.add(Finished(reason))
     rebuilt = builder.message()
     metadata = {
         name: value for name, value in message.response_metadata.items() if name != "output_version"

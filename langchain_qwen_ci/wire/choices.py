@@ -39,7 +39,8 @@ class ToolCalls:
     arguments and `"id": ""`. A piece belongs to the call with its `index`, with exceptions that
     were reported of OpenAI-compatible servers:
 
-    - All parallel calls have index 0 (a piece with another id and a name starts a new call).
+    - All parallel calls have index 0 (a piece with another id and a name starts a new call, a piece
+      with the id of another call continues that one).
     - Qwen3 on SGLang and vLLM: the first piece has another index than the rest of its call
       (langchain-ai/langchain#31511, sgl-project/sglang#6310). Once a piece without id and name has
       an unknown index, indexes are ignored for the rest of the stream, and such a piece belongs to
@@ -79,6 +80,8 @@ class ToolCalls:
     def _find(self, index: object, call_id: str | None, name: str | None) -> _ToolCall | None:
         """Return the call that a piece continues; None if it starts a new one."""
         call = self._without_index(call_id) if index is None else self._latest_of.get(index)
+        if call is not None and call_id and call.call_id != call_id:  # one index for all calls
+            call = self._with_id(call_id) or call
         if not call_id and not name and self._latest:
             self._indexes_hold = self._indexes_hold and call is not None
             return call if self._indexes_hold else self._latest
@@ -88,13 +91,15 @@ class ToolCalls:
 
     def _without_index(self, call_id: str | None) -> _ToolCall | None:
         """Return the call that a piece without an index continues, unless it starts a new one."""
-        for call in reversed(self._calls):
-            if call_id and call.call_id == call_id:
-                return call
+        if call_id and (call := self._with_id(call_id)):
+            return call
         indexes = self._latest_of.keys() - {None}
         if indexes and 0 not in indexes:  # zeros are left out
             return self._latest_of.get(None)
         return self._latest
+
+    def _with_id(self, call_id: str) -> _ToolCall | None:
+        return next((call for call in reversed(self._calls) if call.call_id == call_id), None)
 
     def missing_ids(self) -> list[ToolCallDelta]:
         """Return ids for the calls that have none."""

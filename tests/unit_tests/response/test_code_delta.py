@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from stream_corpus import CORPUS
 
 from langchain_qwen_ci import code_delta, code_executions
 
+STREAMING_PAGE = Path(__file__).parents[3] / "docs" / "streaming.md"
 every_version = pytest.mark.parametrize("version", [None, "v1"])
 # Code with everything that JSON escapes, and with text that looks like the JSON around it.
 ESCAPED = 'print({"a"})\n\tx = "{\\"code\\": \\"" + "\\\\"  # π \U0001f600 "}'
@@ -95,3 +99,40 @@ def test_other_blocks_have_no_code():
     result = {"type": "server_tool_result", "tool_call_id": "1", "output": "x"}
     for block in (search, result, {"type": "text", "text": "x"}):
         assert code_delta(block) == ""
+
+
+def printed_by_documented_loop(chunks: list[AIMessageChunk], capsys: Any) -> str:
+    page = STREAMING_PAGE.read_text()
+    loop = re.search(r"^    for block in .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"code_delta": code_delta, "printed": None}
+    capsys.readouterr()
+    for names["chunk"] in chunks:
+        exec(textwrap.dedent(loop[0]), names)
+    return capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:Chat Completions runs code")
+@pytest.mark.parametrize("name", CORPUS)
+def test_documented_loop_prints_the_same_in_every_version(name, capsys):
+    expected = CORPUS[name]
+    outputs = []
+    for version in (None, "v1"):
+        chunks = chunks_of(expected.body, api=expected.api, output_version=version)
+        outputs.append(printed_by_documented_loop(chunks, capsys))
+    assert outputs[0] == outputs[1]
+
+
+@every_version
+def test_documented_loop_prints_no_blank_lines_between_programs(version, capsys):
+    both = tool_info("1 + 1", "2 + 2")
+    body = stream(
+        frame(reasoning="Think."),
+        frame(tool_info=tool_info("")),
+        frame(tool_info=tool_info("1 +")),
+        frame(tool_info=tool_info("1 + 1")),
+        frame(tool_info=tool_info("1 + 1", "")),
+        frame(tool_info=both),
+        frame(content="2 and 4", tool_info=both, finish_reason="stop"),
+    )
+    printed = printed_by_documented_loop(chunks_of(body, output_version=version), capsys)
+    assert printed == "\nThink.\n1 + 1\n2 + 2\n2 and 4"

@@ -336,6 +336,14 @@ PIECES_OF_TWO_CALLS: dict[str, list[Piece]] = {
         (None, "a", "add", '{"x": 1}'),
         (None, "b", "mul", '{"y": 2}'),
     ],
+    "zeros only, alternating by id": [
+        (0, "a", "add", ""),
+        (0, "b", "mul", ""),
+        (0, "a", None, '{"x": '),
+        (0, "b", None, '{"y": '),
+        (0, "a", None, "1}"),
+        (0, "b", None, "2}"),
+    ],
     "zeros left out": [
         (None, "a", "add", '{"x": '),
         (None, "", None, "1}"),
