@@ -55,7 +55,7 @@ class CallPreparation(LangChainHooks, Parameters, ConnectionSettings):
     @classmethod
     def _check_output_version(cls, version: str | None) -> str | None:
         if version not in (None, "v0", "v1"):
-            raise ValueError('output_version takes "v0", where content is text, or "v1", for blocks.')
+            raise ValueError('output_version takes "v0", for text as content, or "v1", for blocks.')
         return version
 
     @model_validator(mode="after")

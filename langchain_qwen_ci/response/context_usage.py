@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable  # noqa: TC003  # get_type_hints needs it
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 
 from langchain_qwen_ci.metadata import MODEL_PROVIDER, has_types, plugin_counts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from langchain_core.messages import BaseMessage
 
 _INFERENCE_TYPES = {"input_tokens": int, "output_tokens": int}
 
