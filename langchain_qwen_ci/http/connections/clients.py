@@ -209,10 +209,7 @@ class AsyncClientPerLoop:
 
     def _build_transport(self, certificates: ssl.SSLContext) -> httpx.AsyncBaseTransport:
         proxy = proxy_for(self._url)
-        # Not in a loop of uvloop: with thousands of calls that were cancelled while they connected,
-        # uvloop 0.23 ended the process with a segmentation fault.
-        is_asyncio = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
-        if self._transport == "fast" and proxy is None and is_asyncio:
+        if self._transport == "fast" and proxy is None:
             return _AsyncDirectTransport(certificates)
         return _AsyncTransport(verify=certificates, limits=_ASYNC_LIMITS, proxy=proxy)
 

@@ -123,6 +123,10 @@ class AsyncDirectTransport(httpx.AsyncBaseTransport):
             # asyncio of Python 3.11 leaves the socket open if it is cancelled before the handshake
             # has begun, and ends TLS politely after it.
             shut_down(connected)
+            if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+                # uvloop 0.23 closes the descriptor, and leaves it to the socket as well. Its number
+                # may be that of another connection by then, which ended the process.
+                connected.detach()
             connection.close()
             raise
         return connection

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import socket
 import threading
 
@@ -106,10 +108,41 @@ def test_calls_of_both_kinds_work_with_an_ipv6_address():
 
 
 def test_calls_work_in_a_loop_of_uvloop():
-    """They are sent by httpx there."""
     uvloop = pytest.importorskip("uvloop")
     released = threading.Event()
     released.set()
     url = served([HEAD + as_chunk(stream(*ONE_RUN)) + b"0\r\n\r\n"], released)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(fast_model(base_url=url).ainvoke("?")).content
+
+
+def test_cancelled_connection_closes_no_other_descriptor():
+    """uvloop closes the descriptor of a connection that is cancelled while it is handed over, and
+    so does the socket object. Its number may be that of another file by then."""
+    uvloop = pytest.importorskip("uvloop")
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for steps in range(40):
+            runner.run(cancelled_after(steps, url))
+
+
+async def cancelled_after(steps: int, url: str) -> None:
+    async with fast_model(base_url=url) as model:
+        call = asyncio.ensure_future(model.ainvoke("?"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        del call
+        gc.collect()
+        reader, writer = os.pipe()  # has the lowest free numbers
+        try:
+            await asyncio.sleep(0.01)
+            os.write(writer, b"open")
+            assert os.read(reader, 4) == b"open"
+        finally:
+            os.close(reader)
+            os.close(writer)
