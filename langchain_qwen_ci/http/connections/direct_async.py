@@ -92,11 +92,27 @@ class AsyncDirectTransport(httpx.AsyncBaseTransport):
         seconds: float | None,
         trace: Callable[[str, Mapping[str, Any]], Awaitable[None]],
     ) -> AsyncConnection:
+        scheme, host, port = origin
+        options: dict[str, Any] = {}
+        if scheme == "https":
+            options = {
+                "ssl": self._context,
+                "server_hostname": host,
+                "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
+            }
+        connection = AsyncConnection(origin)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                connected = await connect_tcp(origin)
-                await trace("connection.connect_tcp.complete", {"return_value": connected})
-                connection = await self._start(origin, connected)
+                if isinstance(loop, asyncio.BaseEventLoop):
+                    connected = await connect_tcp(origin)
+                    await trace("connection.connect_tcp.complete", {"return_value": connected})
+                    await _hand_over(connected, connection, **options)
+                else:
+                    # uvloop 0.23 uses the descriptor of a Python socket, and closes it, after a
+                    # cancellation has closed it. Its number may be that of another connection by
+                    # then, which ended the process.
+                    await loop.create_connection(lambda: connection, host, port, **options)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
         except OSError as error:  # also of the ssl module
@@ -105,37 +121,24 @@ class AsyncDirectTransport(httpx.AsyncBaseTransport):
         await trace("connection.start_tls.complete", {"return_value": connection})
         return connection
 
-    async def _start(self, origin: Origin, connected: socket.socket) -> AsyncConnection:
-        scheme, host, _ = origin
-        connection = AsyncConnection(origin)
-        options: dict[str, Any] = {}
-        if scheme == "https":
-            options = {
-                "ssl": self._context,
-                "server_hostname": host,
-                "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
-            }
-        try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: connection, sock=connected, **options
-            )
-        except BaseException:
-            # asyncio of Python 3.11 leaves the socket open if it is cancelled before the handshake
-            # has begun, and ends TLS politely after it.
-            shut_down(connected)
-            if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
-                # uvloop 0.23 closes the descriptor, and leaves it to the socket as well. Its number
-                # may be that of another connection by then, which ended the process.
-                connected.detach()
-            connection.close()
-            raise
-        return connection
-
     async def aclose(self) -> None:
         self._is_closed = True
         self._idle.clear()
         for connection in tuple(self._open):
             connection.close()
+
+
+async def _hand_over(connected: socket.socket, connection: AsyncConnection, **options: Any) -> None:
+    """Let the event loop serve a connection with a connected socket."""
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.create_connection(lambda: connection, sock=connected, **options)
+    except BaseException:
+        # asyncio of Python 3.11 leaves the socket open if it is cancelled before the handshake has
+        # begun, and ends TLS politely after it.
+        shut_down(connected)
+        connection.close()
+        raise
 
 
 async def _no_trace(_name: str, _info: Mapping[str, Any]) -> None:
