@@ -33,11 +33,20 @@ class QwenError(ModelError):
         return escape_unprintable(super().__str__())
 
     def mask(self, secrets: Collection[str]) -> None:
-        """Replace secrets by asterisks: some gateways repeat the key that they reject."""
+        """Replace secrets by asterisks: some gateways repeat the key that they reject.
+
+        Causes that contain one are removed: their classes are those of other packages.
+        """
         self.args = tuple(
             mask_repeated_secrets(argument, secrets) if isinstance(argument, str) else argument
             for argument in self.args
         )
+        cause = self.__cause__
+        while cause is not None:
+            if mask_repeated_secrets(str(cause), secrets) != str(cause):
+                self.__cause__ = self.__context__ = None
+                return
+            cause = cause.__cause__ or cause.__context__
 
     @property
     def response(self) -> PartialResponse:

@@ -244,6 +244,20 @@ def test_secret_is_masked_in_errors_of_a_response_with_status_200(mock_service, 
             assert secret[:7] not in shown + caplog.text
 
 
+def test_secret_is_masked_in_the_causes_of_an_error(mock_service):
+    key = "sk-" + "12345678"  # a traceback shows the lines of this test
+
+    def fail() -> httpx.Response:
+        text = f"illegal status line: {key}"
+        raise httpx.RemoteProtocolError(text) from ValueError(text)
+
+    for transient in (fail, httpx.ConnectError("refused")):
+        with pytest.raises(QwenConnectionError) as caught:
+            mock_service(transient).model(api_key=key, max_retries=0).invoke("?")
+        assert key not in "".join(traceback.format_exception(caught.value))
+    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+
+
 def unpickled(model: ChatQwenCodeInterpreter) -> ChatQwenCodeInterpreter:
     return pickle.loads(pickle.dumps(model))
 
