@@ -109,9 +109,8 @@ class AsyncDirectTransport(httpx.AsyncBaseTransport):
                     await trace("connection.connect_tcp.complete", {"return_value": connected})
                     await _hand_over(connected, connection, **options)
                 else:
-                    # uvloop 0.23 uses the descriptor of a Python socket, and closes it, after a
-                    # cancellation has closed it. Its number may be that of another connection by
-                    # then, which ended the process.
+                    # With a socket that is handed over, cancellations ended the process in uvloop
+                    # 0.23: it called back a transport that it had freed.
                     await loop.create_connection(lambda: connection, host, port, **options)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
