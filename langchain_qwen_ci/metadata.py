@@ -156,10 +156,10 @@ def block_positions(message: BaseMessage | Mapping[str, Any]) -> list[dict[str, 
 def _positions_in_content(message: BaseMessage | Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the programs and results of `output_version="v1"`, in the form of positions."""
     content = _field(message, "content")
-    if not isinstance(content, list):
-        return []
     is_ours = _metadata(message, "response_metadata").get("model_provider") == MODEL_PROVIDER
-    found = [_position_of(block) for block in content if is_ours and isinstance(block, dict)]
+    if not is_ours or not isinstance(content, list):
+        return []
+    found = [_position_of(block) for block in content if isinstance(block, dict)]
     return [entry for entry in found if entry and _is_position(entry)]
 
 

@@ -209,14 +209,15 @@ class ConnectionSettings(BaseModel):
         api_key = self.api_key
         if api_key is None and host.is_alibaba:  # the variable may be set later than the model
             api_key = _key_from_environment()
-        # Any header may be a secret: gateways have keys under names of their own.
-        secrets = [f"default_headers[{name!r}]" for name in self.default_headers]
         headers = dict(self.default_headers)
+        secrets = []
+        if api_key and api_key.get_secret_value().strip():
+            secrets.append("the API key")
         if workspace:
             headers["X-DashScope-WorkSpace"] = hosts.validate_workspace(workspace)
-            secrets.insert(0, "the workspace")
-        if api_key and api_key.get_secret_value().strip():
-            secrets.insert(0, "the API key")
+            secrets.append("the workspace")
+        # Any header may be a secret: gateways have keys under names of their own.
+        secrets += [f"default_headers[{name!r}]" for name in self.default_headers]
         self._check_plain_http(host, secrets)
         return ServiceAddress(
             host=host,

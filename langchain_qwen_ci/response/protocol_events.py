@@ -96,7 +96,9 @@ class ProtocolEvents:
             self._open_text = None
             citations, self._citations = self._citations, []
             block: dict[str, Any] = {"type": block_type, block_type: "".join(deltas)}
-            yield self._finish(index, {**block, "annotations": citations} if citations else block)
+            yield self._finish_block(
+                index, {**block, "annotations": citations} if citations else block
+            )
 
     def _on_citation(self, event: CitationAdded) -> Iterator[dict[str, Any]]:
         # A citation of a text that is already closed gets a text block of its own, because a closed
@@ -118,7 +120,7 @@ class ProtocolEvents:
         index = self._program_indexes.pop(event.call_id)
         code = self._builder.execution(event.call_id)["code"]
         yield _delta(index, {"type": "tool-call-delta", "args": '"}'})
-        yield self._finish(
+        yield self._finish_block(
             index, server_tool_call_block(event.call_id, CODE_INTERPRETER, {"code": code})
         )
         yield from self._on_result(event)
@@ -142,13 +144,13 @@ class ProtocolEvents:
         yield from self._close_text_block()
         index = self._next_index
         yield self._start(_opening(block))
-        yield self._finish(index, block)
+        yield self._finish_block(index, block)
 
     def _start(self, block: dict[str, Any]) -> dict[str, Any]:
         index, self._next_index = self._next_index, self._next_index + 1
         return {"event": "content-block-start", "index": index, "content": block}
 
-    def _finish(self, number: int, block: dict[str, Any]) -> dict[str, Any]:
+    def _finish_block(self, number: int, block: dict[str, Any]) -> dict[str, Any]:
         # LangChain would use the number of the event as index of the block in the message.
         return _finish(number, {**block, "index": self._builder.index_of(number)})
 

@@ -44,7 +44,7 @@ class ToolCalls:
     - Qwen3 on SGLang and vLLM: the first piece has another index than the rest of its call
       (langchain-ai/langchain#31511, sgl-project/sglang#6310). Once a piece without id and name has
       an unknown index, indexes are ignored for the rest of the stream, and such a piece belongs to
-      the call that started last.
+      the call of the piece before.
     - The id changes after the first piece, or comes with every piece.
     - Pieces have no index, or only those of the calls after the first one have it, as servers in Go
       that leave out zeros. Without an index, the id says which call is continued; else it is the

@@ -134,7 +134,7 @@ async def _hand_over(connected: socket.socket, connection: AsyncConnection, **op
         await loop.create_connection(lambda: connection, sock=connected, **options)
     except BaseException:
         # asyncio of Python 3.11 leaves the socket open if it is cancelled before the handshake has
-        # begun, and ends TLS politely after it.
+        # started, and ends TLS politely after it.
         shut_down(connected)
         connection.close()
         raise

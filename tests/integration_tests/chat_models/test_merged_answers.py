@@ -42,8 +42,10 @@ every_api = pytest.mark.parametrize("api", ["dashscope", "responses", "chat_comp
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 
 
-def two_answers(api: Any, version: str, entry_point: str) -> tuple[AIMessage, AIMessage]:
-    with EmulatorServer(responder=Script(FIRST, SECOND)) as server:
+def answers_of(
+    turns: list[Any], api: Any, version: str | None, entry_point: str
+) -> list[AIMessage]:
+    with EmulatorServer(responder=Script(*turns)) as server:
         model = ChatQwenCodeInterpreter(
             base_url=server.url,
             api_key="any",
@@ -51,24 +53,24 @@ def two_answers(api: Any, version: str, entry_point: str) -> tuple[AIMessage, AI
             output_version=version,
             enable_thinking=True,
         )
-        return ENTRY_POINTS[entry_point](model), ENTRY_POINTS[entry_point](model)
+        return [ENTRY_POINTS[entry_point](model) for _ in turns]
 
 
 @every_api
 @every_entry_point
 @pytest.mark.parametrize("version", ["v0", "v1"])
 def test_merged_answers_have_the_records_of_both(api, version, entry_point):
-    answers = two_answers(api, version, entry_point)
+    answers = answers_of([FIRST, SECOND], api, version, entry_point)
     (merged,) = merge_message_runs(answers)
-    assert code_executions(merged) == code_executions(list(answers))
+    assert code_executions(merged) == code_executions(answers)
     assert code_executions(message_to_dict(merged)) == code_executions(merged)
-    assert plugin_counts(merged) == plugin_counts(list(answers))
+    assert plugin_counts(merged) == plugin_counts(answers)
 
 
 @every_api
 @every_entry_point
 def test_merged_v1_answers_have_the_blocks_of_both(api, entry_point):
-    first, second = two_answers(api, "v1", entry_point)
+    first, second = answers_of([FIRST, SECOND], api, "v1", entry_point)
     (merged,) = merge_message_runs([first, second])
     assert merged.content == [*first.content, *second.content]
     indexes = [block["index"] for block in merged.content]
@@ -97,11 +99,7 @@ TURNS = {
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
 @pytest.mark.parametrize("turns", TURNS)
 def test_blocks_of_merged_answers_are_in_order(turns, api, entry_point):
-    with EmulatorServer(responder=Script(*TURNS[turns])) as server:
-        model = ChatQwenCodeInterpreter(
-            base_url=server.url, api_key="any", api=api, enable_thinking=True
-        )
-        answers = [ENTRY_POINTS[entry_point](model) for _ in TURNS[turns]]
+    answers = answers_of(TURNS[turns], api, None, entry_point)
     (merged,) = merge_message_runs(answers)
     expected = [text for answer in answers for text in texts_and_codes(answer)]
     # LangChain adds a line break between the texts.
@@ -113,8 +111,8 @@ def test_blocks_of_merged_answers_are_in_order(turns, api, entry_point):
 @every_api
 @pytest.mark.parametrize("version", ["v0", "v1"])
 def test_added_answers_stay_two_messages(api, version):
-    answers = two_answers(api, version, "invoke")
-    assert add_messages([answers[0]], [answers[1]]) == list(answers)
+    answers = answers_of([FIRST, SECOND], api, version, "invoke")
+    assert add_messages([answers[0]], [answers[1]]) == answers
 
 
 @pytest.mark.parametrize("api", ["dashscope", "responses"])
